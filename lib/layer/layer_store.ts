@@ -25,6 +25,7 @@ import { messageOf, NydusGdError } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
+import { GoneLayers } from "./gone_layers.ts";
 import { lockFile } from "./home_lock.ts";
 import { backingFileSystem, probeHome } from "./home_probe.ts";
 import { type IdMaps, isMapped, NO_ID_MAPS } from "./id_maps.ts";
@@ -82,6 +83,7 @@ export class LayerStore implements AsyncDisposable {
   readonly #diffs: LayerDiffs;
   readonly #locks = new KeyedMutex<string>();
   readonly #unborn: UnbornLayers;
+  readonly #gone: GoneLayers;
   /** Running and waiting applies by layer, to be cancelled by a remove. */
   readonly #applying = new Map<string, Set<AbortController>>();
   readonly #running = new Set<Promise<unknown>>();
@@ -93,6 +95,7 @@ export class LayerStore implements AsyncDisposable {
     this.#lock = lock;
     this.#mounts = new LayerMounts(paths, parts.lazyImages);
     this.#diffs = new LayerDiffs(paths, parts.lazyImages, parts.differ, parts.idMaps);
+    this.#gone = new GoneLayers(paths);
     this.#unborn = new UnbornLayers(paths, (id) => this.#removeUnborn(id), parts.unbornAfterMs);
   }
 
@@ -188,7 +191,8 @@ export class LayerStore implements AsyncDisposable {
     const parentId = wanted || undefined;
     if (await layerExists(this.#paths, id)) return await requireSameEmptyLayer(this.#paths, id, parentId);
     const parent = parentId === undefined ? undefined : await this.#commit(parentId, id);
-    await makeLayer(this.#paths, id, parent, { idMaps: this.#parts.idMaps, limitBytes });
+    await this.#gone.deleteRest();
+    await makeLayer(this.#paths, id, parent, { idMaps: this.#parts.idMaps, limitBytes, gone: this.#gone });
   }
 
   /**
@@ -216,7 +220,7 @@ export class LayerStore implements AsyncDisposable {
     if (!isInitLayer(layer.id) || layer.readOnly || !await isEmpty(layer.paths.diff)) return;
     log.debug("layer of a container that is not made is removed", { layer: layer.id });
     try {
-      await discardLayer(this.#paths, layer.id, layer.short);
+      await discardLayer(this.#paths, layer.id, layer.short, this.#gone);
     } catch (error) {
       log.warn("layer of a container that is not made stays for now", { layer: layer.id, reason: messageOf(error) });
     }
@@ -249,7 +253,8 @@ export class LayerStore implements AsyncDisposable {
     await this.#mounts.unmount(id);
     const lazy = layer && lazyImageOf(layer, this.#paths);
     if (layer === undefined || lazy !== undefined) await this.#parts.lazyImages.forget(id, lazy);
-    await discardLayer(this.#paths, id, layer?.short);
+    await discardLayer(this.#paths, id, layer?.short, this.#gone);
+    await this.#gone.deleteRest();
   }
 
   /** The bootstrap layers. */

@@ -8,6 +8,7 @@
  */
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
+import { GoneLayers } from "./gone_layers.ts";
 import { bootstrapOf } from "./bootstrap_layer.ts";
 import { syncFileSystem, syncFolder, writeDurably } from "./durable.ts";
 import { type IdMaps, isMapped, NO_ID_MAPS, type Owner, rootOwner } from "./id_maps.ts";
@@ -36,6 +37,8 @@ export interface LayerMaking {
   readonly idMaps?: IdMaps;
   /** Maximum data that may be written to it, in bytes; 0: no limit. */
   readonly limitBytes?: number;
+  /** Deletes what is left of a failure. */
+  readonly gone?: GoneLayers;
 }
 
 /**
@@ -48,11 +51,11 @@ export async function makeLayer(
   home: HomePaths,
   id: string,
   parent: Layer | undefined,
-  { idMaps = NO_ID_MAPS, limitBytes = 0 }: LayerMaking = {},
+  { idMaps = NO_ID_MAPS, limitBytes = 0, gone = new GoneLayers(home) }: LayerMaking = {},
 ): Promise<void> {
   const staging = home.staging(id);
   const short = newShortName();
-  const made = [staging.root, home.shortLink(short)];
+  let place = staging.root;
   await removeTree(staging.root);
   try {
     await Deno.mkdir(staging.root, { recursive: true, mode: 0o700 });
@@ -72,21 +75,26 @@ export async function makeLayer(
     await Deno.symlink(linkTarget(id), home.shortLink(short));
     await Promise.all([syncFolder(home.links), syncFolder(staging.root)]);
     await Deno.rename(staging.root, home.layer(id).root);
-    made.push(home.layer(id).root);
+    place = home.layer(id).root;
     await syncFolder(home.home);
   } catch (error) {
-    await clearAway(made);
+    await clearAway(home, { id, short, place }, gone);
     throw error;
   }
 }
 
-async function clearAway(paths: readonly string[]): Promise<void> {
-  for (const path of paths) {
-    try {
-      await removeTree(path);
-    } catch (error) {
-      logger("layer").warn("incomplete layer is left for the next start", { path, reason: messageOf(error) });
-    }
+/** Takes away what was made of a layer. Needs no file descriptor: there may be none. */
+async function clearAway(
+  home: HomePaths,
+  { id, short, place }: { readonly id: string; readonly short: string; readonly place: string },
+  gone: GoneLayers,
+): Promise<void> {
+  try {
+    await ignore(Deno.errors.NotFound, Deno.remove(home.shortLink(short)));
+    const away = await ignore(Deno.errors.NotFound, gone.takeAway(place, id));
+    if (away !== undefined) await gone.delete(away);
+  } catch (error) {
+    logger("layer").warn("incomplete layer is left for the next start", { path: place, reason: messageOf(error) });
   }
 }
 

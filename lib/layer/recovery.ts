@@ -14,16 +14,15 @@
  *
  * @module
  */
-import { messageOf, NydusGdError } from "../base/errors.ts";
+import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { syncFolder } from "./durable.ts";
+import { GoneLayers } from "./gone_layers.ts";
 import { type Layer, loadLayer } from "./layer.ts";
 import { isLayerId } from "./layer_id.ts";
 import { type HomePaths, idOfLinkTarget, linkTarget } from "./layer_paths.ts";
 import { isAtOrBelow, mountsBelow } from "../../ffi/mountinfo.ts";
 import { unmountAll } from "./overlay_mount.ts";
-import { removeTree } from "./remove_tree.ts";
-import { liftLimit } from "./size_limit.ts";
 
 const log = logger("layer", "recovery");
 
@@ -41,7 +40,7 @@ export async function recoverHome(home: HomePaths): Promise<Recovered> {
     await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   }
   unmountStrays(home);
-  for (const folder of [home.making, home.removing]) await emptyFolder(folder);
+  for (const folder of [home.making, home.removing]) await emptyFolder(folder, new GoneLayers(home));
   const layers = await recoverLayers(home);
   await recoverLinks(home, layers);
   const points = new Set(mountsBelow(home.home).map((mount) => mount.mountPoint));
@@ -57,9 +56,9 @@ function unmountStrays(home: HomePaths): void {
   }
 }
 
-async function emptyFolder(folder: string): Promise<void> {
+async function emptyFolder(folder: string, gone: GoneLayers): Promise<void> {
   for (const entry of [...Deno.readDirSync(folder)]) {
-    await deleteLayer(`${folder}/${entry.name}`);
+    await gone.delete(`${folder}/${entry.name}`);
   }
 }
 
@@ -109,21 +108,28 @@ function exists(path: string): boolean {
  *
  * @throws {NydusGdError} "busy" if something not mounted by this store is mounted in it
  */
-export async function discardLayer(home: HomePaths, id: string, short: string | undefined): Promise<void> {
+export async function discardLayer(
+  home: HomePaths,
+  id: string,
+  short: string | undefined,
+  gone: GoneLayers = new GoneLayers(home),
+): Promise<void> {
   const { root, merged } = home.layer(id);
   unmountAll(merged);
   refuseForeignMounts(root);
-  const away = `${home.removing}/${id}-${crypto.randomUUID()}`;
-  await Deno.rename(root, away);
-  if (short !== undefined) await attempt("delete", short, () => removeTree(home.shortLink(short)));
-  await syncFolder(home.home);
-  // Leftovers are deleted at the next start; the layer itself is gone either way.
-  await deleteLayer(away);
+  const away = await gone.takeAway(root, id);
+  try {
+    if (short !== undefined) await attempt("delete", short, () => removeLink(home, short));
+    await syncFolder(home.home);
+  } catch (error) {
+    gone.leave(away);
+    throw error;
+  }
+  await gone.delete(away);
 }
 
-async function deleteLayer(root: string): Promise<void> {
-  await attempt("lift the limit of", root, () => liftLimit(root));
-  await attempt("delete", root, () => removeTree(root));
+async function removeLink(home: HomePaths, short: string): Promise<void> {
+  await ignore(Deno.errors.NotFound, Deno.remove(home.shortLink(short)));
 }
 
 function refuseForeignMounts(root: string): void {

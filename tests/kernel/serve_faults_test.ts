@@ -201,6 +201,30 @@ fuseTest("a server without free descriptors yields errors, and recovers", () =>
     await serve.driver.call("GraphDriver.Create", { ID: "after", Parent: "box" });
   }));
 
+fuseTest("of layers that could not be made for want of descriptors nothing stays", () =>
+  withServe(async (serve) => {
+    const { pid } = serve.driver;
+    const [soft = "", hard = ""] = (await sh('prlimit --nofile --noheadings --output SOFT,HARD --pid "$1"', `${pid}`))
+      .split(/\s+/);
+    const used = new Set([...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => Number(name)));
+    const unused = Array.from({ length: 1_000 }, (_, fd) => fd).filter((fd) => !used.has(fd));
+    for (let more = 4; more < 16; more++) {
+      await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, `${unused[more]}`, hard);
+      const ids = Array.from({ length: 4 }, (_, i) => `few${more}-${i}`);
+      const calls = ids.map((ID) =>
+        serve.driver.call("GraphDriver.Create", { ID, Parent: "image" }, AbortSignal.timeout(2_000))
+      );
+      await Promise.allSettled(calls);
+      await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, soft, hard);
+      for (const ID of ids) await serve.driver.call("GraphDriver.Remove", { ID });
+    }
+    await serve.driver.call("GraphDriver.Create", { ID: "after", Parent: "image" });
+    const home = serve.root.replace(/\/box\/merged$/, "");
+    const namesIn = (folder: string) => [...Deno.readDirSync(`${home}/${folder}`)].map(({ name }) => name).sort();
+    assert.deepEqual([namesIn(".making"), namesIn(".removing"), namesIn("l").length], [[], [], 3]);
+    assert.deepEqual(namesIn("").filter((name) => !name.startsWith(".")), ["after", "box", "image", "l"]);
+  }));
+
 fuseTest(
   "readers of a SIGSTOPped server wait, and are answered when it continues",
   () =>
