@@ -18,7 +18,7 @@ function test(name: string, fn: (home: StoreHome) => Promise<void>): void {
   });
 }
 
-test("the first layer of a container that cannot be made goes by itself, as dockerd does not remove it", async (home) => {
+test("the init layer of a container that cannot be created is removed, as dockerd does not remove it", async (home) => {
   const { store, images } = home;
   await lazyLayer(home, "lazy");
   await store.createReadWrite("box-init", { parent: "lazy" });
@@ -30,7 +30,7 @@ test("the first layer of a container that cannot be made goes by itself, as dock
   await store.remove("box-init");
 });
 
-test("what dockerd forgot of a container that it could not make goes when a dockerd begins, mounted or not", async (home) => {
+test("init layers that dockerd forgot are removed when a dockerd starts, mounted or not", async (home) => {
   const { store, images } = home;
   const [made, forgotten, mounted] = ["a", "b", "c"].map((digit) => digit.repeat(64)) as [string, string, string];
   await lazyLayer(home, "lazy");
@@ -43,7 +43,7 @@ test("what dockerd forgot of a container that it could not make goes when a dock
   deepEqual(layers, [made, `${made}-init`, "lazy", "other-init"]);
 });
 
-test("what dockerd forgot of a container goes while dockerd runs, too, and what it still makes stays", async (home) => {
+test("init layers that dockerd forgot are removed while dockerd runs, too; those of containers being created stay", async (home) => {
   const { images } = home;
   const id = (digit: string) => digit.repeat(64);
   await lazyLayer(home, "lazy");
