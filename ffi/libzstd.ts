@@ -15,14 +15,28 @@ const zstd = load("libzstd.so.1", "libzstd1", {
   // size_t ZSTD_compressCCtx(ZSTD_CCtx *, void *dst, size_t dstCapacity, const void *src, size_t srcSize, int level)
   ZSTD_compressCCtx: { parameters: ["pointer", "buffer", "usize", "buffer", "usize", "i32"], result: "usize" },
   ZSTD_compressBound: { parameters: ["usize"], result: "usize" }, // size_t ZSTD_compressBound(size_t srcSize)
+  ZSTD_getErrorCode: { parameters: ["usize"], result: "i32" }, // ZSTD_ErrorCode ZSTD_getErrorCode(size_t code)
   ZSTD_isError: { parameters: ["usize"], result: "u32" }, // unsigned ZSTD_isError(size_t code)
   ZSTD_versionString: { parameters: [], result: "pointer" }, // const char *ZSTD_versionString(void)
   ZSTD_getErrorName: { parameters: ["usize"], result: "pointer" }, // const char *ZSTD_getErrorName(size_t code)
 });
 
+/** Error codes of frames that may be intact, but that are not decompressed here; zstd_errors.h 1.5.4. */
+const UNSUPPORTED: ReadonlySet<number> = new Set([
+  12, // ZSTD_error_version_unsupported
+  14, // ZSTD_error_frameParameter_unsupported
+  16, // ZSTD_error_frameParameter_windowTooLarge
+  32, // ZSTD_error_dictionary_wrong
+]);
+
 /** Error of libzstd: `Cannot decompress zstd: Data corruption detected`. */
 export class ZstdError extends Error {
   override readonly name = "ZstdError";
+
+  /** @param isUnsupported whether the data may be intact: they need a larger window, a dictionary or a newer library */
+  constructor(message: string, readonly isUnsupported = false) {
+    super(message);
+  }
 }
 
 /**
@@ -88,5 +102,5 @@ export function zstdResult(result: bigint, what: string): number {
   if (zstd().ZSTD_isError(result) === 0) return Number(result);
   const name = zstd().ZSTD_getErrorName(result);
   const reason = name === null ? "unknown error" : new Deno.UnsafePointerView(name).getCString();
-  throw new ZstdError(`Cannot ${what} zstd: ${reason}`);
+  throw new ZstdError(`Cannot ${what} zstd: ${reason}`, UNSUPPORTED.has(zstd().ZSTD_getErrorCode(result)));
 }

@@ -22,7 +22,7 @@ const OUTPUT_BYTES = 256 << 10;
 /**
  * Yields the plain bytes in pieces, each valid until the next is requested. Decompresses on another thread.
  *
- * @throws {ZstdError} when the data are malformed or truncated
+ * @throws {ZstdError} when the data are malformed or truncated, or a frame's window exceeds libzstd's limit of 128 MiB
  */
 export async function* zstdStream(pieces: AsyncIterable<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
   const stream = zstd().ZSTD_createDStream();

@@ -8,6 +8,7 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import { ConvertKit, noise } from "../../../tests/support/convert_kit.ts";
 import { dir, file, tarOf } from "../../../tests/support/tar_builder.ts";
 import { concatenate } from "../../base/bytes.ts";
+import { hasCode } from "../../base/errors.ts";
 
 const TOC = "stargz.index.json";
 const TAR = tarOf(dir("d"), file("d/a", noise(70_000)), file(".no.prefetch.landmark", "\x0f"), file("d/b", "text"));
@@ -69,4 +70,13 @@ Deno.test("a layer truncated within its compressed data is damaged, wherever it 
       );
     }
   }
+});
+
+Deno.test("a zstd layer whose window is too large for us is unsupported, not damaged", async () => {
+  const frame = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 18 << 3, 0x21, 0, 0, 1, 2, 3, 4); // a window of 256 MiB
+  using kit = new ConvertKit();
+  await assert.rejects(
+    kit.convertLayers({ tar: TAR, compression: "zstd", stored: frame }),
+    (error) => hasCode(error, "unsupported") && /its zstd is of an unsupported kind: /.test(String(error)),
+  );
 });

@@ -30,7 +30,8 @@ export interface ExpectedLayer {
 /**
  * Yields the tar in pieces, each valid until the next is requested.
  *
- * @throws {NydusGdError} "invalid-image" for damaged compression, "corrupt" for a digest mismatch; what `stored` throws
+ * @throws {NydusGdError} "invalid-image" for damaged compression, "unsupported" for zstd with a window that is too large
+ * or with a dictionary, "corrupt" for a digest mismatch; what `stored` throws
  */
 export async function* tarOfLayer(
   stored: AsyncIterable<Uint8Array<ArrayBuffer>>,
@@ -100,14 +101,21 @@ async function* decompress(
     yield* compression === "gzip" ? gunzipped(whole) : zstdStream(whole);
   } catch (error) {
     if (!isDamage(error)) throw error;
-    throw new NydusGdError(
-      "invalid-image",
-      `Cannot ${work}: its ${compression} is damaged: ${messageOf(error)}`,
-      {
-        cause: error,
-      },
-    );
+    throw unreadable(`${work}: its ${compression}`, error);
   }
+}
+
+/** Translates an error of {@link isDamage}. @param what "convert layer sha256:…: its zstd" */
+function unreadable(what: string, error: Error): NydusGdError {
+  const options = { cause: error };
+  if (!(error instanceof ZstdError && error.isUnsupported)) {
+    return new NydusGdError("invalid-image", `Cannot ${what} is damaged: ${messageOf(error)}`, options);
+  }
+  const hint = "compress the layer again without a dictionary, and with a window of at most 128 MiB (zstd --long=27)";
+  return new NydusGdError("unsupported", `Cannot ${what} is of an unsupported kind: ${messageOf(error)}`, {
+    ...options,
+    hint,
+  });
 }
 
 async function* gunzipped(stored: AsyncGenerator<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
@@ -129,6 +137,6 @@ async function* startingWith<T>(first: T, rest: AsyncGenerator<T>): AsyncGenerat
 }
 
 /** Whether it is an error of zlib or zstd about their input. */
-function isDamage(error: unknown): boolean {
+function isDamage(error: unknown): error is Error {
   return error instanceof ZstdError || isZlibError(error);
 }
