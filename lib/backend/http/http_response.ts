@@ -4,7 +4,7 @@
  * @module
  */
 import { concatenate } from "../../base/bytes.ts";
-import type { Growth } from "../blob_source.ts";
+import type { Growth, ReadProgress } from "../blob_source.ts";
 import type { BodyReader, ResponseBody } from "./response_body.ts";
 import type { ResponseHead } from "./response_parser.ts";
 import { invalidResponse } from "./transfer_error.ts";
@@ -16,8 +16,8 @@ const DRAIN_BYTES = 64 * 1024;
 const PLACED_BYTES = 256 * 1024;
 
 /**
- * The head and body of a response. The holder must consume the body: `exact`, `slice`, `text`, `bytes`, `each` or
- * `discard`.
+ * The head and body of a response. The holder must consume the body: `exact`, `fill`, `slice`, `text`, `bytes`,
+ * `each` or `discard`.
  */
 export class HttpResponse {
   readonly status: number;
@@ -56,6 +56,23 @@ export class HttpResponse {
       return Promise.reject(invalidResponse(`the answer has ${promised} bytes, not ${length}`));
     }
     return this.#collect(0, length, false, growth);
+  }
+
+  /**
+   * Reads the body, which must fill `out` exactly. Bytes are copied there, unlike with {@link exact}: no read in
+   * progress refers to `out`, so it may be unmapped after a failure.
+   */
+  async fill(out: Uint8Array, onProgress?: ReadProgress): Promise<void> {
+    let filled = 0;
+    await this.each((piece) => {
+      if (filled + piece.length > out.length) {
+        throw invalidResponse(`the answer is longer than the ${out.length} bytes asked for`);
+      }
+      out.set(piece, filled);
+      filled += piece.length;
+      onProgress?.(out, filled);
+    });
+    if (filled < out.length) throw invalidResponse(`the answer ended after ${filled} of ${out.length} bytes`);
   }
 
   /** Reads `length` bytes at `offset` of the body and discards the rest without waiting for it. */

@@ -4,13 +4,12 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { unshared } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestAlgorithm, isDigest, parseDigest } from "../../oci/digest.ts";
 import { type ManifestDocument, MAX_INDEX_BYTES, parseManifestDocument } from "../../oci/manifest.ts";
 import { MANIFEST_ACCEPT } from "../../oci/media_types.ts";
-import type { ReadOptions } from "../blob_source.ts";
+import type { ReadOptions, ReadProgress } from "../blob_source.ts";
 import { invalidResponse } from "../http/transfer_error.ts";
 import type { HostWish, Repository } from "./repository.ts";
 
@@ -85,8 +84,9 @@ export interface SmallBlobOptions {
   /** A descriptor of more bytes is refused before the fetch. */
   readonly maxBytes: number;
   readonly signal?: AbortSignal | undefined;
-  /** Called with the number of bytes received so far. */
-  readonly onProgress?: ((bytes: number) => void) | undefined;
+  readonly onProgress?: ReadProgress | undefined;
+  /** Allocates the result, once per attempt. It may be unmapped once the call has ended. */
+  readonly memory?: (sizeBytes: number) => Uint8Array<ArrayBuffer>;
 }
 
 /**
@@ -97,18 +97,23 @@ export interface SmallBlobOptions {
 export async function getSmallBlob(
   repository: Repository,
   descriptor: Pick<Descriptor, "digest" | "size">,
-  { maxBytes, signal, onProgress }: SmallBlobOptions,
+  { maxBytes, signal, onProgress, memory = ordinaryMemory }: SmallBlobOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { digest, size } = descriptor;
   const what = `read blob ${digest} from ${repository.description}`;
   if (size > maxBytes) throw new NydusGdError("invalid-image", `Cannot ${what}: ${size} bytes exceed ${maxBytes}`);
   const path = `/v2/${repository.name}/blobs/${digest}`;
   return await repository.request({ method: "GET", path, what }, onDemand(signal), async (response) => {
-    const bytes = unshared(await response.exact(size, { onProgress: (_bytes, filled) => onProgress?.(filled) }));
+    const bytes = memory(size);
+    await response.fill(bytes, onProgress);
     const actual = digestOf(bytes, digestAlgorithm(digest));
     if (actual !== digest) throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${actual}`);
     return bytes;
   });
+}
+
+function ordinaryMemory(sizeBytes: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(sizeBytes);
 }
 
 /** Content addressed by digest can come from any host; what a tag stands for requires trust. */

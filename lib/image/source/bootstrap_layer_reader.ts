@@ -12,7 +12,7 @@ import { TarReader } from "../../archive/tar_reader.ts";
 import { toByteString } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { nodeZlib } from "../../base/node_modules.ts";
-import { DROP_INTERVAL_BYTES, type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { DROP_INTERVAL_BYTES, type ImageMemory, ORDINARY_MEMORY, partsOf } from "../../rafs/image_memory.ts";
 import { MAX_BOOTSTRAP } from "../../rafs/toc.ts";
 
 /** Names of a bootstrap in a layer, newest convention first. */
@@ -40,6 +40,21 @@ export function layerCompression(head: Uint8Array): LayerCompression {
   if (head.length < 4) return "none";
   const magic = new DataView(head.buffer, head.byteOffset).getUint32(0);
   return magic === ZSTD || (magic & ~ANY_KIND) === ZSTD_SKIPPABLE ? "zstd" : "none";
+}
+
+/** Like {@link readBootstrapLayer}, of a layer in `memory`, whose compression is detected. */
+export async function readBootstrapLayerIn(
+  memory: ImageMemory,
+  layer: Uint8Array<ArrayBuffer>,
+  what: string,
+): Promise<BootstrapLayer | undefined> {
+  const compression = layerCompression(layer);
+  return await readBootstrapLayer(ReadableStream.from(copiesOf(layer, memory)), compression, what, memory);
+}
+
+/** Copies, since a decompressor may still read after a failure, when `memory` is unmapped. */
+function* copiesOf(layer: Uint8Array<ArrayBuffer>, memory: ImageMemory): Generator<Uint8Array<ArrayBuffer>> {
+  for (const part of partsOf(layer, memory)) yield part.slice() as Uint8Array<ArrayBuffer>;
 }
 
 /**

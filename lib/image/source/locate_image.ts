@@ -19,7 +19,7 @@ import { bootstrapLayer, type Manifest } from "../../oci/manifest.ts";
 import { parseReference } from "../../oci/reference.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { writeBootstrap } from "./bootstrap_file.ts";
-import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
+import { readBootstrapLayerIn } from "./bootstrap_layer_reader.ts";
 import { readNydusdConfig } from "../config_files.ts";
 import { isArchiveNamed, openImageArchive } from "./image_archive.ts";
 import { OciLayout } from "./oci_layout.ts";
@@ -117,7 +117,7 @@ async function bootstrapOfLayout(
   const layer = bootstrapLayer(manifest) ?? manifest.layers[0];
   const bytes = layer && await layout.blob(layer, MAX_LAYER_BYTES);
   const found = bytes &&
-    await readBootstrapLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`, memory);
+    await readBootstrapLayerIn(memory, bytes, `layer ${layer.digest}`);
   if (found !== undefined) return { manifest, bootstrap: found.bootstrap };
   throw new NydusGdError("unsupported", `Cannot read image ${layout.description}: it is not a nydus image`);
 }

@@ -10,8 +10,8 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Manifest } from "../../oci/manifest.ts";
 import { hostPlatform } from "../../oci/platform.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
-import { type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
-import { type BootstrapLayer, layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
+import { DROP_INTERVAL_BYTES, type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { type BootstrapLayer, readBootstrapLayerIn } from "./bootstrap_layer_reader.ts";
 import { resolveImage } from "./resolve_image.ts";
 
 /** Maximum size of a bootstrap layer in bytes. */
@@ -54,14 +54,25 @@ export async function fetchBootstrap(
 export async function fetchBootstrapLayer(
   layer: Descriptor,
   repository: Repository,
-  { signal, onProgress, memory }: {
+  { signal, onProgress, memory = ORDINARY_MEMORY }: {
     readonly signal?: AbortSignal | undefined;
     /** Called with the number of bytes received so far. */
     readonly onProgress?: (bytes: number) => void;
-    /** Holds the decompressed bootstrap. */
+    /** Holds the layer and the decompressed bootstrap. */
     readonly memory?: ImageMemory;
   } = {},
 ): Promise<BootstrapLayer | undefined> {
-  const bytes = await getSmallBlob(repository, layer, { maxBytes: MAX_LAYER_BYTES, signal, onProgress });
-  return await readBootstrapLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`, memory);
+  let droppedAt = 0;
+  const bytes = await getSmallBlob(repository, layer, {
+    maxBytes: MAX_LAYER_BYTES,
+    signal,
+    memory: (sizeBytes) => memory.allocate(sizeBytes),
+    onProgress: (_bytes, filled) => {
+      onProgress?.(filled);
+      if (filled > droppedAt && filled < droppedAt + DROP_INTERVAL_BYTES) return; // otherwise it is another attempt
+      droppedAt = filled;
+      memory.dropPages();
+    },
+  });
+  return await readBootstrapLayerIn(memory, bytes, `layer ${layer.digest}`);
 }

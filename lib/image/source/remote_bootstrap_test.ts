@@ -11,6 +11,7 @@ import { hasCode } from "../../base/errors.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION, NYDUS_OS_FEATURE } from "../../oci/media_types.ts";
 import { hostPlatform } from "../../oci/platform.ts";
 import { parseReference } from "../../oci/reference.ts";
+import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { fetchBootstrap } from "./remote_bootstrap.ts";
 
 const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
@@ -57,11 +58,16 @@ class Images implements AsyncDisposable {
     return { mediaType, digest, size: bytes.length };
   }
 
-  async fetch(): Promise<string> {
+  async fetch(memory?: ImageMemory): Promise<string> {
     const { host } = this.registry;
     const deps = { http: this.#http, keychain: ANONYMOUS };
     const { transport } = openRegistry({ host, repo: "app", scheme: "http" }, deps);
-    const { bootstrap: bytes } = await fetchBootstrap(transport, parseReference(`${host}/app:latest`));
+    const { bootstrap: bytes } = await fetchBootstrap(
+      transport,
+      parseReference(`${host}/app:latest`),
+      undefined,
+      memory,
+    );
     return new TextDecoder().decode(bytes);
   }
 
@@ -81,6 +87,19 @@ Deno.test("of a nydus image the bootstrap layer is fetched, and none of its data
   images.manifest(nydus("app"), "latest");
   assert.equal(await images.fetch(), "app");
   assert.equal(images.registry.count("GET", "/v2/app/blobs/"), 1);
+});
+
+Deno.test("a layer is held in the memory that holds its bootstrap, and the pages of both are dropped on the way", async () => {
+  await using images = await Images.start();
+  const text = "bootstrap ".repeat(1 << 20);
+  const bytes = tarOf(file("image/image.boot", text));
+  images.manifest([{ bytes }], "latest");
+  const allocated: number[] = [];
+  let drops = 0;
+  const allocate = (sizeBytes: number) => new Uint8Array(allocated[allocated.push(sizeBytes) - 1] ?? 0);
+  assert.equal(await images.fetch({ allocate, dropPages: () => drops++ }), text);
+  assert.deepEqual(allocated, [bytes.length, text.length]);
+  assert.ok(drops >= 3, `${drops}`); // while it arrives, while it is read, and while the bootstrap is filled
 });
 
 Deno.test("an image that consists of one bootstrap layer needs no annotation", async () => {
