@@ -17,7 +17,7 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { fstat, S } from "../../../ffi/sys_stat.ts";
 import { preadExact } from "../../../ffi/unistd.ts";
-import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import {
   applyDigestArray,
@@ -110,7 +110,8 @@ async function metaColumns(
     return embedded.columns;
   }
   const fetch = async (from: TableSource) => {
-    const fetched = parse(from, await fetchMeta(from, meta));
+    const { offset, length } = blobMetaRange(meta);
+    const fetched = parseStored(from, meta, await from.read(offset, length));
     store(cache, fetched);
     return fetched.columns;
   };
@@ -173,9 +174,15 @@ function readEmbedded(
   };
 }
 
-async function fetchMeta(source: TableSource, meta: BlobMetaLocation): Promise<Meta> {
-  const { offset, length } = blobMetaRange(meta);
-  return openMeta(source.descriptor, meta, await source.read(offset, length));
+/** @throws {NydusGdError} "invalid-image", "corrupt", "unsupported", with the blob's name */
+function parseStored(source: TableSource, meta: BlobMetaLocation, bytes: Uint8Array): Parsed {
+  try {
+    return parse(source, openMeta(source.descriptor, meta, bytes));
+  } catch (error) {
+    if (!hasCode(error, "invalid-image", "corrupt", "unsupported")) throw error;
+    const message = `Cannot read chunk table of blob ${source.id}: ${error.message}`;
+    throw new NydusGdError(error.code, message, { cause: error });
+  }
 }
 
 /** Decrypts the parts, each separately, and decompresses them. */

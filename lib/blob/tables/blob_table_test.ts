@@ -226,6 +226,21 @@ Deno.test("a tar that does not match its digest is read twice, not once per read
   assert.equal(source.bytesRead, 2 * bytes.length);
 });
 
+Deno.test("a table that is damaged in its blob is named by the blob, wherever the damage is", async () => {
+  const image = await load("v6-prefetch-fs");
+  const { id, meta: { offset, compressedSize } } = image.descriptor;
+  for (const damaged of [offset, offset + compressedSize]) { // the compressed entries, and the header after them
+    using dir = TempDir.make();
+    await using cache = BlobCache.open(dir.path, QUIET);
+    const source = new ScriptedSource(image.bytes.with(damaged, 0));
+    const blob = cache.acquire({ descriptor: image.descriptor, source, records: image.records });
+    await assert.rejects(
+      blob.ensure(0, 1, "on-demand"),
+      (error) => error instanceof Error && error.message.startsWith(`Cannot read chunk table of blob ${id}: Cannot `),
+    );
+  }
+});
+
 Deno.test("a table that contradicts the image is fetched twice, not once per reader", async () => {
   const image = await load("v6-prefetch-fs");
   const records = Array.from(image.records(), (record) => ({ ...record, uncompressedOffset: 4096 * 1000 }));
