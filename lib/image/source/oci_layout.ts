@@ -83,9 +83,9 @@ export class OciLayout {
    */
   async named(): Promise<Descriptor[]> {
     const document = await this.#index();
-    const found = document.kind === "index" ? document.index.manifests.filter((entry) => hasName(entry, this.tag)) : [];
+    const found = namedIn(document, this.tag);
     if (found.length > 0) return found;
-    throw new NydusGdError("not-found", `Cannot read image ${this.description}: index.json lists no such image`);
+    throw this.#isNotListed();
   }
 
   /** Returns the entries of index.json whose subject is `subject`. */
@@ -106,12 +106,21 @@ export class OciLayout {
    * @throws {NydusGdError} "not-found", "invalid-image", "corrupt"
    */
   async manifest(kind: WantedKind): Promise<Manifest> {
-    const found = await this.#search(await this.#index(), this.tag, kind, MAX_DEPTH);
+    const document = await this.#index();
+    if (document.kind === "index" && namedIn(document, this.tag).length === 0) throw this.#isNotListed();
+    const found = await this.#search(document, this.tag, kind, MAX_DEPTH);
     // an image of one layer may be of either kind; an annotated one takes precedence
     const manifest = found.find((each) => bootstrapLayer(each) !== undefined) ?? found[0];
     if (manifest !== undefined) return manifest;
-    const what = kind === "nydus" ? "no nydus image" : "no ordinary image";
-    throw new NydusGdError("not-found", `Cannot read image ${this.description}: it has ${what} for this machine`);
+    throw this.#absent(`it has ${kind === "nydus" ? "no nydus image" : "no ordinary image"} for this machine`);
+  }
+
+  #isNotListed(): NydusGdError {
+    return this.#absent("index.json lists no such image");
+  }
+
+  #absent(state: string): NydusGdError {
+    return new NydusGdError("not-found", `Cannot read image ${this.description}: ${state}`);
   }
 
   /**
@@ -156,6 +165,11 @@ export class OciLayout {
 function entriesOf({ manifests }: Index, tag: string | undefined): Descriptor[] {
   const host = hostPlatform();
   return manifests.filter((entry) => hasName(entry, tag) && isEntryFor(entry, host));
+}
+
+/** Returns the entries of index.json with the given name, for any platform. */
+function namedIn(document: ManifestDocument, tag: string | undefined): Descriptor[] {
+  return document.kind === "index" ? document.index.manifests.filter((entry) => hasName(entry, tag)) : [];
 }
 
 function hasName({ annotations }: Descriptor, tag: string | undefined): boolean {
