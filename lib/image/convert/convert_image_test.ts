@@ -324,6 +324,23 @@ Deno.test("a folder with other content, and the name of the source itself, are r
   await assert.rejects(() => kit.convert(kit.named("source"), kit.named("source")), /it is the name of the source/);
 });
 
+Deno.test("a target that is no place of an image is refused by name, and a device stays a device", async () => {
+  using kit = new ConvertKit();
+  const source = `dir:${kit.temp.join("files")}`;
+  await Deno.mkdir(kit.temp.join("files"));
+  for (const target of ["tar:", "oci:", "dir:", "dir:x", "dir:/x", "docker:x"]) {
+    await assert.rejects(
+      () => kit.convert(source, target),
+      (error) => hasCode(error, "usage") && error.message === `Cannot write ${target}: it is not a target`,
+    );
+  }
+  const device = kit.temp.join("null");
+  const { code } = await new Deno.Command("mkfifo", { args: [device] }).output();
+  assert.equal(code, 0);
+  await assert.rejects(() => kit.convert(source, `tar:${device}`, {}, { force: true }), /null: it is not a file$/);
+  await assert.rejects(() => kit.convert("dir:", `oci:${kit.temp.join("out")}`), (error) => hasCode(error, "usage"));
+});
+
 Deno.test("a target inside the folder to convert is refused before anything is created", async () => {
   using kit = new ConvertKit();
   const source = kit.temp.join("files");

@@ -79,6 +79,7 @@ function treeImage(layer: SourceLayer, platform = hostPlatform()): SourceImage {
 }
 
 async function folderLayer(path: string): Promise<SourceLayer> {
+  if (path === "") throw new NydusGdError("usage", "Cannot convert dir:: the folder is missing", { hint: "dir:DIR" });
   const folder = resolve(path);
   await requireKind(folder, "folder");
   return {

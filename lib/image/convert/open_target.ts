@@ -34,6 +34,11 @@ export interface TargetOptions {
 export async function openTarget(text: string, options: TargetOptions): Promise<ImageTarget> {
   const isLayout = OciLayout.isNamed(text);
   const isFile = isLayout || isArchiveNamed(text);
+  if (isFile ? /^...:$/.test(text) : /^(docker:|dir:|[a-z]+:[./])/.test(text)) {
+    throw new NydusGdError("usage", `Cannot write ${text}: it is not a target`, {
+      hint: "oci:DIR[:TAG], tar:FILE, or an image reference",
+    });
+  }
   if (!options.force && (isFile ? text === options.source : isSameName(text, options.source))) {
     throw new NydusGdError("exists", `Cannot write ${text}: it is the name of the source, which would be overwritten`, {
       hint: "choose another tag, or pass --force",
@@ -42,11 +47,6 @@ export async function openTarget(text: string, options: TargetOptions): Promise<
   if (isFile) requireOutside(text, options.source);
   if (isLayout) return await LayoutTarget.open(text);
   if (isArchiveNamed(text)) return await openArchive(archivePath(text), options.force);
-  if (/^(docker:|[a-z]+:[./])/.test(text)) {
-    throw new NydusGdError("usage", `Cannot write ${text}: it is not a target`, {
-      hint: "oci:DIR[:TAG], tar:FILE, or an image reference",
-    });
-  }
   return new RegistryTarget(parseReference(text), options.deps, options.spool);
 }
 
@@ -64,6 +64,9 @@ function requireOutside(text: string, source: string): void {
 async function openArchive(path: string, force: boolean): Promise<ImageTarget> {
   const info = await ignore(Deno.errors.NotFound, Deno.stat(path));
   if (info?.isDirectory) throw new NydusGdError("exists", `Cannot write tar:${path}: it is a folder`);
+  if (info !== undefined && !info.isFile) { // a device would be replaced by a file
+    throw new NydusGdError("exists", `Cannot write tar:${path}: it is not a file`);
+  }
   if (info === undefined || force) return await ArchiveTarget.open(path);
   throw new NydusGdError("exists", `Cannot write tar:${path}: the file already exists`, {
     hint: "choose another name, or pass --force",

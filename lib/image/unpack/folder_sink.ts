@@ -89,6 +89,9 @@ export class FolderSink implements TreeSink {
         hint: "sudo nydus-gd unpack …, or unpack to a tar",
       });
     }
+    if (dir === "") {
+      throw new NydusGdError("usage", "Cannot unpack: the folder is missing", { hint: "name a new folder" });
+    }
     const info = await ignore(Deno.errors.NotFound, Deno.stat(dir));
     if (info === undefined) await makeFolder(dir);
     else if (!info.isDirectory) throw new NydusGdError("exists", `Cannot unpack into ${dir}: it is not a folder`);

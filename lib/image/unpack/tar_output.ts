@@ -51,9 +51,11 @@ export class TarFile implements TarOutput {
     private readonly file: Fd,
   ) {}
 
-  /** @throws {NydusGdError} "exists" if `path` exists, "io" */
+  /** @throws {NydusGdError} "exists" if `path` exists; "not-found" if its folder does not; "usage" if empty; "io" */
   static async create(path: string): Promise<TarFile> {
-    if (await ignore(Deno.errors.NotFound, Deno.lstat(path)) !== undefined) throw exists(path);
+    if (path === "") throw new NydusGdError("usage", "Cannot write tar:: the file is missing", { hint: "tar:FILE" });
+    const there = await ignore(Deno.errors.NotFound, Deno.lstat(path));
+    if (there !== undefined) throw exists(path, there.isFile ? `rm ${path}` : "name a new file");
     try {
       return new TarFile(path, undefined, open(dirname(path), O.WRONLY | O.TMPFILE, MODE));
     } catch (error) {
@@ -64,7 +66,9 @@ export class TarFile implements TarOutput {
     try {
       return new TarFile(path, aside, open(aside, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, MODE));
     } catch (error) {
-      throw writeFailure(error, `write ${path}`, path);
+      if (!isErrno(error, "ENOENT")) throw writeFailure(error, `write ${path}`, path);
+      const state = "its parent folder does not exist";
+      throw new NydusGdError("not-found", `Cannot write ${path}: ${state}`, { cause: error });
     }
   }
 
@@ -77,7 +81,7 @@ export class TarFile implements TarOutput {
     try {
       await this.#name();
     } catch (error) {
-      if (isErrno(error, "EEXIST")) throw exists(this.path);
+      if (isErrno(error, "EEXIST")) throw exists(this.path, `rm ${this.path}`);
       throw writeFailure(error, `write ${this.path}`, this.path);
     }
     this.#named = true;
@@ -137,6 +141,6 @@ export class TarStream implements TarOutput {
   async discard(): Promise<void> {}
 }
 
-function exists(path: string): NydusGdError {
-  return new NydusGdError("exists", `Cannot write ${path}: it already exists`, { hint: `rm ${path}` });
+function exists(path: string, hint: string): NydusGdError {
+  return new NydusGdError("exists", `Cannot write ${path}: it already exists`, { hint });
 }

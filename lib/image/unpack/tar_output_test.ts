@@ -29,5 +29,18 @@ Deno.test("a tar file created by somebody else in the meantime is kept", async (
   await file.discard();
   assert.equal(await Deno.readTextFile(path), "theirs");
   await assert.rejects(() => TarFile.create(path), (error) => hasCode(error, "exists"));
-  await assert.rejects(() => TarFile.create(temp.join("no/folder.tar")), (error) => hasCode(error, "io"));
+});
+
+Deno.test("a place where no tar file can be is named before anything is written", async () => {
+  using temp = TempDir.make();
+  await assert.rejects(
+    () => TarFile.create(temp.join("no/folder.tar")),
+    (error) => hasCode(error, "not-found") && error.message.endsWith(": its parent folder does not exist"),
+  );
+  await assert.rejects(() => TarFile.create(""), (error) => hasCode(error, "usage"));
+  // a hint to remove a device would be carried out by root
+  await assert.rejects(
+    () => TarFile.create("/dev/null"),
+    (error) => hasCode(error, "exists") && !/rm/.test(`${error.hint}`),
+  );
 });
