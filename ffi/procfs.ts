@@ -47,3 +47,9 @@ export function processStat(pid: number | string): string[] | undefined {
   const text = readProcessFile(pid, "stat");
   return text === undefined ? undefined : statFields(text);
 }
+
+/** Whether this process ignores the signal `number`, from 1: signal(7). Inherited from the program that started it. */
+export function ignoresSignal(number: number): boolean {
+  const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readProcessFile("self", "status") ?? "")?.[1] ?? "0";
+  return (BigInt(`0x${mask}`) >> BigInt(number - 1) & 1n) === 1n;
+}

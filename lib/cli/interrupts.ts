@@ -1,18 +1,24 @@
 /**
- * SIGINT and SIGTERM as an AbortSignal.
+ * SIGINT, SIGTERM and SIGHUP (the terminal is closed) as an AbortSignal.
  *
- * The first signal asks the running action to clean up. A second one exits at once, since the cleanup may hang.
+ * The first signal asks the running action to clean up. A second one exits at once, since the cleanup may hang. SIGHUP
+ * does nothing where it was ignored at the start, as under nohup(1): the runtime does not leave it ignored.
  *
  * @module
  */
+import { ignoresSignal } from "../../ffi/procfs.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { EXIT } from "./failure.ts";
 
-const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Number of SIGHUP: signal(7). */
+const SIGHUP = 1;
 
 /** Handles signals from construction until disposal. */
 export class Interrupts implements Disposable {
   readonly #controller = new AbortController();
+  readonly #isHangupIgnored = ignoresSignal(SIGHUP);
   readonly #listeners = SIGNALS.map((name) => [name, () => this.#receive(name)] as const);
 
   constructor() {
@@ -23,7 +29,8 @@ export class Interrupts implements Disposable {
     return this.#controller.signal;
   }
 
-  #receive(name: string): void {
+  #receive(name: typeof SIGNALS[number]): void {
+    if (name === "SIGHUP" && this.#isHangupIgnored) return;
     if (this.#controller.signal.aborted) Deno.exit(EXIT.interrupted);
     this.#controller.abort(new NydusGdError("interrupted", `Cannot finish: interrupted by ${name}`));
   }

@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { mountAt } from "../../ffi/mountinfo.ts";
 import { readProcessFile } from "../../ffi/procfs.ts";
+import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { statePath } from "../../lib/image/mount_state.ts";
 import { fails, inNamespace, run, Server } from "../support/command.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
@@ -320,3 +321,22 @@ async function hasNoState(place: string): Promise<void> {
 function hasEnded(pid: string): Promise<void> {
   return until(`process ${pid} ends`, () => /^$|\) [ZX] /.test(readProcessFile(pid, "stat") ?? ""));
 }
+
+Deno.test({ name: "a closed terminal ends a mount as an interrupt does, but not under nohup", ignore }, async () => {
+  using temp = TempDir.make();
+  const dir = temp.join("mnt");
+  Deno.mkdirSync(dir);
+  using cleanup = new DisposableStack();
+  cleanup.defer(() => mountAt(dir) && umount2(dir, MNT.DETACH)); // of a server that died: whoever looks there waits
+  const { bootstrap } = fixture("v6-layers-merged");
+  const words = ["mount", "--fs-driver", "fuse", "--blob-dir", `${RAFS_FIXTURES}/blobs`, bootstrap, dir];
+  const kept = await Server.start(words, /^mounted /, { within: ["nohup"] });
+  kept.process.kill("SIGHUP");
+  await kept[Symbol.asyncDispose](); // by SIGTERM
+  assert.equal((await kept.process.status).signal, null, "it was not killed");
+  assert.equal((await kept.process.status).code, 0);
+  await using closed = await Server.start(words, /^mounted /);
+  closed.process.kill("SIGHUP");
+  assert.equal((await closed.process.status).code, 0);
+  assert.equal(mountAt(dir), undefined);
+});
