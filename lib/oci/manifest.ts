@@ -67,29 +67,31 @@ export type ManifestDocument =
  * Parses a manifest or an index.
  *
  * @param mediaType as sent by the server; parameters after ";" are ignored. If empty, the document's own type is used
+ * @param name for messages: "manifest latest from registry example.org/app"
  * @throws {NydusGdError} "invalid-image"; "unsupported" for other kinds of documents
  */
-export function parseManifestDocument(bytes: Uint8Array, mediaType = ""): ManifestDocument {
-  const document = parseJson(bytes, "manifest");
+export function parseManifestDocument(bytes: Uint8Array, mediaType = "", name?: string): ManifestDocument {
+  const manifest = name ?? "manifest", index = name ?? "index";
+  const document = parseJson(bytes, manifest);
   const served = mediaType.split(";", 1)[0]?.trim() ?? "";
   const stated = (document as { mediaType?: unknown }).mediaType;
   // If readers could interpret the same bytes differently, they could be made to run different images.
   const isOurs = (type: string) => isIndexType(type) || isManifestType(type);
   if (typeof stated === "string" && isOurs(served) && isOurs(stated) && isIndexType(served) !== isIndexType(stated)) {
-    throw wrong("manifest", `it is served as ${served}, its mediaType is ${stated}`);
+    throw wrong(manifest, `it is served as ${served}, its mediaType is ${stated}`);
   }
   const type = isOurs(served) || typeof stated !== "string" ? served : stated;
   if (isIndexType(type)) {
-    if ("layers" in document) throw wrong("index", "layers is not allowed");
-    return { kind: "index", mediaType: type, index: accept(indexSchema, document, "index") };
+    if ("layers" in document) throw wrong(index, "layers is not allowed");
+    return { kind: "index", mediaType: type, index: accept(indexSchema, document, index) };
   }
   if (isManifestType(type)) {
-    if ("manifests" in document) throw wrong("manifest", "manifests is not allowed");
-    return { kind: "manifest", mediaType: type, manifest: accept(manifestSchema, document, "manifest") };
+    if ("manifests" in document) throw wrong(manifest, "manifests is not allowed");
+    return { kind: "manifest", mediaType: type, manifest: accept(manifestSchema, document, manifest) };
   }
   throw new NydusGdError(
     "unsupported",
-    `Cannot read manifest: its media type ${JSON.stringify(type.slice(0, 100))} is not supported`,
+    `Cannot read ${manifest}: its media type ${JSON.stringify(type.slice(0, 100))} is not supported`,
   );
 }
 

@@ -32,7 +32,8 @@ export async function getManifest(
   name: string,
   signal?: AbortSignal,
 ): Promise<FetchedManifest> {
-  const what = `read manifest ${name} from ${repository.description}`;
+  const named = `manifest ${name} from ${repository.description}`;
+  const what = `read ${named}`;
   return await repository.request(
     { method: "GET", path: manifestPath(repository, name), headers: { accept: MANIFEST_ACCEPT.join(", ") }, what },
     onDemand(signal),
@@ -44,7 +45,7 @@ export async function getManifest(
       if (expected !== undefined && digest !== expected) {
         throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${digest}, expected ${expected}`);
       }
-      return { bytes, digest, document: parseManifestDocument(bytes, response.header("content-type") ?? "") };
+      return { bytes, digest, document: parseManifestDocument(bytes, response.header("content-type") ?? "", named) };
     },
     wishFor(name),
   );

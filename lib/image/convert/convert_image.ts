@@ -252,7 +252,7 @@ async function* manifestsOf(
   signal: AbortSignal,
 ): AsyncGenerator<Manifest> {
   for (const { bytes, mediaType } of documents) {
-    const parsed = parseManifestDocument(bytes, mediaType);
+    const parsed = parseManifestDocument(bytes, mediaType, `manifest of ${content.description}`);
     if (parsed.kind === "manifest") yield parsed.manifest;
     else if (depth > 0) {
       for (const entry of parsed.index.manifests) {

@@ -148,7 +148,9 @@ class ImageSearch {
 
   /** @param depth levels of indexes that the document may contain */
   async visit(document: Document, listing: Listing | undefined, depth: number): Promise<void> {
-    const parsed = parseManifestDocument(document.bytes, document.mediaType);
+    const which = listing === undefined ? "manifest" : `manifest ${listing.entry.digest}`;
+    const name = `${which} of ${this.content.description}`;
+    const parsed = parseManifestDocument(document.bytes, document.mediaType, name);
     if (parsed.kind === "index") await this.#visitEntries(parsed.index, depth);
     else await this.#visitManifest(document, parsed.manifest, listing);
   }

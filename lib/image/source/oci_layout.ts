@@ -93,7 +93,7 @@ export class OciLayout {
     const document = await this.#index();
     const found: Descriptor[] = [];
     for (const entry of document.kind === "index" ? document.index.manifests : []) {
-      const listed = parseManifestDocument(await this.blob(entry, MAX_INDEX_BYTES), entry.mediaType);
+      const listed = await this.#listed(entry);
       const { subject: itsSubject } = listed.kind === "index" ? listed.index : listed.manifest;
       if (itsSubject?.digest === subject) found.push(entry);
     }
@@ -138,7 +138,14 @@ export class OciLayout {
   }
 
   async #index(): Promise<ManifestDocument> {
-    return parseManifestDocument(await this.files.read(INDEX, MAX_INDEX_BYTES), MEDIA_TYPE.ociIndex);
+    const name = `${INDEX} of ${this.description}`;
+    return parseManifestDocument(await this.files.read(INDEX, MAX_INDEX_BYTES), MEDIA_TYPE.ociIndex, name);
+  }
+
+  /** Reads a manifest or index that an index lists. */
+  async #listed(entry: Descriptor): Promise<ManifestDocument> {
+    const name = `manifest ${entry.digest} of ${this.description}`;
+    return parseManifestDocument(await this.blob(entry, MAX_INDEX_BYTES), entry.mediaType, name);
   }
 
   /** Returns all matching manifests, in index order. */
@@ -154,7 +161,7 @@ export class OciLayout {
     }
     const found: Manifest[] = [];
     for (const entry of entriesOf(document.index, tag)) {
-      const inner = parseManifestDocument(await this.blob(entry, MAX_INDEX_BYTES), entry.mediaType);
+      const inner = await this.#listed(entry);
       found.push(...await this.#search(inner, undefined, kind, depth - 1));
     }
     return found;

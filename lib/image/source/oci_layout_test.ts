@@ -116,7 +116,10 @@ Deno.test("content with a wrong digest, missing content and deep nesting are ref
   layout.write([deep]);
   await fails("invalid-image", /indexes are nested too deeply$/);
   await Deno.writeTextFile(`${layout.path}/index.json`, "{");
-  await fails("invalid-image", /not valid JSON/);
+  await fails("invalid-image", /^Cannot read index\.json of .*image:1: it is not valid JSON$/);
+  const text = layout.blob(encode("text"), MEDIA_TYPE.ociManifest);
+  layout.write([text]);
+  await fails("invalid-image", new RegExp(`^Cannot read manifest ${text.digest} of .*image:1: it is no object$`));
   await assert.rejects(OciLayout.open("oci:/no/such:1"), (error) => hasCode(error, "not-found"));
 });
 
