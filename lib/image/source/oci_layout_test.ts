@@ -119,7 +119,7 @@ Deno.test("content with a wrong digest, missing content and deep nesting are ref
   await fails("invalid-image", /^Cannot read index\.json of .*image:1: it is not valid JSON$/);
   const text = layout.blob(encode("text"), MEDIA_TYPE.ociManifest);
   layout.write([text]);
-  await fails("invalid-image", new RegExp(`^Cannot read manifest ${text.digest} of .*image:1: it is no object$`));
+  await fails("invalid-image", new RegExp(`^Cannot read manifest ${text.digest} of .*image:1: it is not an object$`));
   await assert.rejects(OciLayout.open("oci:/no/such:1"), (error) => hasCode(error, "not-found"));
 });
 
