@@ -25,7 +25,7 @@ import { ImageNumbers } from "../lib/image/lazy/image_numbers.ts";
 import { backendCandidates, whenPlaced } from "../lib/image/lazy/backend_candidates.ts";
 import { LazyImageStore } from "../lib/image/lazy/lazy_image_store.ts";
 import { LearnedReads } from "../lib/image/lazy/learned_reads.ts";
-import { MountedImages } from "../lib/image/lazy/mounted_images.ts";
+import { MountRecord } from "../lib/image/lazy/mount_record.ts";
 import { OfferedImages } from "../lib/image/lazy/offered_images.ts";
 import { PulledImages } from "../lib/image/lazy/pulled_images.ts";
 import { ReadRecorder } from "../lib/image/lazy/read_recorder.ts";
@@ -155,7 +155,7 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
     stateDir: folders.homes,
     cache,
     numbers,
-    record: await MountedImages.open(`${folders.state}/mounted-images.json`),
+    record: await MountRecord.open(`${folders.state}/mounted-images.json`),
     kernelImages: new KernelImages(folders.state),
     recorder: learned && ((bootstrapPath) => new ReadRecorder(bootstrapPath, { learned, whenQuiet })),
     startMounts: (dataPath) => ImageMounts.start({ ...places, dataPath }),

@@ -4,7 +4,7 @@ import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { ImageNumbers } from "../../lib/image/lazy/image_numbers.ts";
 import { collectGarbage, type GarbageOptions } from "../../lib/image/gc/collect_garbage.ts";
 import { PulledImages } from "../../lib/image/lazy/pulled_images.ts";
-import { MountedImages } from "../../lib/image/lazy/mounted_images.ts";
+import { MountRecord } from "../../lib/image/lazy/mount_record.ts";
 import { KernelImages } from "../../lib/mount/erofs/kernel_images.ts";
 import { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
 import { StatusDocument } from "../../lib/image/lazy/status_document.ts";
@@ -28,7 +28,7 @@ async function withParts(
     stateDir: temp.path,
     cache,
     numbers: await ImageNumbers.open(temp.join("numbers.json")),
-    record: await MountedImages.open(temp.join("mounted.json")),
+    record: await MountRecord.open(temp.join("mounted.json")),
     kernelImages: new KernelImages(temp.path),
     takeOverMounts: () => Promise.resolve(undefined),
     startMounts: () => Promise.reject(new Error("no session here")),

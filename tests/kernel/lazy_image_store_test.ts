@@ -13,7 +13,7 @@ import { hasCode, NydusGdError } from "../../lib/base/errors.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import type { BackendCandidate } from "../../lib/image/choose_backend.ts";
 import { ImageNumbers } from "../../lib/image/lazy/image_numbers.ts";
-import { MountedImages } from "../../lib/image/lazy/mounted_images.ts";
+import { MountRecord } from "../../lib/image/lazy/mount_record.ts";
 import type { LazyImageStoreOptions } from "../../lib/image/lazy/lazy_image_options.ts";
 import { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
 import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
@@ -69,7 +69,7 @@ class Kit implements AsyncDisposable {
       stateDir: temp.join("homes"),
       cache,
       numbers,
-      record: await MountedImages.open(temp.join("state/mounted.json")),
+      record: await MountRecord.open(temp.join("state/mounted.json")),
       kernelImages: new KernelImages(temp.join("state")),
       deadlineMs: 60_000,
       startMounts: (dataPath) => kit.startMounts(dataPath),
@@ -234,13 +234,14 @@ fuseTest("an image whose blobs have no home is not mounted; the next request ret
   assert.equal(await kit.read("a"), CONTENT);
 });
 
-forgettingTest("an image that cannot be recorded is unmounted again: a successor would not know it", async () => {
+forgettingTest("an image that cannot be recorded is unmounted again, since a successor would not know it", async () => {
   using elsewhere = TempDir.make();
-  const record = await MountedImages.open(elsewhere.join("state/mounted.json"));
+  const record = await MountRecord.open(elsewhere.join("state/mounted.json"));
   await using kit: Kit = await Kit.make({ record });
   await assert.rejects(kit.read("a"), /ENOENT/);
   assert.deepEqual(await kit.seen(), []);
-  await until("the image is given back", () => kit.cache.stats().blobs.length === 0);
+  await until("the image is released", () => kit.cache.stats().blobs.length === 0);
+  assert.deepEqual(record.list(), []);
   await Deno.mkdir(elsewhere.join("state"));
   assert.equal(await kit.read("a"), CONTENT);
 });

@@ -15,7 +15,7 @@ import type { CacheLimits } from "../../blob/cache/cache_limits.ts";
 import { lockFile } from "../../layer/home_lock.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { lazyLayersIn } from "../../layer/lazy_layers.ts";
-import { MountedImages } from "../lazy/mounted_images.ts";
+import { MountRecord } from "../lazy/mount_record.ts";
 import { PulledImages } from "../lazy/pulled_images.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "./collect_garbage.ts";
 import { STATE_FOLDERS } from "./state_left_overs.ts";
@@ -64,5 +64,5 @@ async function layersOf(stateFile: string): Promise<LazyLayer[] | undefined> {
 
 async function leftMounted(root: string): Promise<LazyLayer[]> {
   const isMounted = mountAt(`${root}/images`) !== undefined || mountsBelow(`${root}/erofs`).length > 0;
-  return isMounted ? (await MountedImages.open(`${root}/state/mounted-images.json`)).list() : [];
+  return isMounted ? (await MountRecord.open(`${root}/state/mounted-images.json`)).list() : [];
 }

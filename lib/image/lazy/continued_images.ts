@@ -14,7 +14,7 @@ import type { LazyLayer } from "../../layer/lazy_images.ts";
 import type { OpenedImage } from "./image_opener.ts";
 import type { ImageServer } from "./image_server.ts";
 import { LiveImage } from "./live_image.ts";
-import type { MountedImages, RecordedLayer } from "./mounted_images.ts";
+import type { MountRecord, RecordedLayer } from "./mount_record.ts";
 
 const log = logger("image");
 
@@ -31,7 +31,7 @@ type ReopenedImage = OpenedImage & Pick<RecordedLayer, "fsDriver" | "isSuspect">
  */
 export async function* continueImages(
   server: ImageServer,
-  record: MountedImages,
+  record: MountRecord,
   open: (layer: LazyLayer) => Promise<OpenedImage>,
 ): AsyncGenerator<LiveImage> {
   const reopened: ReopenedImage[] = [];

@@ -13,7 +13,7 @@ import type { BackendCandidate } from "../choose_backend.ts";
 import type { Command } from "../programs/command_files.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
 import type { ImagePrefetchOptions } from "./image_prefetch.ts";
-import type { MountedImages } from "./mounted_images.ts";
+import type { MountRecord } from "./mount_record.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
 
 /** Options of a `LazyImageStore`. */
@@ -23,7 +23,7 @@ export interface LazyImageStoreOptions {
   readonly cache: BlobCache;
   readonly numbers: ImageNumbers;
   /** Record of the mounted images, including those of an earlier process. */
-  readonly record: MountedImages;
+  readonly record: MountRecord;
   /** Kernel images in the state folder that {@link startMounts} uses. */
   readonly kernelImages: KernelImages;
   /** Starts the session that serves all images. Not called again while the session lives. */

@@ -13,7 +13,7 @@ import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import { logger } from "../../base/log.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
 import type { LiveImage } from "./live_image.ts";
-import type { MountedImages } from "./mounted_images.ts";
+import type { MountRecord } from "./mount_record.ts";
 
 const log = logger("image");
 
@@ -25,7 +25,7 @@ export class LiveImages {
   readonly #changing = new KeyedMutex<string>();
 
   /** @param record of the mounted images, for a successor */
-  constructor(private readonly record: MountedImages) {}
+  constructor(private readonly record: MountRecord) {}
 
   /** Runs `task` while no other task changes whether the layer's image is mounted. Not re-entrant. */
   runExclusive<T>(layerId: string, task: () => Promise<T>): Promise<T> {

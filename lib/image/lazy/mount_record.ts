@@ -32,7 +32,7 @@ export interface RecordedLayer extends LazyLayer {
 /**
  * The layers whose images are mounted. Changes survive this process once resolved, but not a reboot, as with mounts.
  */
-export class MountedImages {
+export class MountRecord {
   readonly #layers: Map<string, RecordedLayer>;
 
   private constructor(private readonly path: string, layers: readonly RecordedLayer[]) {
@@ -40,14 +40,14 @@ export class MountedImages {
   }
 
   /** Reads the record. A damaged one counts as empty: its images are then unreachable, but not wrong. */
-  static async open(path: string): Promise<MountedImages> {
+  static async open(path: string): Promise<MountRecord> {
     const document = await readJsonFile(path).catch((error) => {
       if (!(error instanceof SyntaxError)) throw error;
       return error.message;
     });
     const state = v.safeParse(State, document ?? []);
     if (!state.success) log.warn("record of mounted images is damaged", { path, reason: state.issues[0].message });
-    return new MountedImages(path, state.success ? state.output : []);
+    return new MountRecord(path, state.success ? state.output : []);
   }
 
   /** Returns the mounted images, including those of the previous process. */
@@ -55,9 +55,17 @@ export class MountedImages {
     return [...this.#layers.values()];
   }
 
+  /** @throws {Error} if it cannot be written; the layer is then not added */
   async add(layer: LazyLayer, fsDriver: FsDriver, isSuspect = false): Promise<void> {
+    const earlier = this.#layers.get(layer.id);
     this.#layers.set(layer.id, { ...layer, fsDriver, isSuspect });
-    await this.#write();
+    try {
+      await this.#write();
+    } catch (error) {
+      if (earlier === undefined) this.#layers.delete(layer.id);
+      else this.#layers.set(layer.id, earlier);
+      throw error;
+    }
   }
 
   async remove(layerId: string): Promise<void> {
