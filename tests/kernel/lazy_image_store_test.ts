@@ -164,7 +164,7 @@ fuseTest("the image for the kernel is made once, after its layer, and removed wi
   assert.deepEqual([...Deno.readDirSync(kit.temp.join("state"))].filter(({ name }) => name.endsWith(".erofs")), []);
 });
 
-fuseTest("mounts an image when its layer has arrived and its registry is known, before it is used", async () => {
+fuseTest("an image is mounted when its layer has arrived and its registry is known, before it is used", async () => {
   const placed = Promise.withResolvers<void>();
   await using kit: Kit = await Kit.make({ whenPlaced: () => placed.promise });
   kit.store.prepare(kit.layer("a"));
@@ -179,19 +179,26 @@ fuseTest("mounts an image when its layer has arrived and its registry is known, 
   assert.equal((await kit.seen()).length, 2);
 });
 
-fuseTest("searches the blobs of an image again if it was unmounted before its first use", async () => {
+fuseTest("an image without a container is unmounted after a while, and its blobs are searched again", async () => {
   let isReachable = true;
-  await using kit: Kit = await Kit.make({ candidates: () => Promise.resolve(isReachable ? [kit.candidate] : []) });
-  kit.store.prepare(kit.layer("a"));
-  await until("the image is mounted", async () => (await kit.store.report()).images.length === 1);
-  await kit.store.unmountIdle();
+  await using kit: Kit = await Kit.make({
+    candidates: () => Promise.resolve(isReachable ? [kit.candidate] : []),
+    unusedMs: 100,
+  });
+  const mounted = async () => (await kit.store.report()).images.map(({ layer: { id } }) => id);
+  for (const id of ["a", "b"]) kit.store.prepare(kit.layer(id));
+  assert.equal(await kit.read("b"), CONTENT);
+  await until(
+    "the image is unmounted",
+    async () => [...Deno.readDirSync(kit.temp.join("homes"))].length === 1 && (await mounted()).join() === "b",
+  );
   isReachable = false;
   await assert.rejects(kit.read("a"), /no backend is known/);
   isReachable = true;
   assert.equal(await kit.read("a"), CONTENT);
 });
 
-fuseTest("does not mount an image ahead when its layer is removed, or has no backend", async () => {
+fuseTest("an image is not mounted ahead if its layer is removed or no backend has it", async () => {
   const { promise: never } = Promise.withResolvers<void>();
   const untilAborted = (signal: AbortSignal) => unlessAborted(never, signal);
   const asked = Promise.withResolvers<void>();

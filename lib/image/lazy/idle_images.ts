@@ -44,6 +44,13 @@ export class IdleImages {
     await ignore(NydusGdError, unlessAborted(closed, deadline.signal));
   }
 
+  /** Unmounts the image of a layer unless a container has used it. */
+  async unmountUnused(layerId: string): Promise<void> {
+    await this.images.runExclusive(layerId, async () => {
+      if (this.images.get(layerId)?.isUsed === false) await this.#unmountOne(layerId);
+    });
+  }
+
   /** Returns the names of cached blobs that only idle images use. */
   blobs(): Set<string> {
     const idle = new Set(this.#find());

@@ -51,7 +51,7 @@ Deno.test("every chunk of every file is fetched, and adjacent ranges are joined"
   assert.equal(run.status.failures, 0);
 });
 
-Deno.test("fetches the beginning of the image's list before a container uses the image, and the rest then", async () => {
+Deno.test("the beginning of the prefetch list is fetched before a container uses the image, the rest afterwards", async () => {
   const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
   assert.ok(listing !== undefined);
   using temp = TempDir.make();
@@ -69,7 +69,7 @@ Deno.test("fetches the beginning of the image's list before a container uses the
   assert.equal(run.status.state, "complete");
 });
 
-Deno.test("stops while it waits for the image to be used", async () => {
+Deno.test("a prefetch that waits for a container can be stopped", async () => {
   using temp = TempDir.make();
   using mountable = await MountableFixture.open(fixture, temp.path);
   const { promise: used } = Promise.withResolvers<void>();

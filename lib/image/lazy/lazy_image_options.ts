@@ -41,6 +41,8 @@ export interface LazyImageStoreOptions {
   readonly candidates: (layer: LazyLayer) => Promise<readonly BackendCandidate[]>;
   /** Resolves when the registry of a new layer is known, or is not going to be. Default: immediately. */
   readonly whenPlaced?: (layer: LazyLayer, signal: AbortSignal) => Promise<void>;
+  /** Milliseconds for which a new image stays mounted without a container. Default 30,000. */
+  readonly unusedMs?: number;
   /** The initial data path, until `useDataPath`. */
   readonly dataPath: DataPathChoice;
   /** Free space on the cache's file system below which a warning is reported and prefetch stops. */

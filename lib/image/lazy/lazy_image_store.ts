@@ -71,6 +71,8 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       usesKernelImages: () => this.#server.dataPath.fsDriver !== "fuse",
       whenPlaced: async (layer, signal) => await options.whenPlaced?.(layer, signal),
       mount: (layer, signal) => this.#mountOnce(layer, signal),
+      unusedMs: options.unusedMs,
+      unmountUnused: (layerId) => this.#idle.unmountUnused(layerId),
     });
     options.cache.onFull = () => {
       this.#idle.unmount().catch((error) => log.error("images not released", { error: messageOf(error) }));
@@ -107,7 +109,6 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     for await (const mounted of continueImages(this.#server, this.options.record, (layer) => this.#open(layer))) {
       this.#images.addContinued(mounted);
       this.#prefetchMounted(mounted);
-      this.#use(mounted);
     }
   }
 
@@ -115,7 +116,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   async acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount> {
     this.#holders.add(layer.id, holder); // first, or the image may be unmounted as idle
     try {
-      const found = this.#usable(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
+      const found = this.#images.seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
       const { mount, image, past } = found;
       this.#use(found);
       image.recorder?.begin();
@@ -193,7 +194,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** Mounts the image of `layer` if necessary, and starts fetching all of it. @throws as {@link acquire} */
   async fetchAll(layer: LazyLayer, signal?: AbortSignal): Promise<PrefetchStatus> {
-    if (this.#usable(layer.id) === undefined) await unlessAborted(this.#mountOnce(layer), signal);
+    if (this.#images.seen(layer.id) === undefined) await unlessAborted(this.#mountOnce(layer), signal);
     return this.prefetch(layer.id);
   }
 
@@ -247,18 +248,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** Concurrent callers share one attempt, which the signal of the first one aborts. */
   #mountOnce(layer: LazyLayer, signal = this.#stopping.signal): Promise<LiveImage> {
-    const mount = async () => this.#usable(layer.id) ?? await this.#mount(layer, signal);
+    const mount = async () => this.#images.seen(layer.id) ?? await this.#mount(layer, signal);
     return this.#mounting.run(layer.id, async () => {
       this.#stopping.signal.throwIfAborted();
       // the session starts while the image is still being prepared
       return (await Promise.all([this.#images.runExclusive(layer.id, mount), this.#server.start()]))[0];
     });
-  }
-
-  /** Returns the mounted image. Undefined for a stale one, too: mounting it again tells whether it can be read. */
-  #usable(layerId: string): LiveImage | undefined {
-    const mounted = this.#images.seen(layerId);
-    return mounted?.isStale ? undefined : mounted;
   }
 
   async #mount(layer: LazyLayer, signal: AbortSignal): Promise<LiveImage> {

@@ -22,9 +22,6 @@ import type { OpenImage } from "../open_image.ts";
 
 const log = logger("image");
 
-/** Milliseconds for which the blobs of an image that nobody uses count as reachable. */
-const FRESH_MS = 10_000;
-
 /** What a mount was before this process. */
 export interface MountPast {
   /** Whether the mount continues that of an earlier process. */
@@ -37,7 +34,6 @@ export interface MountPast {
 export class LiveImage {
   /** Resolves when the image is closed. */
   readonly closed: Promise<void>;
-  readonly #mountedAt = performance.now();
   readonly #used = Promise.withResolvers<void>();
   #isUsed = false;
   #isClosing = false;
@@ -61,9 +57,9 @@ export class LiveImage {
     return this.opened.image;
   }
 
-  /** Whether the image waited so long for its first user that its blobs may have become unreachable. */
-  get isStale(): boolean {
-    return !this.#isUsed && performance.now() - this.#mountedAt > FRESH_MS;
+  /** Whether a container has used the image. */
+  get isUsed(): boolean {
+    return this.#isUsed;
   }
 
   /** Whether the image must not be used any more. */

@@ -3,12 +3,14 @@
  *
  * ```
  * layer has arrived ─┬─► kernel image, one at a time ─┐
- *                    └─► its registry is known ───────┴─► mounted, without a user
+ *                    └─► its registry is known ───────┴─► mounted for its first container ─► without one: unmounted
  * ```
- * A failure is not reported: the first container tries again, and fails with the reason.
+ * A failure is not reported: the first container tries again, and fails with the reason. An image without a container is
+ * unmounted after a while, since it takes memory, and its blobs may become unreachable.
  *
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { unlessAborted } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
@@ -18,6 +20,9 @@ import { MappedBootstrap } from "../open_image.ts";
 
 const log = logger("image");
 
+/** See {@link PreparedImagesParts.unusedMs}: a container usually follows the pull of its image. */
+const UNUSED_MS = 30_000;
+
 /** Dependencies of {@link PreparedImages}. */
 export interface PreparedImagesParts {
   readonly kernelImages: KernelImages;
@@ -26,6 +31,10 @@ export interface PreparedImagesParts {
   /** Resolves when the registry of a new layer is known, or is not going to be. */
   readonly whenPlaced: (layer: LazyLayer, signal: AbortSignal) => Promise<void>;
   readonly mount: (layer: LazyLayer, signal: AbortSignal) => Promise<unknown>;
+  /** Unmounts the image of a layer unless a container has used it. */
+  readonly unmountUnused: (layerId: string) => Promise<void>;
+  /** Milliseconds for which an image stays mounted without a container. Default 30,000. */
+  readonly unusedMs?: number | undefined;
 }
 
 /** Its promises never reject. */
@@ -80,13 +89,15 @@ export class PreparedImages {
   }
 
   async #mount(layer: LazyLayer, signal: AbortSignal): Promise<void> {
-    const { whenPlaced, mount } = this.parts;
+    const { whenPlaced, mount, unmountUnused, unusedMs = UNUSED_MS } = this.parts;
     try {
       await unlessAborted(whenPlaced(layer, signal), signal);
       signal.throwIfAborted();
       await unlessAborted(mount(layer, signal), signal);
+      await sleep(unusedMs, undefined, { signal });
+      await unmountUnused(layer.id);
     } catch (error) {
-      log.debug("image not mounted before its first use", { layer: layer.id, reason: messageOf(error) });
+      log.debug("image not kept mounted for its first container", { layer: layer.id, reason: messageOf(error) });
     }
   }
 
