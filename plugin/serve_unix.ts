@@ -56,19 +56,24 @@ interface Endpoint extends Listening {
 
 async function listenAt(path: string, app: FetchHandler): Promise<Endpoint> {
   const folder = await makePrivateFolder(dirname(path), basename(path).length);
+  const early = join(folder, "s");
+  const abort = new AbortController();
   try {
-    const early = join(folder, "s");
-    const abort = new AbortController();
     const server = Deno.serve(
       { path: early, signal: abort.signal, onListen: () => {} },
       (request) => app.fetch(request),
     );
+    server.finished.catch(() => {}); // it may fail before the caller awaits it, who reports that
     await Deno.chmod(early, 0o600);
     const { ino } = await Deno.lstat(early);
     await Deno.rename(early, path);
     return { server, inode: ino, abort };
+  } catch (error) {
+    abort.abort();
+    await ignore(Deno.errors.NotFound, Deno.remove(early));
+    throw error;
   } finally {
-    await Deno.remove(folder, { recursive: true });
+    await Deno.remove(folder);
   }
 }
 
