@@ -11,22 +11,34 @@ import { O, open } from "../../ffi/fcntl.ts";
 import { NydusGdError } from "./errors.ts";
 import { OPEN_FILES_HINT } from "./error_report.ts";
 
-/** More descriptors than the event loop of a new thread opens. */
-const DESCRIPTORS = 16;
+/** Descriptors of a thread's event loop: 6 with Deno 2.9. */
+const THREAD_DESCRIPTORS = 8;
+
+/** Descriptors left for everything else. */
+const SPARE_DESCRIPTORS = 8;
+
+/** Milliseconds after which a thread has opened its descriptors, also on a busy machine. */
+const STARTING_MS = 1000;
+
+/** Times at which recent Workers were started, milliseconds of performance.now(). */
+let starts: number[] = [];
 
 /**
  * Starts a Worker from the module at `url`.
  *
- * Tries in advance to open as many descriptors as a thread needs, because the runtime ends the whole program if a new
- * thread cannot open them.
+ * Tries in advance to open as many descriptors as this thread and those still starting need, because the runtime ends
+ * the whole program if a new thread cannot open them.
  *
  * @param name of the thread, for debuggers
  * @throws {NydusGdError} "environment" when the process is out of descriptors
  */
 export function startWorker(url: URL, name: string): Worker {
+  const now = performance.now();
+  starts = [...starts.filter((at) => now - at < STARTING_MS), now];
+  const needed = starts.length * THREAD_DESCRIPTORS + SPARE_DESCRIPTORS;
   using tried = new DisposableStack();
   try {
-    for (let i = 0; i < DESCRIPTORS; i++) tried.use(open("/dev/null", O.RDONLY));
+    for (let i = 0; i < needed; i++) tried.use(open("/dev/null", O.RDONLY));
   } catch (error) {
     if (!isErrno(error, "EMFILE", "ENFILE")) throw error;
     throw new NydusGdError("environment", `Cannot start thread ${name}: out of file descriptors`, {
