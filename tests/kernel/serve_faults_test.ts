@@ -5,14 +5,18 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { mount } from "../../ffi/sys_mount.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyServe } from "../support/lazy_serve.ts";
 import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 /** Cache files of a blob are created at its first read, not when its image is mounted. */
 const BY_FUSE = { NYDUS_GD_MOUNT_FS_DRIVER: "fuse" };
+/** Within this time a thread that was started has the descriptors without which the runtime ends the program. */
+const SETTLED_MS = 150;
 /** Short, so that failures come soon. */
 const LIMITS = { NYDUS_GD_FETCH_DEADLINE: "2s", NYDUS_GD_FETCH_RETRIES: "1" };
 
@@ -189,6 +193,7 @@ fuseTest("a server without free descriptors yields errors, and recovers", () =>
     const { pid } = serve.driver;
     const limit = await sh('prlimit --nofile --noheadings --output SOFT,HARD --pid "$1"', `${pid}`);
     const [soft = "", hard = ""] = limit.split(/\s+/);
+    await sleep(SETTLED_MS);
     // the three descriptors that always exist: any further one is refused
     await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, "3", hard);
     assert.deepEqual(await serve.readAll(0, 3), { right: 0, wrong: 0, error: 3 });
@@ -201,29 +206,36 @@ fuseTest("a server without free descriptors yields errors, and recovers", () =>
     await serve.driver.call("GraphDriver.Create", { ID: "after", Parent: "box" });
   }));
 
-fuseTest("of layers that could not be made for want of descriptors nothing stays", () =>
-  withServe(async (serve) => {
-    const { pid } = serve.driver;
-    const [soft = "", hard = ""] = (await sh('prlimit --nofile --noheadings --output SOFT,HARD --pid "$1"', `${pid}`))
-      .split(/\s+/);
-    const used = new Set([...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => Number(name)));
-    const unused = Array.from({ length: 1_000 }, (_, fd) => fd).filter((fd) => !used.has(fd));
-    for (let more = 4; more < 16; more++) {
-      await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, `${unused[more]}`, hard);
-      const ids = Array.from({ length: 4 }, (_, i) => `few${more}-${i}`);
-      const calls = ids.map((ID) =>
-        serve.driver.call("GraphDriver.Create", { ID, Parent: "image" }, AbortSignal.timeout(2_000))
-      );
-      await Promise.allSettled(calls);
-      await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, soft, hard);
-      for (const ID of ids) await serve.driver.call("GraphDriver.Remove", { ID });
-    }
-    await serve.driver.call("GraphDriver.Create", { ID: "after", Parent: "image" });
-    const home = serve.root.replace(/\/box\/merged$/, "");
-    const namesIn = (folder: string) => [...Deno.readDirSync(`${home}/${folder}`)].map(({ name }) => name).sort();
-    assert.deepEqual([namesIn(".making"), namesIn(".removing"), namesIn("l").length], [[], [], 3]);
-    assert.deepEqual(namesIn("").filter((name) => !name.startsWith(".")), ["after", "box", "image", "l"]);
-  }));
+fuseTest(
+  "nothing is left of layers that could not be created without free descriptors",
+  () =>
+    withServe(async (serve) => {
+      const { pid } = serve.driver;
+      const [soft = "", hard = ""] = (await sh('prlimit --nofile --noheadings --output SOFT,HARD --pid "$1"', `${pid}`))
+        .split(/\s+/);
+      const used = new Set([...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => Number(name)));
+      const unused = Array.from({ length: 1_000 }, (_, fd) => fd).filter((fd) => !used.has(fd));
+      for (let more = 4; more < 16; more++) {
+        await sleep(SETTLED_MS);
+        await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, `${unused[more]}`, hard);
+        const ids = Array.from({ length: 4 }, (_, i) => `few${more}-${i}`);
+        const calls = ids.map((ID) =>
+          serve.driver.call("GraphDriver.Create", { ID, Parent: "image" }, AbortSignal.timeout(2_000))
+        );
+        await Promise.allSettled(calls);
+        await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, soft, hard);
+        await until("it listens again", () =>
+          // without descriptors it could not accept connections
+          serve.driver.call("GraphDriver.Exists", { ID: "image" }).then(() => true, () => false));
+        for (const ID of ids) await serve.driver.call("GraphDriver.Remove", { ID });
+      }
+      await serve.driver.call("GraphDriver.Create", { ID: "after", Parent: "image" });
+      const home = serve.root.replace(/\/box\/merged$/, "");
+      const namesIn = (folder: string) => [...Deno.readDirSync(`${home}/${folder}`)].map(({ name }) => name).sort();
+      assert.deepEqual([namesIn(".making"), namesIn(".removing"), namesIn("l").length], [[], [], 3]);
+      assert.deepEqual(namesIn("").filter((name) => !name.startsWith(".")), ["after", "box", "image", "l"]);
+    }),
+);
 
 fuseTest(
   "readers of a SIGSTOPped server wait, and are answered when it continues",
