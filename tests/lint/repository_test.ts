@@ -51,3 +51,18 @@ Deno.test("files are named in snake case", async () => {
   const odd = (await sourceFiles()).filter((path) => path.endsWith(".ts") && !/^[a-z0-9_]+\.ts$/.test(basename(path)));
   assert.deepEqual(odd, []);
 });
+
+Deno.test("the filters of tests in virtual machines match a test of their file", async () => {
+  const offences: string[] = [];
+  let count = 0;
+  for (const path of (await sourceFiles()).filter((path) => path.startsWith("tests/vm/"))) {
+    for (
+      const [, file = "", filter = ""] of (await readSource(path)).matchAll(/file: "([^"]+)",\s+filter: "([^"]+)"/g)
+    ) {
+      count++;
+      if (!(await readSource(file)).includes(filter)) offences.push(`${path}: ${file} has no test "${filter}"`);
+    }
+  }
+  assert.ok(count > 0);
+  assert.deepEqual(offences, []);
+});

@@ -18,8 +18,8 @@ const FIXTURES = IS_THOROUGH
 
 const files: GuestTests[] = [
   { file: "tests/vm/guest/fscache_choice.ts" },
-  { file: "tests/kernel/auto_data_path_test.ts", filter: "an image that EROFS cannot have" },
-  { file: "tests/kernel/images_test.ts", filter: "every image shows" },
+  { file: "tests/kernel/auto_data_path_test.ts", filter: "an image that EROFS cannot represent" },
+  { file: "tests/kernel/images_test.ts", filter: "every image matches its listing" },
   { file: "tests/vm/guest/fscache_faults.ts" },
   { file: "tests/vm/guest/fscache_api.ts" },
 ];

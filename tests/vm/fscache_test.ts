@@ -25,7 +25,7 @@ const files: GuestTests[] = [
 if (IS_THOROUGH) {
   files.push(
     { file: "tests/vm/guest/fscache_disk.ts" },
-    { file: "tests/kernel/takeover_test.ts", filter: "where server and keeper both died" },
+    { file: "tests/kernel/takeover_test.ts", filter: "after the death of server and keeper" },
   );
 }
 
