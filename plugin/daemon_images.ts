@@ -29,6 +29,7 @@ import { MountRecord } from "../lib/image/lazy/mount_record.ts";
 import { OfferedImages } from "../lib/image/lazy/offered_images.ts";
 import { PulledImages } from "../lib/image/lazy/pulled_images.ts";
 import { ReadRecorder } from "../lib/image/lazy/read_recorder.ts";
+import { isInitLayer } from "../lib/layer/make_layer.ts";
 import { chooseDataPath, type DataPathChoice } from "../lib/mount/choose.ts";
 import { KernelImages } from "../lib/mount/erofs/kernel_images.ts";
 import { clearProbes } from "../lib/mount/erofs/probe_places.ts";
@@ -168,7 +169,8 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
     deadlineMs,
     candidates: (layer) => backendCandidates(layer, { config: config.current, trustedOrigins, deps, pulled }),
     whenPlaced: (layer, signal) => whenPlaced(layer, pulled, signal),
-    commandOf: ({ home }, holder) => containers.commandOf(dockerImageDir(home), holder),
+    commandOf: ({ home }, holder) =>
+      isInitLayer(holder) ? undefined : containers.commandOf(dockerImageDir(home), holder),
     onForgotten: async (layer) => {
       await pulled.forget(layer.diffId);
       await discardBlobs(layer, cache);

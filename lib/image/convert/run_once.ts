@@ -9,6 +9,7 @@
 import * as v from "valibot";
 import { NydusGdError } from "../../base/errors.ts";
 import { parseWith } from "../../base/schema.ts";
+import { DEFAULT_PATH } from "../programs/command_files.ts";
 
 /** The parts of a configuration used here. */
 const RunSchema = v.object({
@@ -17,8 +18,6 @@ const RunSchema = v.object({
     WorkingDir: v.optional(v.nullable(v.string())),
   }))),
 });
-
-const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Characters of a command's error output that are shown. */
 const MAX_STDERR_CHARS = 300;

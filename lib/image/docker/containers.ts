@@ -13,7 +13,7 @@ import { LRUCache } from "lru-cache";
 import { dirname, join } from "node:path";
 import * as v from "valibot";
 import { ignore } from "../../base/errors.ts";
-import type { Command } from "../programs/command_files.ts";
+import { type Command, DEFAULT_PATH } from "../programs/command_files.ts";
 import { readDockerJson, readDockerWord } from "./files.ts";
 
 const Named = v.object({ Name: v.string() });
@@ -22,9 +22,6 @@ const Commanded = v.object({
   Args: v.nullish(v.array(v.string()), []),
   Config: v.object({ Env: v.nullish(v.array(v.string()), []), WorkingDir: v.nullish(v.string(), "") }),
 });
-
-/** PATH of a container whose image sets none (moby 20.10 to 27, pkg/system/path.go). */
-const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Size of the cache of layers by container. The layer of a container never changes. */
 const CONTAINERS_REMEMBERED = 10_000;

@@ -10,9 +10,13 @@ import type { Extent } from "../../rafs/bootstrap.ts";
 import { walkTree } from "../../rafs/walk.ts";
 import { ImagePrefetch, type ImagePrefetchOptions, rangesOf } from "./image_prefetch.ts";
 
-const NAME = "v6-none-sha256-4k";
-const fixture = listRafsFixtures().find(({ name }) => name === NAME);
-assert.ok(fixture !== undefined);
+const fixture = fixtureOf("v6-none-sha256-4k");
+/** Has a prefetch list. */
+const listingFixture = fixtureOf("v6-prefetch-fs");
+
+function fixtureOf(wanted: string) {
+  return listRafsFixtures().find(({ name }) => name === wanted) ?? assert.fail(wanted);
+}
 
 const ALL: ImagePrefetchOptions = {
   scope: "all",
@@ -52,10 +56,8 @@ Deno.test("every chunk of every file is fetched, and adjacent ranges are joined"
 });
 
 Deno.test("the beginning of the prefetch list is fetched before a container uses the image, the rest afterwards", async () => {
-  const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
-  assert.ok(listing !== undefined);
   using temp = TempDir.make();
-  using mountable = await MountableFixture.open(listing, temp.path);
+  using mountable = await MountableFixture.open(listingFixture, temp.path);
   const { tree } = mountable.image;
   assert.ok(tree.prefetch.length > 0);
   const used = Promise.withResolvers<void>();
@@ -113,10 +115,8 @@ Deno.test("a stopped prefetch uses nothing of the image after stop() has resolve
 });
 
 Deno.test("the prefetch list of the image is fetched first, and alone if only that is requested", async () => {
-  const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
-  assert.ok(listing !== undefined);
   using temp = TempDir.make();
-  using mountable = await MountableFixture.open(listing, temp.path);
+  using mountable = await MountableFixture.open(listingFixture, temp.path);
   const { tree } = mountable.image;
   const listed = chunksOfFiles(mountable, tree.prefetch);
   assert.ok(listed.size > 0 && listed.size < chunksOfFiles(mountable).size);
@@ -127,10 +127,8 @@ Deno.test("the prefetch list of the image is fetched first, and alone if only th
 });
 
 Deno.test("the rest waits until readers are quiet, the prefetch list does not", async () => {
-  const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
-  assert.ok(listing !== undefined);
   using temp = TempDir.make();
-  using mountable = await MountableFixture.open(listing, temp.path);
+  using mountable = await MountableFixture.open(listingFixture, temp.path);
   const asked = Promise.withResolvers<void>(), quiet = Promise.withResolvers<void>();
   const whenQuiet = () => {
     asked.resolve();
@@ -156,10 +154,8 @@ Deno.test("prefetching stops when the disk is nearly full", async () => {
 });
 
 Deno.test("learned reads are fetched first and in order, then the prefetch list, then the rest", async () => {
-  const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
-  assert.ok(listing !== undefined);
   using temp = TempDir.make();
-  using mountable = await MountableFixture.open(listing, temp.path);
+  using mountable = await MountableFixture.open(listingFixture, temp.path);
   const { tree, blobs } = mountable.image;
   const listed = chunksOfFiles(mountable, tree.prefetch);
   const places: Extent[] = [];

@@ -52,7 +52,7 @@ export interface LazyImageStoreOptions {
   /** Creates the recorder of starting containers' reads for each opened image. Undefined: nothing is recorded. */
   readonly recorder?: ((bootstrapPath: string) => ReadRecorder) | undefined;
   /** Returns the command of the container whose layer is stacked on an image; undefined: not known. */
-  readonly commandOf?: (layer: LazyLayer, holder: string) => Promise<Command | undefined>;
+  readonly commandOf?: (layer: LazyLayer, holder: string) => Promise<Command | undefined> | undefined;
   /** Called after a layer is removed and its image unmounted; the image may still be in use. */
   readonly onForgotten?: (layer: LazyLayer) => Promise<void>;
   /** Whether to verify inode digests on mount (inode_digests.ts). Called for each mount. */

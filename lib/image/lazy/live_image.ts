@@ -12,7 +12,7 @@ import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
-import type { LazyLayer } from "../../layer/lazy_images.ts";
+import type { LazyLayer, LazyMount } from "../../layer/lazy_images.ts";
 import type { ImageMount } from "../../mount/image_mount.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
 import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, startPrefetch } from "./image_prefetch.ts";
@@ -23,12 +23,7 @@ import type { OpenImage } from "../open_image.ts";
 const log = logger("image");
 
 /** What a mount was before this process. */
-export interface MountPast {
-  /** Whether the mount continues that of an earlier process. */
-  readonly continued: boolean;
-  /** Whether programs may have read zeros from it while its files were not watched. */
-  readonly isSuspect: boolean;
-}
+export type MountPast = Pick<LazyMount, "continued" | "isSuspect">;
 
 /** A mounted image; closes itself when the kernel has released it. */
 export class LiveImage {

@@ -23,6 +23,9 @@ export interface Command {
   readonly workingDir: string;
 }
 
+/** PATH of a container whose image sets none (moby 20.10 to 27, pkg/system/path.go). */
+export const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /** Maximum number of words looked up, so that a long script costs little. */
 const MAX_WORDS = 64;
 
