@@ -52,7 +52,7 @@ async function withServe(source: Source, auth: "basic" | "bearer", test: (parts:
     NYDUS_GD_PREFETCH_READ_AHEAD: "0",
   };
   const options = { within: ANY_UMASK, env, logLevel: "trace", logPath };
-  await using serve = await LazyServe.start(temp.path, options, backend);
+  await using serve = await LazyServe.start(temp.path, { ...options, backend });
   await test({ driver: serve.driver, root: serve.root, registry, scratch: temp.path, logPath });
 }
 

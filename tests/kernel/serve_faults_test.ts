@@ -13,7 +13,7 @@ import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 
-/** Cache files of a blob are created at its first read, not when its image is mounted. */
+/** By FUSE an image can be mounted where no cache file can be created. */
 const BY_FUSE = { NYDUS_GD_MOUNT_FS_DRIVER: "fuse" };
 /** Within this time a thread that was started has the descriptors without which the runtime ends the program. */
 const SETTLED_MS = 150;
@@ -37,14 +37,17 @@ async function sh(script: string, ...args: string[]): Promise<string> {
 async function onTmpfs(
   options: string,
   test: (parts: Parts) => Promise<void>,
-  env: Readonly<Record<string, string>> = {},
+  { env = {}, beforeImage }: { env?: Readonly<Record<string, string>>; beforeImage?: (cache: string) => void } = {},
 ): Promise<void> {
   using temp = TempDir.make();
   const cache = temp.join("cache");
   Deno.mkdirSync(cache);
   mount("tmpfs", cache, "tmpfs", 0, options);
   try {
-    await using serve = await LazyServe.start(temp.path, { env: { ...LIMITS, ...env, NYDUS_GD_CACHE_DIR: cache } });
+    await using serve = await LazyServe.start(temp.path, {
+      env: { ...LIMITS, ...env, NYDUS_GD_CACHE_DIR: cache },
+      beforeImage: () => beforeImage?.(cache),
+    });
     await test({ serve, cache });
   } finally {
     unmountBelow(temp.path);
@@ -101,23 +104,27 @@ for (
   );
 }
 
+/** Creates files until the file system has no inode left. */
+function takeInodes(folder: string): void {
+  for (let i = 0;; i++) {
+    try {
+      Deno.writeFileSync(`${folder}/ballast-${i}`, new Uint8Array());
+    } catch (error) {
+      assert.match(String(error), /os error 28/);
+      return;
+    }
+  }
+}
+
 fuseTest(
   "a cache on a file system without free inodes yields errors, and recovers",
   () =>
     onTmpfs("size=8m,nr_inodes=16", async ({ serve, cache }) => {
-      for (let i = 0;; i++) {
-        try {
-          Deno.writeFileSync(`${cache}/ballast-${i}`, new Uint8Array());
-        } catch (error) {
-          assert.match(String(error), /os error 28/);
-          break;
-        }
-      }
       const full = await serve.readAll(0, 3);
       assert.deepEqual(full, { right: 0, wrong: 0, error: 3 });
       await sh('rm "$1"/ballast-*', cache);
       assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
-    }, BY_FUSE),
+    }, { env: BY_FUSE, beforeImage: takeInodes }),
 );
 
 fuseTest(

@@ -16,6 +16,11 @@ export const LAZY_IMAGE = fixture("v6-prefetch-fs");
 /** Outcome of a read: the right bytes, others, or none. */
 export type ReadOutcome = "right" | "wrong" | "error";
 
+export interface LazyServeOptions extends ServeProcessOptions {
+  readonly backend?: unknown;
+  readonly beforeImage?: () => void;
+}
+
 /** The process and its mounted image; disposing stops it. */
 export class LazyServe implements AsyncDisposable {
   /** Paths of the image's regular files, in order. */
@@ -37,18 +42,17 @@ export class LazyServe implements AsyncDisposable {
    * Starts it and mounts the image.
    *
    * @param scratch a directory for all its files
-   * @param backend in the form of nydusd's configuration; default: the directory of the fixtures' blobs
+   * @param options.backend in the form of nydusd's configuration; default: the directory of the fixtures' blobs
+   * @param options.beforeImage runs when the process is ready and has no image yet
    */
-  static async start(
-    scratch: string,
-    options: ServeProcessOptions = {},
-    backend: unknown = { type: "localfs", config: { dir: `${RAFS_FIXTURES}/blobs` } },
-  ): Promise<LazyServe> {
+  static async start(scratch: string, options: LazyServeOptions = {}): Promise<LazyServe> {
+    const { backend = { type: "localfs", config: { dir: `${RAFS_FIXTURES}/blobs` } }, beforeImage } = options;
     const config = `${scratch}/config.json`;
     await Deno.writeTextFile(config, JSON.stringify({ device: { backend }, mode: "direct" }));
     const driver = await GraphDriverProcess.start(scratch, options);
     try {
       await driver.call("GraphDriver.Init", { Home: `${scratch}/home`, Opts: [`nydus-gd.config=${config}`] });
+      beforeImage?.();
       await driver.call("GraphDriver.Create", { ID: "image" });
       await driver.apply("image", bootstrapLayerTar(await readFixtureBootstrap(LAZY_IMAGE)));
       await driver.call("GraphDriver.CreateReadWrite", { ID: "box", Parent: "image" });

@@ -32,7 +32,7 @@ fuseTest("a failing or lying registry is EIO, and cached data needs no registry"
   using temp = TempDir.make();
   await using registry = await startRegistry();
   const backend = { type: "registry", config: { host: registry.host, repo: "app", scheme: "http" } };
-  await using serve = await LazyServe.start(temp.path, { env: ENV }, backend);
+  await using serve = await LazyServe.start(temp.path, { env: ENV, backend });
   const { driver, files } = serve;
   const mayFail = files.filter((path) => path.startsWith("/lib/mod")).slice(0, 4);
   const others = files.filter((path) => !mayFail.includes(path));
