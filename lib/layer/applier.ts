@@ -16,6 +16,7 @@
  */
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
+import { RunningTasks } from "../base/running_tasks.ts";
 import { workerUrl } from "../base/worker.ts";
 import { type Channel, receiveError, WorkerPool } from "../base/worker_pool.ts";
 import type { AppliedLayer } from "./apply.ts";
@@ -35,7 +36,7 @@ const log = logger("layer");
 /** Starts Workers when the first layer arrives. Must be disposed for the process to exit. */
 export class Applier implements AsyncDisposable {
   readonly #pool = new WorkerPool<ApplyRequest, ApplyReply>(workerUrl(import.meta, "apply_worker.ts"), WORKERS);
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #running = new RunningTasks();
   readonly #stop = new AbortController();
 
   /**
@@ -53,23 +54,19 @@ export class Applier implements AsyncDisposable {
     idMaps: IdMaps = NO_ID_MAPS,
   ): Promise<AppliedLayer> {
     const signals = signal === undefined ? [this.#stop.signal] : [this.#stop.signal, signal];
-    const run = this.#run({ kind: "begin", diffDir, idMaps }, body, AbortSignal.any(signals));
-    this.#running.add(run);
-    try {
-      const layer = await run;
-      if (layer.skippedXattrs > 0) {
-        log.warn("extended attributes not stored", { diffDir, count: layer.skippedXattrs });
-      }
-      return layer;
-    } finally {
-      this.#running.delete(run);
+    const layer = await this.#running.add(
+      this.#run({ kind: "begin", diffDir, idMaps }, body, AbortSignal.any(signals)),
+    );
+    if (layer.skippedXattrs > 0) {
+      log.warn("extended attributes not stored", { diffDir, count: layer.skippedXattrs });
     }
+    return layer;
   }
 
   /** Aborts running applies, waits until they have stopped, and ends the Workers. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new NydusGdError("interrupted", "Cannot unpack layer: the program is stopping"));
-    await Promise.allSettled(this.#running);
+    await this.#running.settled();
     this.#pool[Symbol.dispose]();
   }
 

@@ -24,6 +24,7 @@ import { throwIfAborted } from "../base/abort.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
+import { RunningTasks } from "../base/running_tasks.ts";
 import { VERSION } from "../base/version.ts";
 import { GoneLayers } from "./gone_layers.ts";
 import { lockFile } from "./home_lock.ts";
@@ -86,7 +87,7 @@ export class LayerStore implements AsyncDisposable {
   readonly #gone: GoneLayers;
   /** Running and waiting applies by layer, to be cancelled by a remove. */
   readonly #applying = new Map<string, Set<AbortController>>();
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #running = new RunningTasks();
   readonly #stop = new AbortController();
 
   private constructor(paths: HomePaths, lock: Fd, parts: Required<LayerStoreParts>) {
@@ -349,7 +350,7 @@ export class LayerStore implements AsyncDisposable {
   async close(): Promise<void> {
     this.#unborn[Symbol.dispose]();
     this.#stop.abort(new NydusGdError("interrupted", "Cannot continue: the layers are being closed"));
-    await Promise.allSettled(this.#running);
+    await this.#running.settled();
     this.#lock[Symbol.dispose]();
   }
 
@@ -364,11 +365,7 @@ export class LayerStore implements AsyncDisposable {
       this.#paths.layer(id);
       return await this.#locks.run(id, () => task().finally(() => this.#unborn.named(id)), signal);
     };
-    const running = run();
-    this.#running.add(running);
-    const end = () => this.#running.delete(running);
-    running.then(end, end);
-    return running;
+    return this.#running.add(run());
   }
 
   #until(signal: AbortSignal | undefined): AbortSignal {

@@ -8,13 +8,14 @@
  */
 import { Deadline } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
+import { RunningTasks } from "../base/running_tasks.ts";
 
 /** Reads caused by one failing read of a program: read-ahead, then the missing page itself. */
 const READS_PER_FAILURE = 2;
 
 /** The waiting reads of one server. */
 export class ReadTasks {
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new RunningTasks();
   readonly #timeoutMs: number;
   #abandoned = false;
 
@@ -31,8 +32,7 @@ export class ReadTasks {
    * a successor.
    */
   start(answer: (signal: AbortSignal) => Promise<void>, fail: (error: unknown) => void): void {
-    const task = this.#run(answer, fail).finally(() => this.#running.delete(task));
-    this.#running.add(task);
+    this.#running.add(this.#run(answer, fail));
   }
 
   /** From now on, reads that fail are not answered but left to a successor. */
@@ -42,12 +42,12 @@ export class ReadTasks {
 
   /** Number of reads in flight. */
   get running(): number {
-    return this.#running.size;
+    return this.#running.count;
   }
 
   /** Resolves when every read has been answered. */
-  async settled(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running);
+  settled(): Promise<void> {
+    return this.#running.settled();
   }
 
   async #run(answer: (signal: AbortSignal) => Promise<void>, fail: (error: unknown) => void): Promise<void> {

@@ -22,6 +22,7 @@
  */
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
+import { RunningTasks } from "../../base/running_tasks.ts";
 import type { ResponseBuffers } from "./response_buffers.ts";
 import { setBit } from "../cache/bits.ts";
 import type { WithRoom } from "../cache/cache_space.ts";
@@ -83,7 +84,7 @@ export class ChunkFetcher {
   };
   readonly #checker: ClaimChecker;
   readonly #readAhead: ReadAhead;
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new RunningTasks();
   readonly #requests = new Set<RunningRequest>();
   #closed: NydusGdError | undefined;
 
@@ -95,7 +96,7 @@ export class ChunkFetcher {
       readiness,
       decoder,
       onChecked: (flight, error) => this.#checked(flight, error),
-      track: (work) => this.#track(work),
+      track: (work) => this.#running.add(work),
     });
   }
 
@@ -156,7 +157,7 @@ export class ChunkFetcher {
     this.#checker.close();
     for (const request of this.#requests) request.controller.abort(this.#closed);
     for (const flight of this.#flights.values()) if (flight.state === "queued") this.#settle(flight, this.#closed);
-    while (this.#running.size > 0) await Promise.all(this.#running);
+    await this.#running.settled();
     for (const flight of this.#flights.values()) this.#settle(flight, this.#closed);
   }
 
@@ -251,9 +252,7 @@ export class ChunkFetcher {
     const demand = this.#queued["on-demand"].values().next().value;
     const first = demand ?? this.#queued[turn].values().next().value;
     if (first === undefined) return;
-    const fetching = this.#fetch(first, overtaken);
-    this.#track(fetching);
-    await fetching;
+    await this.#running.add(this.#fetch(first, overtaken));
   }
 
   /** Fetches `first` and adjacent flights in the queue. Never rejects. */
@@ -348,10 +347,5 @@ export class ChunkFetcher {
   #unknown(row: number): NydusGdError {
     const state = "the image has no digest of it";
     return new NydusGdError("invalid-image", `Cannot read chunk ${row} of blob ${this.parts.id}: ${state}`);
-  }
-
-  #track(task: Promise<void>): void {
-    const tracked = task.finally(() => this.#running.delete(tracked));
-    this.#running.add(tracked);
   }
 }

@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { RunningTasks } from "../../base/running_tasks.ts";
 import type { BorrowedMemory, ResponseBuffers } from "./response_buffers.ts";
 import type { WithRoom } from "../cache/cache_space.ts";
 import type { ChunkFailure, DecodeTarget } from "../decode/chunk_decoder.ts";
@@ -51,7 +52,7 @@ export class RangeFetch implements RunningRequest {
   readonly controller = new AbortController();
   reading = true;
   #flights: readonly Flight[];
-  readonly #decoding = new Set<Promise<void>>();
+  readonly #decoding = new RunningTasks();
   /** Reported when the response is complete. */
   readonly #wrong: { readonly flight: Flight; readonly failures: readonly ChunkFailure[] }[] = [];
 
@@ -88,7 +89,7 @@ export class RangeFetch implements RunningRequest {
     } catch (error) {
       this.events.failed(this.#handOver(), error);
     }
-    await Promise.all(this.#decoding);
+    await this.#decoding.settled();
     for (const { flight, failures } of this.#wrong) this.events.decoded(flight, failures);
   }
 
@@ -141,8 +142,7 @@ export class RangeFetch implements RunningRequest {
     const { offset } = this.plan;
     const decoding = this.#decoded(flights, bytes.subarray(start - offset, end - offset), start)
       .catch((error) => this.events.failed(flights, error));
-    const tracked = decoding.finally(() => this.#decoding.delete(tracked));
-    this.#decoding.add(tracked);
+    this.#decoding.add(decoding);
   }
 
   /** @param bytes bytes of the blob from `offset` on */

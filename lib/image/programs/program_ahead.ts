@@ -16,6 +16,7 @@ import { preadExact } from "../../../ffi/unistd.ts";
 import { type ByteString, toByteString } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
+import { RunningTasks } from "../../base/running_tasks.ts";
 import type { Blob } from "../../blob/blob.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import type { BlobRange } from "../lazy/read_coverage.ts";
@@ -68,7 +69,7 @@ export class ProgramAhead implements AsyncDisposable {
   readonly #seen = new Set<string>();
   /** Inodes of files named by commands. */
   readonly #named = new Set<number>();
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new RunningTasks();
 
   constructor(private readonly parts: ProgramAheadParts) {}
 
@@ -96,7 +97,7 @@ export class ProgramAhead implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#abort.abort();
-    while (this.#running.size > 0) await Promise.all(this.#running);
+    await this.#running.settled();
   }
 
   /** @param isReported whether the head is fetched here, and so reported to `onFetch` */
@@ -108,10 +109,9 @@ export class ProgramAhead implements AsyncDisposable {
   }
 
   #inBackground(about: string, work: () => Promise<void>): void {
-    const running = work()
-      .catch((error) => log.debug("program not read ahead", { about, error: messageOf(error) }))
-      .finally(() => this.#running.delete(running));
-    this.#running.add(running);
+    this.#running.add(
+      work().catch((error) => log.debug("program not read ahead", { about, error: messageOf(error) })),
+    );
   }
 
   #expectFiles(command: Command): void {

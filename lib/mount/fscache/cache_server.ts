@@ -22,6 +22,7 @@ import { Fd } from "../../../ffi/fd.ts";
 import { POLL, pollNonblocking } from "../../../ffi/poll.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
+import { RunningTasks } from "../../base/running_tasks.ts";
 import { ReadServer } from "../read_server.ts";
 import { CachedObject } from "./cached_object.ts";
 import type { Culler } from "./culler.ts";
@@ -41,7 +42,7 @@ export class CacheServer extends ReadServer {
   /** By volume and cookie. */
   readonly #sources = new Map<string, ObjectSource>();
   readonly #objects = new Map<number, CachedObject>();
-  readonly #closing = new Set<Promise<void>>();
+  readonly #closing = new RunningTasks();
   /** Callers that wait until a source is closed. */
   readonly #leaving = new Map<ObjectSource, PromiseWithResolvers<void>>();
   readonly #buffers = new FillBuffers();
@@ -102,7 +103,7 @@ export class CacheServer extends ReadServer {
     for (const object of this.#objects.values()) await object.close();
     this.#objects.clear();
     for (const { resolve } of this.#leaving.values()) resolve();
-    await Promise.all(this.#closing);
+    await this.#closing.settled();
     await this.culler?.settled();
     this.#buffers[Symbol.dispose]();
   }
@@ -161,8 +162,7 @@ export class CacheServer extends ReadServer {
     const object = this.#objects.get(id);
     if (object === undefined) return;
     this.#objects.delete(id);
-    const closing = object.close().finally(() => this.#closing.delete(closing));
-    this.#closing.add(closing);
+    this.#closing.add(object.close());
     if (this.#isOpen(object.source)) return;
     this.#leaving.get(object.source)?.resolve();
     this.#leaving.delete(object.source);

@@ -6,12 +6,13 @@
 import { CACHE_BLOCK, completeRead, writeObject } from "../../../ffi/cachefiles.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { roundUp } from "../../base/bytes.ts";
+import { RunningTasks } from "../../base/running_tasks.ts";
 import { FILL_BYTES, type FillBuffers } from "./fill_buffers.ts";
 import type { ObjectSource, Stretch } from "./object_source.ts";
 
 /** One open object: its descriptor and its source. */
 export class CachedObject {
-  readonly #filling = new Set<Promise<void>>();
+  readonly #filling = new RunningTasks();
   #isClosed = false;
 
   /** @param fd owned by the object */
@@ -23,10 +24,7 @@ export class CachedObject {
    * @throws {SyscallError} ENOBUFS, ENOSPC when there is no space; errors of the source when the bytes cannot be read
    */
   async fill(wanted: Stretch, signal: AbortSignal): Promise<void> {
-    const filling = this.#fill(this.source.widened(wanted, FILL_BYTES), signal);
-    const settled = filling.catch(() => undefined).finally(() => this.#filling.delete(settled));
-    this.#filling.add(settled);
-    await filling;
+    await this.#filling.add(this.#fill(this.source.widened(wanted, FILL_BYTES), signal));
   }
 
   async #fill({ offset, length }: Stretch, signal: AbortSignal): Promise<void> {
@@ -49,7 +47,7 @@ export class CachedObject {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    await Promise.all(this.#filling);
+    await this.#filling.settled();
     this.fd[Symbol.dispose]();
   }
 }

@@ -10,12 +10,13 @@ import { ERRNO, errnoName } from "../../../ffi/errno.ts";
 import { FUSE_ROOT_ID } from "../../../ffi/fuse_kernel.ts";
 import { notifyInvalEntry, notifyInvalInode } from "../../../ffi/libfuse3.ts";
 import { logger } from "../../base/log.ts";
+import { RunningTasks } from "../../base/running_tasks.ts";
 
 const log = logger("mount", "fuse");
 
 /** Sends notices and tracks those in flight. */
 export class Notices {
-  readonly #underWay = new Set<Promise<number>>();
+  readonly #underWay = new RunningTasks();
 
   /** @param session address of a struct fuse_session to send through; undefined when none is served any more */
   constructor(private readonly session: () => bigint | undefined) {}
@@ -32,16 +33,13 @@ export class Notices {
 
   /** Resolves when no notice uses a session any more. */
   async settled(): Promise<void> {
-    await Promise.all(this.#underWay);
+    await this.#underWay.settled();
   }
 
   async #send(send: (session: bigint) => Promise<number>): Promise<void> {
     const session = this.session();
     if (session === undefined) return;
-    const notice = send(session);
-    this.#underWay.add(notice);
-    const result = await notice;
-    this.#underWay.delete(notice);
+    const result = await this.#underWay.add(send(session));
     // ENOENT: the kernel has nothing cached
     if (result !== 0 && result !== -ERRNO.ENOENT) log.debug("notice refused", { errno: errnoName(-result) });
   }
