@@ -12,131 +12,65 @@
  *                                          tables/ which chunks a blob has
  *                                          codec/  compressors, ciphers, digests
  * ```
- * Each of these imports only those below it.
+ * Each of these imports only those below it. The cache brings images and blobs together; its state is in parts of its
+ * own:
+ *
+ * | part            | what it knows                                                   |
+ * | --------------- | --------------------------------------------------------------- |
+ * | `SeparateNames` | which descriptions of a blob have files of their own            |
+ * | `HeldBlobs`     | which blobs are open, and for whom; which are being closed      |
+ * | `CacheSpace`    | how full the cache is, and which blobs may be removed           |
+ * | `CacheParts`    | what all blobs share: folder, link, queue, decoder, memory      |
  *
  * @module
  */
 import type { Fd } from "../../ffi/fd.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { ResponseBuffers } from "./fetch/response_buffers.ts";
+import { RunningTasks } from "../base/running_tasks.ts";
 import { Blob } from "./blob.ts";
-import { BlobNames, type DescriptionConflict, tracesOf } from "./cache/blob_names.ts";
-import { CacheFolder } from "./cache/cache_files.ts";
-import type { CacheLimits } from "./cache/cache_limits.ts";
-import { CacheSpace, type Collected, type CollectOptions } from "./cache/cache_space.ts";
 import type { CacheParts } from "./blob_context.ts";
 import type { BlobSpec } from "./blob_spec.ts";
-import { type BlobStats, CachedBlob } from "./cached_blob.ts";
-import { Decoder } from "./decode/decoder.ts";
-import { FetchQueue } from "./fetch/fetch_queue.ts";
-import { FetchTuner, type FetchTuning } from "./fetch/fetch_tuning.ts";
-import { LinkEstimate } from "./fetch/link_estimate.ts";
+import { BlobNames, type DescriptionConflict } from "./cache/blob_names.ts";
+import { CacheSpace, type Collected, type CollectOptions } from "./cache/cache_space.ts";
+import { SeparateNames } from "./cache/separate_names.ts";
+import { type BlobCacheOptions, CACHE_DEFAULTS, openParts } from "./cache_options.ts";
+import { CachedBlob } from "./cached_blob.ts";
+import type { FetchTuning } from "./fetch/fetch_tuning.ts";
+import { HeldBlobs, type HeldBlobsStats } from "./held_blobs.ts";
 import type { PrefetchUrgency } from "./prefetch.ts";
+
+export type { BlobCacheOptions } from "./cache_options.ts";
 
 const log = logger("blob");
 
-/** Tuning of the cache. */
-export interface BlobCacheOptions extends FetchTuning {
-  /** Maximum concurrent reads of sources. */
-  readonly parallelRequests: number;
-  /** Maximum of these that are read-ahead. */
-  readonly parallelReadAhead: number;
-  /** Milliseconds without an on-demand read before prefetch starts. */
-  readonly prefetchQuietMs: number;
-  /** Maximum bytes of a request for more than one chunk. */
-  readonly maxRequestBytes: number;
-  /** Maximum bytes of a gap between chunks that is fetched along. */
-  readonly maxGapBytes: number;
-  /** Decode Workers; 0: decode in the calling thread. */
-  readonly decodeWorkers: number;
-  /** Maximum plain bytes of a piece that is decoded in the calling thread. */
-  readonly inlineDecodeBytes: number;
-  /** Milliseconds without a job after which decode Workers are terminated and response buffers are freed. */
-  readonly idleDecodeMs: number;
-  /** Milliseconds after which a ready chunk is recorded on disk. */
-  readonly flushAfterMs: number;
-  /** Plain bytes of ready chunks after which they are recorded on disk. */
-  readonly flushAfterBytes: number;
-  /** Whether the cache persists for the next server. */
-  readonly keep: boolean;
-  /** Estimate of the link to start with; updated by reads. */
-  readonly link: LinkEstimate | undefined;
-  /** Size limits of the cache; undefined: limited only by its disk. */
-  readonly limits: CacheLimits | undefined;
-}
-
-const DEFAULTS: BlobCacheOptions = {
-  parallelRequests: 8,
-  parallelReadAhead: 4,
-  parallelPrefetch: 2,
-  readAheadBytes: 1024 * 1024,
-  prefetchRequestBytes: 1024 * 1024,
-  prefetchBytesPerSecond: undefined,
-  prefetchQuietMs: 30,
-  maxRequestBytes: 8 * 1024 * 1024,
-  maxGapBytes: 8 * 1024,
-  decodeWorkers: 2,
-  inlineDecodeBytes: 128 * 1024,
-  idleDecodeMs: 10_000,
-  flushAfterMs: 1000,
-  flushAfterBytes: 64 * 1024 * 1024,
-  keep: true,
-  link: undefined,
-  limits: undefined,
-};
-
 /** Statistics of the cache. */
-export interface BlobCacheStats {
+export interface BlobCacheStats extends HeldBlobsStats {
   readonly dir: string;
-  readonly blobs: readonly BlobStats[];
-  /** Totals over blobs that are or were held. */
-  readonly bytesFetched: number;
-  readonly requests: number;
-  readonly failedRequests: number;
-  readonly corruptChunks: number;
-}
-
-/** The parts of a cache before its free space is known. */
-type BlobCacheParts = Omit<CacheParts, "room">;
-
-type Totals = Pick<BlobStats, "bytesFetched" | "requests" | "failedRequests" | "corruptChunks">;
-
-/** A blob and its holders. */
-interface Held {
-  readonly shared: CachedBlob;
-  readonly holders: Set<Blob>;
 }
 
 /** Blobs by the name of their files, each open as long as an image holds it. */
 export class BlobCache implements AsyncDisposable {
-  /** Traces of the names other than plain ids that blobs have or had. */
-  readonly #apart: Set<string>;
-  readonly #held = new Map<string, Held>();
-  /** Blobs whose files are being closed or removed; the next user waits for that. */
-  readonly #closing = new Map<string, Promise<unknown>>();
-  /** Evictions and releases that run in the background. */
-  readonly #evicting = new Set<Promise<void>>();
-  readonly #space: CacheSpace;
   readonly #parts: CacheParts;
-  #isLeft = false;
+  readonly #names: SeparateNames;
+  readonly #held = new HeldBlobs((name) => this.#background.add(this.#space.released(name)));
+  readonly #space: CacheSpace;
+  /** Evictions, and closings that nobody else waits for. */
+  readonly #background = new RunningTasks();
+  #closed = false;
   /**
    * Called when the cache exceeds its limits and all blobs are held: holders that keep blobs speculatively release
    * them.
    */
   onFull: (() => void) | undefined;
-  #past: Totals = { bytesFetched: 0, requests: 0, failedRequests: 0, corruptChunks: 0 };
-  #closed = false;
 
-  private constructor(parts: BlobCacheParts, limits: CacheLimits | undefined) {
-    this.#space = new CacheSpace(parts.folder, parts.folder.keeps ? limits : undefined, {
-      isInUse: (name) => this.#isInUse(name),
-      namesInUse: () => [...this.#held.keys(), ...this.#closing.keys()],
-      whileUnused: (name, task) => this.#whileUnused(name, task),
-      releaseIdle: () => this.onFull?.(),
-    });
+  private constructor(dir: string, options: BlobCacheOptions) {
+    const parts = openParts(dir, options);
+    const { folder } = parts;
+    const limits = folder.keeps ? options.limits : undefined;
+    this.#space = new CacheSpace(folder, limits, this.#held, () => this.onFull?.());
     this.#parts = { ...parts, room: (bytes, write) => this.#space.room(bytes, write) };
-    this.#apart = new Set([...parts.folder.blobNames()].flatMap(tracesOf));
+    this.#names = new SeparateNames(folder.blobNames());
   }
 
   /**
@@ -145,24 +79,7 @@ export class BlobCache implements AsyncDisposable {
    * @throws {NydusGdError} "busy" when another server owns it, "io"
    */
   static open(dir: string, options: Partial<BlobCacheOptions> = {}): BlobCache {
-    const o = { ...DEFAULTS, ...options };
-    const link = o.link ?? new LinkEstimate();
-    const tuner = new FetchTuner(o, { maxRequest: o.maxRequestBytes, maxGap: o.maxGapBytes }, link);
-    return new BlobCache({
-      folder: o.keep ? CacheFolder.open(dir) : CacheFolder.openTransient(dir),
-      decoder: new Decoder({ workers: o.decodeWorkers, inlineBytes: o.inlineDecodeBytes, idleMs: o.idleDecodeMs }),
-      queue: new FetchQueue({
-        limit: o.parallelRequests,
-        readAheadLimit: Math.min(o.parallelReadAhead, o.parallelRequests - 1), // leaves a slot for an on-demand read
-        prefetchLimit: () => tuner.parallelPrefetch(),
-        quietMs: o.prefetchQuietMs,
-        prefetchRate: () => tuner.current.prefetchBytesPerSecond,
-      }),
-      link,
-      memory: new ResponseBuffers(o.maxRequestBytes, o.idleDecodeMs),
-      tuner,
-      flush: o.keep ? { flushAfterMs: o.flushAfterMs, flushAfterBytes: o.flushAfterBytes } : undefined,
-    }, o.limits);
+    return new BlobCache(dir, { ...CACHE_DEFAULTS, ...options });
   }
 
   /**
@@ -174,40 +91,27 @@ export class BlobCache implements AsyncDisposable {
     const names = new BlobNames(spec);
     if (this.#closed) throw new NydusGdError("interrupted", `Cannot open blob ${names.id}: the cache is closed`);
     this.#space.keep(names.owners);
-    const held = this.#hold(this.#nameOf(names), names, spec);
-    const blob = new Blob(held.shared, names, spec, (moved, conflict) => this.#move(moved, conflict, spec));
-    held.holders.add(blob);
+    const shared = this.#open(this.#names.choose(names), names);
+    const blob = new Blob(shared, names, spec, (moved, conflict) => this.#move(moved, conflict));
+    this.#held.add(shared, blob);
     return blob;
   }
 
-  /** Returns the longest of the image's names that has files, unless they were evicted meanwhile. */
-  #nameOf(names: BlobNames): string {
-    const { id, described, contradicted } = names;
-    if (this.#apart.has(contradicted) && this.#apart.has(names.exact)) return names.exact;
-    return this.#apart.has(described) ? described : id;
-  }
-
-  #hold(name: string, names: BlobNames, { descriptor }: BlobSpec): Held {
-    for (const trace of tracesOf(name)) this.#apart.add(trace);
-    let held = this.#held.get(name);
-    if (held === undefined) {
-      const before = this.#closing.get(name) ?? Promise.resolve();
-      held = { shared: new CachedBlob(name, names, descriptor, this.#parts, before), holders: new Set() };
-      this.#held.set(name, held);
-    }
-    return held;
+  #open(name: string, names: BlobNames): CachedBlob {
+    this.#names.add(name);
+    return this.#held.open(name, (before) => new CachedBlob(name, names, this.#parts, before));
   }
 
   /** Moves an image that contradicts the files it holds to files of another name. */
-  #move(blob: Blob, conflict: DescriptionConflict, spec: BlobSpec): CachedBlob | undefined {
+  #move(blob: Blob, conflict: DescriptionConflict): CachedBlob | undefined {
     const { names, shared } = blob;
     const name = names.after(shared.name, conflict);
     if (name === undefined) return undefined;
     log.info("images describe the blob differently, using a separate cache", { blob: blob.id, name });
-    const { shared: other, holders } = this.#hold(name, names, spec);
-    holders.add(blob);
+    const other = this.#open(name, names);
+    this.#held.add(other, blob);
     const logFailure = (error: unknown) => log.error("blob not closed", { blob: blob.id, error: messageOf(error) });
-    this.#inBackground(this.#closeBlob(blob, shared).catch(logFailure));
+    this.#background.add(this.#held.drop(shared, blob).catch(logFailure));
     return other;
   }
 
@@ -217,54 +121,12 @@ export class BlobCache implements AsyncDisposable {
    * @throws {NydusGdError} "io" when its last chunks cannot be recorded; it is closed nevertheless
    */
   async release(blob: Blob): Promise<void> {
-    if (blob.detach()) await this.#closeBlob(blob, blob.shared);
-  }
-
-  async #closeBlob(blob: Blob, shared: CachedBlob): Promise<void> {
-    const { name } = shared;
-    const held = this.#held.get(name);
-    if (held === undefined || !held.holders.delete(blob) || held.holders.size > 0) return;
-    this.#held.delete(name);
-    const closing = shared.close().finally(() => {
-      this.#past = sum([this.#past, shared.stats()]);
-      if (this.#closing.get(name) === settled) this.#closing.delete(name);
-    });
-    const settled = Promise.allSettled([closing]); // the caller of release() gets the failure
-    this.#closing.set(name, settled);
-    await closing.finally(() => this.#released(name));
-  }
-
-  #released(name: string): void {
-    if (!this.#isLeft) this.#inBackground(this.#space.released(name));
-  }
-
-  /** Registers a background task that {@link close} waits for. */
-  #inBackground(task: Promise<void>): Promise<void> {
-    const running = task.finally(() => this.#evicting.delete(running));
-    this.#evicting.add(running);
-    return running;
-  }
-
-  #isInUse(name: string): boolean {
-    return this.#held.has(name) || this.#closing.has(name);
-  }
-
-  async #whileUnused(name: string, task: () => Promise<void>): Promise<boolean> {
-    if (this.#isLeft || this.#isInUse(name)) return false;
-    const running = task();
-    const settled = Promise.allSettled([running]); // the caller gets the failure
-    this.#closing.set(name, settled);
-    try {
-      await running;
-      return true;
-    } finally {
-      if (this.#closing.get(name) === settled) this.#closing.delete(name);
-    }
+    if (blob.detach()) await this.#held.drop(blob.shared, blob);
   }
 
   /** Evicts until the cache is within its limits. Never rejects. */
   trim(): Promise<void> {
-    return this.#inBackground(this.#space.trim());
+    return this.#background.add(this.#space.trim());
   }
 
   /** Removes unreferenced blobs and what exceeds the limits. @throws {NydusGdError} "io" */
@@ -284,7 +146,7 @@ export class BlobCache implements AsyncDisposable {
 
   /** Leaves blobs in use to a successor: nothing is removed from now on, even when it is released here. */
   leave(): void {
-    this.#isLeft = true;
+    this.#held.leave();
   }
 
   /** Changes the tuning of prefetch and read-ahead, from the next request on. */
@@ -320,7 +182,7 @@ export class BlobCache implements AsyncDisposable {
 
   /** Records everything that is ready on disk. */
   async flush(): Promise<void> {
-    await Promise.all([...this.#held.values()].map(({ shared }) => shared.flush()));
+    await this.#held.flush();
   }
 
   /** See {@link CacheFolder.ownMount}. */
@@ -329,8 +191,7 @@ export class BlobCache implements AsyncDisposable {
   }
 
   stats(): BlobCacheStats {
-    const blobs = [...this.#held.values()].map(({ shared }) => shared.stats());
-    return { dir: this.#parts.folder.path, blobs, ...sum([this.#past, ...blobs]) };
+    return { dir: this.#parts.folder.path, ...this.#held.stats() };
   }
 
   /** Closes every blob, including those still held, and unlocks the directory. */
@@ -338,9 +199,8 @@ export class BlobCache implements AsyncDisposable {
     if (this.#closed) return;
     this.#closed = true;
     this.leave();
-    const holders = [...this.#held.values()].flatMap((held) => [...held.holders]);
-    const ends = await Promise.allSettled(holders.map((blob) => this.release(blob)));
-    await Promise.all([...this.#closing.values(), ...this.#evicting]);
+    const ends = await Promise.allSettled(this.#held.holders().map((blob) => this.release(blob)));
+    await Promise.all([this.#held.closed(), this.#background.settled()]);
     const { queue, decoder, memory, folder } = this.#parts;
     queue.close();
     decoder[Symbol.dispose]();
@@ -352,15 +212,4 @@ export class BlobCache implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function sum(parts: readonly Totals[]): Totals {
-  const total = { bytesFetched: 0, requests: 0, failedRequests: 0, corruptChunks: 0 };
-  for (const part of parts) {
-    total.bytesFetched += part.bytesFetched;
-    total.requests += part.requests;
-    total.failedRequests += part.failedRequests;
-    total.corruptChunks += part.corruptChunks;
-  }
-  return total;
 }

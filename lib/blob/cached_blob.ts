@@ -10,7 +10,6 @@
 import { throwIfAborted } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import type { BlobDescriptor } from "../rafs/bootstrap.ts";
 import type { BlobContext, CacheParts } from "./blob_context.ts";
 import type { BlobSpec } from "./blob_spec.ts";
 import type { BlobNames } from "./cache/blob_names.ts";
@@ -61,7 +60,6 @@ export class CachedBlob {
   constructor(
     readonly name: string,
     private readonly names: BlobNames,
-    readonly descriptor: BlobDescriptor,
     parts: CacheParts,
     private readonly before: Promise<unknown>,
   ) {
@@ -151,7 +149,7 @@ export class CachedBlob {
 
   stats(): BlobStats {
     const { id, sources } = this;
-    const { compressedSize, uncompressedSize, chunkCount } = this.#opened?.descriptor ?? this.descriptor;
+    const { compressedSize, uncompressedSize, chunkCount } = this.#opened?.descriptor ?? this.names.descriptor;
     return {
       id,
       compressedSize,

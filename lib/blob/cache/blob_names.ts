@@ -55,6 +55,10 @@ export class BlobNames {
     this.description = descriptionOf(blob);
   }
 
+  get descriptor(): BlobDescriptor {
+    return this.blob.descriptor;
+  }
+
   /** The name with the description. */
   get described(): string {
     return describedName(this.id, this.description);

@@ -37,10 +37,6 @@ export interface BlobUsers {
   namesInUse(): Iterable<string>;
   /** Runs `task` while nobody can start to use the blob. Returns false without running it if the blob is in use. */
   whileUnused(name: string, task: () => Promise<void>): Promise<boolean>;
-  /**
-   * Called when everything evictable is gone and that is not enough: blobs held open only for reuse are to be closed.
-   */
-  releaseIdle(): void;
 }
 
 /** What to free in addition to what exceeds the limits. */
@@ -82,11 +78,16 @@ export class CacheSpace {
   /** Owners whose blobs are no longer wanted, while some are in use or in the folder. */
   readonly #doomed = new Set<string>();
 
-  /** @param limits undefined for no limits */
+  /**
+   * @param limits undefined for no limits
+   * @param onFull called when everything evictable is gone and that is not enough: blobs held open only for reuse are
+   * to be closed
+   */
   constructor(
     private readonly folder: CacheFolder,
     private readonly limits: CacheLimits | undefined,
     private readonly users: BlobUsers,
+    private readonly onFull: () => void,
   ) {}
 
   /**
@@ -198,7 +199,7 @@ export class CacheSpace {
     if (this.#fits(moreBytes)) return;
     this.#exhaustedAt = changes; // blobs released meanwhile are handled by their own release
     log.warn("cache exceeds its limits, everything left is in use", { dir: this.folder.path });
-    this.users.releaseIdle();
+    this.onFull();
   }
 
   /** Whether pending writes and `moreBytes` more are within the limits. */

@@ -8,7 +8,7 @@ import { BlobCache, type BlobCacheOptions } from "../blob_cache.ts";
 import { BlobNames } from "./blob_names.ts";
 import { blobPaths, CacheFolder } from "./cache_files.ts";
 import { takeInventory } from "./cache_inventory.ts";
-import { CacheSpace } from "./cache_space.ts";
+import { type BlobUsers, CacheSpace } from "./cache_space.ts";
 
 const CHUNKS = 4, CHUNK_BYTES = 64 * 1024;
 const ALL = [0, 1, 2, 3];
@@ -118,7 +118,7 @@ Deno.test("an owner is forgotten with its removed blob: a later blob of that nam
   using dir = TempDir.make();
   using folder = CacheFolder.open(dir.path);
   const inUse = new Set(["b"]);
-  const space = new CacheSpace(folder, undefined, {
+  const users: BlobUsers = {
     isInUse: (name) => inUse.has(name),
     namesInUse: () => inUse,
     whileUnused: async (name, task) => {
@@ -126,8 +126,8 @@ Deno.test("an owner is forgotten with its removed blob: a later blob of that nam
       await task();
       return true;
     },
-    releaseIdle: () => {},
-  });
+  };
+  const space = new CacheSpace(folder, undefined, users, () => {});
   const write = (name: string) => Deno.writeTextFileSync(blobPaths(dir.path, name).data, "x");
   const names = () => [...folder.blobNames()].sort();
   for (const name of ["a", "b"]) write(name);
@@ -155,7 +155,7 @@ Deno.test("a blob released while space is being made for another is evicted, at 
       isUsed = false;
       released = space.released("a");
     };
-    const space = new CacheSpace(folder, { maxSize: { bytes: 2 * half }, minFree: { bytes: 0 } }, {
+    const users: BlobUsers = {
       isInUse: (name) => {
         const was = name === "b" || isUsed;
         if (isUsed && moment === "while it is looked for") release();
@@ -167,7 +167,10 @@ Deno.test("a blob released while space is being made for another is evicted, at 
         await task();
         return true;
       },
-      releaseIdle: () => moment === "when nothing was found" && release(),
+    };
+    const limits = { maxSize: { bytes: 2 * half }, minFree: { bytes: 0 } };
+    const space = new CacheSpace(folder, limits, users, () => {
+      if (moment === "when nothing was found") release();
     });
     const write = async () => {
       if (moment === "before it is written") release();
