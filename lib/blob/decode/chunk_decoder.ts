@@ -40,6 +40,15 @@ export interface DecodeTarget extends ChunkCoding {
   readonly dataSize: number;
 }
 
+/** Chunks as their source returned them. */
+export interface StoredChunks {
+  /** Members of a batch must be adjacent. */
+  readonly rows: readonly number[];
+  /** Bytes of the blob from `offset` on, which cover the stored bytes of every row. */
+  readonly stored: Uint8Array;
+  readonly offset: number;
+}
+
 /** A chunk that did not become ready, and why. Can be posted to another thread. */
 export interface ChunkFailure {
   readonly row: number;
@@ -65,18 +74,11 @@ function room(size: number): Uint8Array<ArrayBuffer> {
 /**
  * Decodes chunks into the cache file.
  *
- * @param rows chunk rows; members of a batch must be adjacent
- * @param stored bytes of the blob from `offset` on, covering the stored bytes of every row
  * @returns the rows that failed; the others are ready
  */
-export function decodeChunks(
-  target: DecodeTarget,
-  rows: readonly number[],
-  stored: Uint8Array,
-  offset: number,
-): ChunkFailure[] {
+export function decodeChunks(target: DecodeTarget, chunks: StoredChunks): ChunkFailure[] {
   const failures: ChunkFailure[] = [];
-  for (const { row, plain } of plainChunks(target, rows, stored, offset, failures)) {
+  for (const { row, plain } of plainChunks(target, chunks, failures)) {
     try {
       requireWhole(target);
       pwriteAll(target.dataFd, plain, target.columns.uncompressedOffset[row] as number);
@@ -91,35 +93,27 @@ export function decodeChunks(
 /**
  * Decodes chunks and compares them with their digests without writing them.
  *
- * @param rows,stored,offset see {@link decodeChunks}
  * @returns the rows that failed
  */
-export function verifyChunks(
-  coding: ChunkCoding,
-  rows: readonly number[],
-  stored: Uint8Array,
-  offset: number,
-): ChunkFailure[] {
+export function verifyChunks(coding: ChunkCoding, chunks: StoredChunks): ChunkFailure[] {
   const failures: ChunkFailure[] = [];
-  for (const _ of plainChunks(coding, rows, stored, offset, failures));
+  for (const _ of plainChunks(coding, chunks, failures));
   return failures;
 }
 
 /** Yields verified chunks; a chunk's bytes are valid until the next one is requested. Failed rows go to `failures`. */
 function* plainChunks(
   coding: ChunkCoding,
-  rows: readonly number[],
-  stored: Uint8Array,
-  offset: number,
+  chunks: StoredChunks,
   failures: ChunkFailure[],
 ): Generator<{ readonly row: number; readonly plain: Uint8Array }> {
   const { columns } = coding;
   let batch = NO_BATCH;
   let unit: Uint8Array | ChunkFailure = new Uint8Array(0);
-  for (const row of rows) {
+  for (const row of chunks.rows) {
     const rowBatch = columns.batch[row] as number;
     if (rowBatch === NO_BATCH || rowBatch !== batch) {
-      unit = unpack(coding, row, stored, offset);
+      unit = unpack(coding, row, chunks);
       batch = rowBatch;
     }
     if (!(unit instanceof Uint8Array)) {
@@ -163,7 +157,7 @@ function requireWhole({ dataFd, dataSize }: DecodeTarget): void {
 }
 
 /** Returns the plain bytes of a chunk, or of the batch that contains it. */
-function unpack(coding: ChunkCoding, row: number, stored: Uint8Array, offset: number): Uint8Array | ChunkFailure {
+function unpack(coding: ChunkCoding, row: number, { stored, offset }: StoredChunks): Uint8Array | ChunkFailure {
   const { columns, compressor, cipher } = coding;
   const at = (columns.compressedOffset[row] as number) - offset;
   const bytes = stored.subarray(at, at + (columns.compressedSize[row] as number));

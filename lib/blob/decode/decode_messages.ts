@@ -4,7 +4,7 @@
  * @module
  */
 import type { ChunkColumns } from "../../rafs/chunk_table.ts";
-import type { ChunkCoding, ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
+import type { ChunkCoding, ChunkFailure, DecodeTarget, StoredChunks } from "./chunk_decoder.ts";
 import type { PostedTable } from "../tables/chunk_table_file.ts";
 
 /** A target as posted to a Worker. */
@@ -16,22 +16,10 @@ export interface PostedTarget extends Omit<DecodeTarget, "columns" | "posted"> {
 export type DecodeRequest =
   | { readonly type: "target"; readonly target: PostedTarget }
   | { readonly type: "drop"; readonly key: number }
-  /** Decode `rows` from `stored`, the bytes of the blob from `offset` on. */
-  | {
-    readonly type: "decode";
-    readonly key: number;
-    readonly rows: readonly number[];
-    readonly stored: Uint8Array;
-    readonly offset: number;
-  }
-  /** Compare `rows` of `stored` with their digests; fields as for "decode". All columns are in shared memory. */
-  | {
-    readonly type: "verify";
-    readonly coding: ChunkCoding;
-    readonly rows: readonly number[];
-    readonly stored: Uint8Array;
-    readonly offset: number;
-  }
+  /** Decode the chunks. */
+  | { readonly type: "decode"; readonly key: number } & StoredChunks
+  /** Compare the chunks with their digests. All columns are in shared memory. */
+  | { readonly type: "verify"; readonly coding: ChunkCoding } & StoredChunks
   /** Verify `rows` in the data file. */
   | { readonly type: "check"; readonly key: number; readonly rows: readonly number[] };
 

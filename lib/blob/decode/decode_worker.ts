@@ -17,12 +17,10 @@ const scope = self as unknown as {
 const targets = new Map<number, DecodeTarget>();
 
 function work(request: DecodeRequest & { type: "decode" | "verify" | "check" }): readonly ChunkFailure[] {
-  if (request.type === "verify") return verifyChunks(request.coding, request.rows, request.stored, request.offset);
+  if (request.type === "verify") return verifyChunks(request.coding, request);
   const target = targets.get(request.key);
   if (target === undefined) throw new Error(`Cannot decode: blob ${request.key} is not known`);
-  return request.type === "decode"
-    ? decodeChunks(target, request.rows, request.stored, request.offset)
-    : checkChunks(target, request.rows);
+  return request.type === "decode" ? decodeChunks(target, request) : checkChunks(target, request.rows);
 }
 
 scope.onmessage = ({ data: request }) => {

@@ -18,6 +18,7 @@ import {
   type ChunkFailure,
   decodeChunks,
   type DecodeTarget,
+  type StoredChunks,
   verifyChunks,
 } from "./chunk_decoder.ts";
 import type { Digester } from "../../rafs/bootstrap.ts";
@@ -109,43 +110,32 @@ export class Decoder implements Disposable {
   /**
    * Decodes chunks into the cache file: {@link decodeChunks}.
    *
-   * @param stored must not be modified afterwards; transferred to the Worker, unless it is shared or part of a larger
-   * buffer
+   * @param chunks must not be modified afterwards: the bytes are transferred to the Worker, unless they are shared or
+   * part of a larger buffer
    */
-  async decode(
-    target: DecodeTarget,
-    rows: readonly number[],
-    stored: Uint8Array,
-    offset: number,
-    priority: Priority,
-  ): Promise<readonly ChunkFailure[]> {
-    if (this.#isSmall(target, rows)) {
+  async decode(target: DecodeTarget, chunks: StoredChunks, priority: Priority): Promise<readonly ChunkFailure[]> {
+    if (this.#isSmall(target, chunks.rows)) {
       await prepareDigests(target.digester);
-      return decodeChunks(target, rows, stored, offset);
+      return decodeChunks(target, chunks);
     }
-    const { sent, transfer } = sendable(stored);
-    const request = { type: "decode", key: target.key, rows, stored: sent, offset } as const;
+    const { sent, transfer } = sendable(chunks.stored);
+    const request = { ...chunks, type: "decode", key: target.key, stored: sent } as const;
     return await this.#runInThread(target, request, transfer, priority);
   }
 
   /**
    * Compares chunks with their digests without writing them: {@link verifyChunks}.
    *
-   * @param stored must not be modified afterwards; transferred to the Worker, unless it is shared or part of a larger
-   * buffer
+   * @param chunks must not be modified afterwards: the bytes are transferred to the Worker, unless they are shared or
+   * part of a larger buffer
    */
-  async verify(
-    coding: ChunkCoding,
-    rows: readonly number[],
-    stored: Uint8Array,
-    offset: number,
-  ): Promise<readonly ChunkFailure[]> {
-    if (this.#isSmall(coding, rows)) {
+  async verify(coding: ChunkCoding, chunks: StoredChunks): Promise<readonly ChunkFailure[]> {
+    if (this.#isSmall(coding, chunks.rows)) {
       await prepareDigests(coding.digester);
-      return verifyChunks(coding, rows, stored, offset);
+      return verifyChunks(coding, chunks);
     }
-    const { sent, transfer } = sendable(stored);
-    const request = { type: "verify", coding, rows, stored: sent, offset } as const;
+    const { sent, transfer } = sendable(chunks.stored);
+    const request = { ...chunks, type: "verify", coding, stored: sent } as const;
     return await this.#runInThread(undefined, request, transfer, "on-demand");
   }
 

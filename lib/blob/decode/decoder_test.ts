@@ -36,7 +36,7 @@ Deno.test("Workers start with the first large job, end when idle, and start agai
   assert.equal(decoder.threads, 0);
   for (let round = 0; round < 2; round++) {
     target.ready[0] = 0;
-    assert.deepEqual(await decoder.decode(target, [0], bytes.slice(), 0, "on-demand"), []);
+    assert.deepEqual(await decoder.decode(target, { rows: [0], stored: bytes.slice(), offset: 0 }, "on-demand"), []);
     assert.equal(target.ready[0], 0x80);
     assert.equal(decoder.threads, 1);
     while (decoder.threads > 0) await turn();

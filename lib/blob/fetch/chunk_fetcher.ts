@@ -261,16 +261,10 @@ export class ChunkFetcher {
     const flights = plan.units.map((unit) => this.#flights.get(unit) as Flight);
     for (const flight of flights) this.#queued[flight.urgency].delete(flight);
     let gaveWay = false;
-    const request = new RangeFetch(
-      this.parts,
-      {
-        decoded: (flight, failures) => this.#decoded(flight, failures),
-        failed: (failed, error) => this.#failed(failed, gaveWay, error),
-      },
-      plan,
-      flights,
-      first,
-    );
+    const request = new RangeFetch(this.parts, {
+      decoded: (flight, failures) => this.#decoded(flight, failures),
+      failed: (failed, error) => this.#failed(failed, gaveWay, error),
+    }, { plan, flights, first });
     this.#requests.add(request);
     const giveWay = () => {
       if (!this.#maySurrender(request, plan.length)) return;

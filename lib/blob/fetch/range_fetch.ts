@@ -39,6 +39,15 @@ export interface RangeFetchParts {
   readonly room: WithRoom;
 }
 
+/** What to request, and for whom. */
+export interface RangeFetchSubject {
+  readonly plan: PlannedRequest;
+  /** Flights of `plan.units`, in the same order. */
+  readonly flights: readonly Flight[];
+  /** The flight for which the request is made. */
+  readonly first: Flight;
+}
+
 /** Receives the outcome of each flight, once. */
 export interface RangeFetchEvents {
   /** The flight was decoded; `failures` contains its chunks that are not ready. */
@@ -51,22 +60,20 @@ export interface RangeFetchEvents {
 export class RangeFetch implements RunningRequest {
   readonly controller = new AbortController();
   reading = true;
+  readonly #plan: PlannedRequest;
+  readonly #first: Flight;
   #flights: readonly Flight[];
   readonly #decoding = new RunningTasks();
   /** Reported when the response is complete. */
   readonly #wrong: { readonly flight: Flight; readonly failures: readonly ChunkFailure[] }[] = [];
 
-  /**
-   * @param flights flights of `plan.units`, in the same order
-   * @param first the flight for which the request is made
-   */
   constructor(
     private readonly parts: RangeFetchParts,
     private readonly events: RangeFetchEvents,
-    private readonly plan: PlannedRequest,
-    flights: readonly Flight[],
-    private readonly first: Flight,
+    { plan, flights, first }: RangeFetchSubject,
   ) {
+    this.#plan = plan;
+    this.#first = first;
     this.#flights = flights;
     for (const flight of flights) {
       flight.state = "running";
@@ -95,16 +102,16 @@ export class RangeFetch implements RunningRequest {
 
   async #read(memory: BorrowedMemory): Promise<Uint8Array> {
     const { sources, link } = this.parts;
-    const { offset, length } = this.plan;
+    const { offset, length } = this.#plan;
     try {
       return await link.timed((progress) => {
         const onProgress = (bytes: Uint8Array, filled: number) => {
           progress(filled);
           this.#decodeArrived(bytes, filled);
         };
-        const priority = toPriority(this.first.urgency), { signal } = this.controller;
+        const priority = toPriority(this.#first.urgency), { signal } = this.controller;
         const options = { priority, signal, onProgress, memory: memory.take };
-        return sources.read(offset, length, options, this.first.corruptResponses);
+        return sources.read(offset, length, options, this.#first.corruptResponses);
       });
     } finally {
       this.reading = false;
@@ -113,8 +120,8 @@ export class RangeFetch implements RunningRequest {
 
   /** Decodes what it can when the first `filled` bytes have arrived. */
   #decodeArrived(bytes: Uint8Array, filled: number): void {
-    if (!this.reading || filled >= this.plan.length) return;
-    const end = this.plan.offset + filled;
+    if (!this.reading || filled >= this.#plan.length) return;
+    const end = this.#plan.offset + filled;
     const incomplete = this.#flights.findIndex((flight) => this.#place(flight).end > end);
     const { awaited, others } = parted(this.#flights.slice(0, incomplete < 0 ? undefined : incomplete));
     const [first] = others;
@@ -139,7 +146,7 @@ export class RangeFetch implements RunningRequest {
     for (const flight of flights) flight.request = undefined;
     const places = flights.map((flight) => this.#place(flight));
     const start = Math.min(...places.map(({ start }) => start)), end = Math.max(...places.map(({ end }) => end));
-    const { offset } = this.plan;
+    const { offset } = this.#plan;
     const decoding = this.#decoded(flights, bytes.subarray(start - offset, end - offset), start)
       .catch((error) => this.events.failed(flights, error));
     this.#decoding.add(decoding);
@@ -151,7 +158,7 @@ export class RangeFetch implements RunningRequest {
     const rows = flights.flatMap((flight) => flight.rows);
     const priority = flights.some(({ urgency }) => urgency === "on-demand") ? "on-demand" : "prefetch";
     const plainBytes = rows.reduce((sum, row) => sum + (target.columns.uncompressedSize[row] as number), 0);
-    const failures = await room(plainBytes, () => decoder.decode(target, rows, bytes, offset, priority));
+    const failures = await room(plainBytes, () => decoder.decode(target, { rows, stored: bytes, offset }, priority));
     readiness.add(rows.filter((row) => readiness.isReady(row)));
     for (const flight of flights) {
       const own = failures.length === 0 ? failures : failures.filter(({ row }) => flight.rows.includes(row));

@@ -82,7 +82,7 @@ async function attempt(
 ): Promise<readonly Pick<ChunkFailure, "row" | "state">[]> {
   try {
     const bytes = await source.read(offset, end - offset, { priority: "on-demand", signal, corruptResponses });
-    const failures = await decoder.verify(coding, rows, bytes, offset);
+    const failures = await decoder.verify(coding, { rows, stored: bytes, offset });
     const here = failures.find(({ code }) => code === "environment");
     if (here === undefined) return failures;
     throw new NydusGdError("environment", `Cannot check chunk: ${here.state}`, here.hint ? { hint: here.hint } : {});
