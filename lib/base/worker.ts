@@ -54,3 +54,20 @@ export function startWorker(url: URL, name: string): Worker {
 export function workerUrl(meta: ImportMeta, file: string): URL {
   return new URL(meta.url.endsWith(".ts") ? file : file.replace(/\.ts$/, ".js"), meta.url);
 }
+
+/**
+ * Posts a message to a Worker that has nothing else to do, and returns its reply.
+ *
+ * @param what completes the error: "Cannot unmount /mnt"
+ * @throws {NydusGdError} "internal" if the Worker fails
+ */
+export async function askWorker<Reply>(worker: Worker, message: unknown, what: string): Promise<Reply> {
+  const { promise, resolve, reject } = Promise.withResolvers<Reply>();
+  worker.onmessage = ({ data }: MessageEvent<Reply>) => resolve(data);
+  worker.onerror = (event) => {
+    event.preventDefault();
+    reject(new NydusGdError("internal", `${what}: Worker ended: ${event.message}`));
+  };
+  worker.postMessage(message);
+  return await promise;
+}

@@ -23,11 +23,12 @@ import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts"
 import { FscacheImages, type FscacheOptions } from "./erofs/erofs_fscache.ts";
 import { erofsMountOf, mountErofsFuse, onRecomputedDevices } from "./erofs/erofs_fuse.ts";
 import { EROFS_TYPE, isErofsAt } from "./erofs/erofs_mount.ts";
+import type { OfferedImage, OfferName } from "./erofs/offers.ts";
 import type { PlacedImage } from "./erofs/placed_image.ts";
-import type { OfferedImage, OfferName } from "./fscache/offers.ts";
-import { abortConnection, findMount, FUSE_TYPE, unmount } from "./fuse/fuse_mount.ts";
+import { abortConnection, findMount, FUSE_TYPE } from "./fuse/fuse_mount.ts";
 import { FuseSession, type FuseSessionOptions, type NumberedImage, type ServeCounters } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
+import { unmount } from "./unmount.ts";
 import { UnmountWatch } from "./unmount_watch.ts";
 
 const log = logger("mount");

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { messageOf } from "../base/errors.ts";
+import { Deadline } from "../base/abort.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
 import { Limiter } from "../base/limiter.ts";
 import { logger } from "../base/log.ts";
-import type { ChunkStore, OpenBlob } from "./image_mount.ts";
+import type { ChunkStore, MountableImage, OpenBlob } from "./image_mount.ts";
 
 const log = logger("mount");
 
@@ -26,4 +27,10 @@ export function openBlobs(stores: readonly ChunkStore[], signal?: AbortSignal): 
     opening.catch((error) => log.debug("blob not opened", { blob: store.id, error: messageOf(error) }));
     return opening;
   });
+}
+
+/** Deadline for opening the blobs of an image. */
+export function openingDeadline({ name }: MountableImage, deadlineMs: number): Deadline {
+  const state = `its blobs returned no chunk tables within ${deadlineMs} ms`;
+  return new Deadline(deadlineMs, undefined, () => new NydusGdError("unavailable", `Cannot mount ${name}: ${state}`));
 }

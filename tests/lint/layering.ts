@@ -33,9 +33,13 @@ const COMPONENTS = [
 /** Components above all others, which may not import each other. */
 const TOP_COMPONENTS = ["lib/cli", "plugin"] as const;
 
-/** Ordered folders of a component: each may import those before it, and nothing else of the component. */
+/**
+ * Ordered folders of a component: each may import those before it, and nothing else of the component. "": the files
+ * that are in no folder, which may import all of them.
+ */
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
+  "lib/mount": ["", "keeper", "fuse", "fanotify", "fscache", "erofs"],
 };
 
 /** Components of formats: pure functions of bytes. */

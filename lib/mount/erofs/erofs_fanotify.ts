@@ -33,14 +33,15 @@ import { EventFile } from "../fanotify/event_file.ts";
 import { EventServer } from "../fanotify/event_server.ts";
 import { type ErofsDevice, openDevices } from "../fanotify/open_devices.ts";
 import type { CopyFolder, WatchedDevice } from "../fanotify/watched_device.ts";
-import { unmount } from "../fuse/fuse_mount.ts";
 import type { ImageMount } from "../image_mount.ts";
 import { fanotifyKeeperPath, Keeper } from "../keeper/keeper.ts";
+import { openingDeadline } from "../open_blobs.ts";
+import { unmount } from "../unmount.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
 import { recomputeDevices } from "./recompute_devices.ts";
 import { COMPLETE_READ_AHEAD_KB, isErofsAt, READ_AHEAD_KB, setReadAhead } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
-import { drain, openingDeadline, type PlacedImage } from "./placed_image.ts";
+import { drain, type PlacedImage } from "./placed_image.ts";
 
 const log = logger("mount", "fanotify");
 

@@ -31,16 +31,16 @@ import { CacheServer } from "../fscache/cache_server.ts";
 import { CachedImage, type MadeImage } from "../fscache/cached_image.ts";
 import { type CullLimits, cullLimits, KERNEL_LIMITS } from "../fscache/cull_limits.ts";
 import { Culler } from "../fscache/culler.ts";
-import { type OfferedImage, Offers } from "../fscache/offers.ts";
 import { domainOf, leaveDomain, volumeOf } from "../fscache/domain.ts";
 import { readCachedImage } from "../fscache/made_image.ts";
-import { unmount } from "../fuse/fuse_mount.ts";
 import type { ImageMount } from "../image_mount.ts";
 import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
+import { unmount } from "../unmount.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
 import { recomputeDevices } from "./recompute_devices.ts";
 import { isErofsAt, READ_AHEAD_KB } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
+import { type OfferedImage, Offers } from "./offers.ts";
 import { drain, type PlacedImage } from "./placed_image.ts";
 
 const log = logger("mount", "fscache");

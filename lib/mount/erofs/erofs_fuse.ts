@@ -20,17 +20,17 @@ import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { isRefusal } from "../choose.ts";
 import { deviceName, DeviceTree } from "../fuse/device_tree.ts";
-import { unmount } from "../fuse/fuse_mount.ts";
+import { unmount } from "../unmount.ts";
 import type { FuseSession } from "../fuse/session.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { ChunkStore, ImageMount, MountableImage, OpenBlob } from "../image_mount.ts";
-import { openBlobs } from "../open_blobs.ts";
+import { openBlobs, openingDeadline } from "../open_blobs.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
-import { completeDevicePath } from "./complete_device.ts";
+import { completeDevicePath } from "../device_file.ts";
 import { recomputeDevices } from "./recompute_devices.ts";
 import { isErofsAt, READ_AHEAD_KB } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
-import { openingDeadline, type PlacedImage } from "./placed_image.ts";
+import type { PlacedImage } from "./placed_image.ts";
 
 const log = logger("mount", "erofs");
 

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { NydusGdError } from "../../base/errors.ts";
-import { startWorker, workerUrl } from "../../base/worker.ts";
+import { askWorker, startWorker, workerUrl } from "../../base/worker.ts";
 import { receiveError, type SentError } from "../../base/worker_pool.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { MountableImage } from "../image_mount.ts";
@@ -77,14 +76,7 @@ export class ErofsTasks implements Disposable {
   }
 
   async #run(task: ErofsTask): Promise<ErofsReply> {
-    const { promise, resolve, reject } = Promise.withResolvers<ErofsReply>();
-    this.#worker.onmessage = ({ data }: MessageEvent<ErofsReply>) => resolve(data);
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      reject(new NydusGdError("internal", `Cannot mount EROFS: Worker ended: ${event.message}`));
-    };
-    this.#worker.postMessage(task);
-    const answer = await promise;
+    const answer = await askWorker<ErofsReply>(this.#worker, task, "Cannot mount EROFS");
     if (answer.error !== undefined) throw receiveError(answer.error);
     return answer;
   }

@@ -1,10 +1,8 @@
 /**
- * An image with its mount point, and the time limits shared by the data paths of EROFS.
+ * An image with its mount point, and what the data paths of EROFS make of it.
  *
  * @module
  */
-import { Deadline } from "../../base/abort.ts";
-import { NydusGdError } from "../../base/errors.ts";
 import type { MountableImage } from "../image_mount.ts";
 
 /** Maximum milliseconds for super blocks to go after they were unmounted; then their data end. */
@@ -16,12 +14,6 @@ export interface PlacedImage {
   readonly number: number;
   /** Mount point, an existing directory. */
   readonly target: string;
-}
-
-/** Deadline for opening the blobs of an image. */
-export function openingDeadline({ name }: MountableImage, deadlineMs: number): Deadline {
-  const state = `its blobs returned no chunk tables within ${deadlineMs} ms`;
-  return new Deadline(deadlineMs, undefined, () => new NydusGdError("unavailable", `Cannot mount ${name}: ${state}`));
 }
 
 /** Waits until every super block is gone, at most {@link DRAIN_TIMEOUT_MS}. */

@@ -10,7 +10,7 @@ import { openCacheDevice } from "../fscache/cache_device.ts";
 import { CacheServer } from "../fscache/cache_server.ts";
 import { volumeOf } from "../fscache/domain.ts";
 import { ImageSource, type ObjectSource, type Stretch } from "../fscache/object_source.ts";
-import { unmount } from "../fuse/fuse_mount.ts";
+import { unmount } from "../unmount.ts";
 import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
 import { ErofsTasks } from "./erofs_tasks.ts";
 import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "./probe.ts";

@@ -20,7 +20,7 @@ import { storeOf } from "../missing_data.ts";
 import { Poster } from "../posted.ts";
 import { ReadServer } from "../read_server.ts";
 import type { EventFile, FileKey, LeftEvent } from "./event_file.ts";
-import { mayRead } from "./use_of_file.ts";
+import { mayRead } from "../device_use.ts";
 import {
   type FromWatcher,
   keyOf,

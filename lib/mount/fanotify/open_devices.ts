@@ -5,7 +5,7 @@
  */
 import { NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
-import { completeDevicePath, devicePathOf } from "../erofs/complete_device.ts";
+import { completeDevicePath, devicePathOf } from "../device_file.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import { type KnownImage, storeOf } from "../missing_data.ts";
 import { openBlobs } from "../open_blobs.ts";

@@ -19,7 +19,7 @@ import { isReadable } from "../cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import { PostedMessages } from "../posted.ts";
 import { EventRecords, type FileKey } from "./event_file.ts";
-import { areOfChunks } from "./use_of_file.ts";
+import { areOfChunks } from "../device_use.ts";
 import {
   type FromWatcher,
   keyOf,

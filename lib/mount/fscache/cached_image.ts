@@ -8,11 +8,10 @@
  */
 import { NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
-import { requireAgreement } from "../erofs/complete_device.ts";
-import { openingDeadline } from "../erofs/placed_image.ts";
+import { requireAgreement } from "../device_file.ts";
 import type { MountableImage, OpenBlob } from "../image_mount.ts";
 import { type KnownImage, storeOf } from "../missing_data.ts";
-import { openBlobs } from "../open_blobs.ts";
+import { openBlobs, openingDeadline } from "../open_blobs.ts";
 import type { CacheServer } from "./cache_server.ts";
 import { deviceSize, deviceTag } from "./device_tag.ts";
 import { DeviceSource, type DeviceUse, ImageSource, type ImageSourceOptions } from "./object_source.ts";

@@ -5,9 +5,9 @@
  */
 import type { Fd } from "../../../ffi/fd.ts";
 import { POLL, poll } from "../../../ffi/poll.ts";
-import { NydusGdError } from "../../base/errors.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { startWorker, workerUrl } from "../../base/worker.ts";
+import { askWorker, startWorker, workerUrl } from "../../base/worker.ts";
 import type { CullLimits } from "./cull_limits.ts";
 
 const log = logger("mount", "fscache");
@@ -73,16 +73,14 @@ export class Culler {
   /** Never rejects. */
   async #ask(untilFree: number): Promise<CullReply> {
     const worker = startWorker(workerUrl(import.meta, "cull_worker.ts"), "cull");
-    const { promise, resolve } = Promise.withResolvers<CullReply>();
-    worker.onmessage = ({ data }: MessageEvent<CullReply>) => resolve(data);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      resolve({ culled: 0, bytes: 0, error: event.message });
-    };
     const { device, dir } = this;
-    worker.postMessage({ device: device.raw, dir, untilFree } satisfies CullRequest);
-    const answer = await promise;
-    worker.terminate();
-    return answer;
+    const request: CullRequest = { device: device.raw, dir, untilFree };
+    try {
+      return await askWorker<CullReply>(worker, request, `Cannot cull ${dir}`);
+    } catch (error) {
+      return { culled: 0, bytes: 0, error: messageOf(error) };
+    } finally {
+      worker.terminate();
+    }
   }
 }

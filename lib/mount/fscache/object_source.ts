@@ -17,7 +17,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { DEVICE_BLOCK, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
 import { isReady, readExtents } from "../cached_read.ts";
-import { mayRead } from "../fanotify/use_of_file.ts";
+import { mayRead } from "../device_use.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import { fetchExtents, type KnownImage } from "../missing_data.ts";
 

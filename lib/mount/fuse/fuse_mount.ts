@@ -1,12 +1,12 @@
 /**
- * Set-up and removal of FUSE mounts: libfuse3, /dev/fuse and its clones, mounting, the INIT request, unmounting.
+ * Set-up of FUSE mounts: libfuse3, /dev/fuse and its clones, mounting, the INIT request; and how their end is forced.
  *
  * Mounts are made directly, not through fusermount3, so that the descriptors are ours to pass on. `nodev` and `nosuid`
  * are not set: device nodes and setuid programs of an image must work in containers.
  *
  * @module
  */
-import { ERRNO, isErrno, SyscallError } from "../../../ffi/errno.ts";
+import { isErrno, SyscallError } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { FUSE_DEV_IOC_CLONE, FUSE_IN_HEADER, FUSE_OPCODE } from "../../../ffi/fuse_kernel.ts";
@@ -18,9 +18,7 @@ import { mount, MS, umount2 } from "../../../ffi/sys_mount.ts";
 import { read } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { startWorker, workerUrl } from "../../base/worker.ts";
 import { mountAt } from "../../../ffi/mountinfo.ts";
-import type { UnmountRequest, UnmountResult } from "./unmount_worker.ts";
 
 const log = logger("mount", "fuse");
 
@@ -130,34 +128,6 @@ export function readInit(device: Fd, into: Uint8Array): void {
   const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
   if (length < FUSE_IN_HEADER.SIZE || view.getUint32(FUSE_IN_HEADER.opcode, true) !== FUSE_OPCODE.INIT) {
     throw new NydusGdError("io", "Cannot read FUSE INIT: the first request is another");
-  }
-}
-
-/**
- * Unmounts without blocking this thread. Nothing mounted at `target` is not an error.
- *
- * @param flags MNT_* of sys_mount.ts
- * @throws {NydusGdError} "busy", "io"
- */
-export async function unmount(target: string, flags: number): Promise<void> {
-  const worker = startWorker(workerUrl(import.meta, "unmount_worker.ts"), "unmount");
-  try {
-    const { promise, resolve, reject } = Promise.withResolvers<UnmountResult>();
-    worker.onmessage = ({ data }: MessageEvent<UnmountResult>) => resolve(data);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      reject(new NydusGdError("internal", `Cannot unmount ${target}: ${event.message}`));
-    };
-    worker.postMessage({ target, flags } satisfies UnmountRequest);
-    const { errno } = await promise;
-    if (errno === 0 || errno === ERRNO.EINVAL) return;
-    const cause = new SyscallError("umount", errno, target);
-    if (errno === ERRNO.EBUSY) {
-      throw new NydusGdError("busy", `Cannot unmount ${target}: it is in use`, { cause, hint: `fuser -vm ${target}` });
-    }
-    throw new NydusGdError("io", cause.message, { cause });
-  } finally {
-    worker.terminate();
   }
 }
 
