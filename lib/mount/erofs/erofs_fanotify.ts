@@ -24,24 +24,23 @@ import { fanotifyInit, ignoreMount } from "../../../ffi/fanotify.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
-import { MNT } from "../../../ffi/sys_mount.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import { EventFile } from "../fanotify/event_file.ts";
 import { EventServer } from "../fanotify/event_server.ts";
-import { type ErofsDevice, openDevices } from "../fanotify/open_devices.ts";
+import { type DeviceFiles, type ErofsDevice, openDevices } from "../fanotify/open_devices.ts";
 import type { CopyFolder, WatchedDevice } from "../fanotify/watched_device.ts";
 import type { ImageMount } from "../image_mount.ts";
 import { fanotifyKeeperPath, Keeper } from "../keeper/keeper.ts";
 import { openingDeadline } from "../open_blobs.ts";
-import { unmount } from "../unmount.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
 import { recomputeDevices } from "./recompute_devices.ts";
 import { COMPLETE_READ_AHEAD_KB, isErofsAt, READ_AHEAD_KB, setReadAhead } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
-import { drain, type PlacedImage } from "./placed_image.ts";
+import type { PlacedImage, Resumed } from "./placed_image.ts";
+import { SuperBlocks } from "./super_blocks.ts";
 
 const log = logger("mount", "fanotify");
 
@@ -58,28 +57,30 @@ export interface FanotifyOptions {
   readonly cacheMount: Fd | undefined;
 }
 
-/** An image that is mounted, or unmounted and still in use. */
-interface Live {
-  readonly placed: PlacedImage;
-  readonly devices: readonly ErofsDevice[];
-  readonly released: PromiseWithResolvers<void>;
+/** The group and what serves its events. */
+interface WatchedGroup {
+  readonly group: Fd;
+  readonly events: EventFile;
+  readonly copies: CopyFolder;
+  readonly server: EventServer;
+  readonly keeper: Keeper;
 }
 
 /** Images mounted as EROFS on watched cache files. Disposing unmounts them all. */
 export class FanotifyImages implements AsyncDisposable {
-  readonly #live = new Set<Live>();
-  #ended = false;
+  readonly #server: EventServer;
+  /** Each with its devices. */
+  readonly #superBlocks: SuperBlocks<readonly ErofsDevice[]>;
 
   private constructor(
-    private readonly stateDir: string,
-    private readonly deadlineMs: number,
-    private readonly watch: UnmountWatch,
-    private readonly group: Fd,
-    private readonly events: EventFile,
-    private readonly copies: CopyFolder,
-    private readonly server: EventServer,
-    private readonly keeper: Keeper,
-  ) {}
+    private readonly options: FanotifyOptions,
+    watch: UnmountWatch,
+    private readonly watched: WatchedGroup,
+  ) {
+    this.#server = watched.server;
+    const close = (devices: readonly ErofsDevice[]) => this.#close(devices);
+    this.#superBlocks = new SuperBlocks(watch, { fsDriver: "erofs-fanotify", log, close });
+  }
 
   /**
    * Creates a group and starts serving.
@@ -88,7 +89,7 @@ export class FanotifyImages implements AsyncDisposable {
    */
   static async start(options: FanotifyOptions, watch: UnmountWatch): Promise<FanotifyImages> {
     const images = await FanotifyImages.#open(options, watch, fanotifyInit(), EventFile.create());
-    await images.server.serve();
+    await images.#server.serve();
     return images;
   }
 
@@ -105,7 +106,7 @@ export class FanotifyImages implements AsyncDisposable {
     options: FanotifyOptions,
     watch: UnmountWatch,
     images: () => Promise<readonly PlacedImage[]>,
-  ): Promise<{ readonly images: FanotifyImages; readonly mounts: readonly (ImageMount | undefined)[] } | undefined> {
+  ): Promise<Resumed<FanotifyImages> | undefined> {
     const record = fanotifyKeeperPath(options.stateDir);
     if (!await Keeper.isOfThisBoot(record)) return undefined;
     const kept = await takeKept(record);
@@ -121,7 +122,7 @@ export class FanotifyImages implements AsyncDisposable {
       await dropPages();
       log.error("images were not watched for a while, their users may have read zeros", { images: suspects });
     }
-    await resumed.server.serve();
+    await resumed.#server.serve();
     log.info("fanotify group taken over", { images: before.length, guarded: kept !== undefined });
     return { images: resumed, mounts };
   }
@@ -133,11 +134,12 @@ export class FanotifyImages implements AsyncDisposable {
   }
 
   static async #open(
-    { stateDir, deadlineMs, cacheMount }: FanotifyOptions,
+    options: FanotifyOptions,
     watch: UnmountWatch,
     group: Fd,
     events: EventFile,
   ): Promise<FanotifyImages> {
+    const { stateDir, deadlineMs, cacheMount } = options;
     await using cleanup = new AsyncDisposableStack();
     cleanup.use(group);
     cleanup.use(events);
@@ -153,7 +155,7 @@ export class FanotifyImages implements AsyncDisposable {
     const kept = new Map([[KEPT.group, group], [KEPT.events, events.fd]]);
     const keeper = await Keeper.start(fanotifyKeeperPath(stateDir), kept);
     cleanup.move();
-    return new FanotifyImages(stateDir, deadlineMs, watch, group, events, copies, server, keeper);
+    return new FanotifyImages(options, watch, { group, events, copies, server, keeper });
   }
 
   /**
@@ -166,8 +168,8 @@ export class FanotifyImages implements AsyncDisposable {
     const { image, target } = placed;
     await using cleanup = new AsyncDisposableStack();
     using tasks = new ErofsTasks();
-    const path = imagePath(this.stateDir, image);
-    const isUnwatched = (fd: number) => !this.server.isWatched(fstat(fd));
+    const path = imagePath(this.options.stateDir, image);
+    const isUnwatched = (fd: number) => !this.#server.isWatched(fstat(fd));
     const devices = cleanup.adopt(
       await this.#openDevices(placed, await tasks.keep(image.bootstrap, path), ({ dataFd }) => isUnwatched(dataFd)),
       (opened) => this.#close(opened),
@@ -184,10 +186,14 @@ export class FanotifyImages implements AsyncDisposable {
     const { image } = placed;
     try {
       // a file that is complete by now may still have a mark
-      const devices = await this.#openDevices(placed, await recomputeDevices(image, this.stateDir), () => false);
+      const devices = await this.#openDevices(
+        placed,
+        await recomputeDevices(image, this.options.stateDir),
+        () => false,
+      );
       const settled = this.#watchAll(devices);
       // what is complete now was complete before: a process that watched wrote the chunks
-      const isIncomplete = watchedOf(devices).some(({ file }) => this.server.isWatched(file));
+      const isIncomplete = watchedOf(devices).some(({ file }) => this.#server.isWatched(file));
       return this.#mountOf(placed, devices, settled, !isGuarded && isIncomplete);
     } catch (error) {
       const readers = isGuarded ? "get errors" : "may get zeros";
@@ -199,15 +205,16 @@ export class FanotifyImages implements AsyncDisposable {
   async #openDevices(
     { image, number }: PlacedImage,
     tables: readonly DeviceTable[],
-    mayBeUnwatched: Parameters<typeof openDevices>[3],
+    mayBeUnwatched: DeviceFiles["mayBeUnwatched"],
   ): Promise<ErofsDevice[]> {
-    using deadline = openingDeadline(image, this.deadlineMs);
-    return await openDevices({ number, image, blobs: [] }, tables, this.copies, mayBeUnwatched, deadline.signal);
+    const files = { copies: this.watched.copies, mayBeUnwatched };
+    using deadline = openingDeadline(image, this.options.deadlineMs);
+    return await openDevices({ number, image, blobs: [] }, tables, files, deadline.signal);
   }
 
   /** Resolves when the kernel no longer asks about any of the devices. */
   #watchAll(devices: readonly ErofsDevice[]): Promise<unknown> {
-    return Promise.all(watchedOf(devices).map((device) => this.server.watch(device).settled));
+    return Promise.all(watchedOf(devices).map((device) => this.#server.watch(device).settled));
   }
 
   #mountOf(
@@ -216,80 +223,58 @@ export class FanotifyImages implements AsyncDisposable {
     settled: Promise<unknown>,
     isSuspect: boolean,
   ): ImageMount {
-    const { target } = placed;
-    const live: Live = { placed, devices, released: Promise.withResolvers() };
-    this.#live.add(live);
-    // unmounted while nobody served it, it may still be in use elsewhere: keep it to the end
-    const told = (error: unknown) => log.error("image not closed", { target, error: messageOf(error) });
-    if (isErofsAt(target)) this.watch.gone(target).then(() => this.#onGone(live)).catch(told);
-    settled.then(() => this.#onComplete(live)).catch(told);
-    return {
-      fsDriver: "erofs-fanotify",
-      path: target,
-      isSuspect,
-      isSeen: () => isErofsAt(target),
-      released: live.released.promise,
-      [Symbol.asyncDispose]: () => unmount(target, MNT.DETACH),
-    };
-  }
-
-  /** The kernel has released the super block. */
-  async #onGone(live: Live): Promise<void> {
-    if (this.#ended || !this.#live.delete(live)) return;
-    await this.#close(live.devices);
-    live.released.resolve();
+    const mount = this.#superBlocks.add(placed, devices);
+    const { image: { name }, target } = placed;
+    settled.then(() => this.#onComplete(placed)).catch((error) =>
+      log.error("read-ahead of image not raised", { image: name, target, error: messageOf(error) })
+    );
+    return { ...mount, isSuspect };
   }
 
   /** All data are local: the kernel no longer asks, and reading ahead costs no fetch. */
-  #onComplete({ placed: { image, target } }: Live): void {
+  #onComplete({ image, target }: PlacedImage): void {
     log.info("image is complete, the kernel reads it by itself", { image: image.name });
-    if (!this.#ended && isErofsAt(target)) setReadAhead(target, COMPLETE_READ_AHEAD_KB);
+    if (!this.#superBlocks.hasEnded && isErofsAt(target)) setReadAhead(target, COMPLETE_READ_AHEAD_KB);
   }
 
   async #close(devices: readonly ErofsDevice[]): Promise<void> {
-    for (const device of watchedOf(devices)) this.server.forget(device);
+    for (const device of watchedOf(devices)) this.#server.forget(device);
     for (const device of devices) await device[Symbol.asyncDispose]();
   }
 
   /** Counters of the event server. */
   counters(): ReturnType<EventServer["counters"]> {
-    return this.server.counters();
+    return this.#server.counters();
   }
 
   /** Number of readers waiting for data. */
   get waiting(): number {
-    return this.server.waiting;
+    return this.#server.waiting;
   }
 
   /** Leaves everything to a successor: the keeper holds the group, and programs that read wait. */
   async leave(): Promise<void> {
-    if (this.#ended) return;
-    this.#ended = true;
-    await this.server.leave();
-    this.keeper.leave();
-    for (const live of this.#live) live.released.resolve();
+    if (!this.#superBlocks.leave()) return;
+    await this.#server.leave();
+    this.watched.keeper.leave();
+    this.#superBlocks.release();
   }
 
   /** Unmounts everything and ends. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#ended) return;
-    for (const { placed } of this.#live) await unmount(placed.target, MNT.DETACH);
-    await drain(Array.from(this.#live, ({ released }) => released.promise));
-    this.#ended = true;
-    for (const { placed, devices } of this.#live) {
-      log.warn("image is still in use elsewhere, its users get errors from now on", { image: placed.image.name });
-      for (const { fd, file } of watchedOf(devices)) if (this.server.isWatched(file)) ftruncate(fd, 0);
+    if (!await this.#superBlocks.unmountAll()) return;
+    const { group, events, copies, keeper } = this.watched;
+    for (const { fd, file } of watchedOf(this.#superBlocks.parts.flat())) {
+      if (this.#server.isWatched(file)) ftruncate(fd, 0);
     }
-    await this.server.end();
-    await this.keeper[Symbol.asyncDispose]();
-    this.group[Symbol.dispose]();
-    for (const { devices, released } of this.#live) {
-      for (const device of devices) await device[Symbol.asyncDispose]();
-      released.resolve();
-    }
-    this.events[Symbol.dispose]();
-    this.copies.ownMount[Symbol.dispose]();
-    await removeFiles(this.stateDir);
+    await this.#server.end();
+    await keeper[Symbol.asyncDispose]();
+    group[Symbol.dispose]();
+    for (const device of this.#superBlocks.parts.flat()) await device[Symbol.asyncDispose]();
+    this.#superBlocks.release();
+    events[Symbol.dispose]();
+    copies.ownMount[Symbol.dispose]();
+    await removeFiles(this.options.stateDir);
   }
 }
 

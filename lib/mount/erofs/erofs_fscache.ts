@@ -20,7 +20,6 @@
 import { restore } from "../../../ffi/cachefiles.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { mountAt } from "../../../ffi/mountinfo.ts";
-import { MNT } from "../../../ffi/sys_mount.ts";
 import { statfs } from "../../../ffi/sys_statfs.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
@@ -31,17 +30,17 @@ import { CacheServer } from "../fscache/cache_server.ts";
 import { CachedImage, type MadeImage } from "../fscache/cached_image.ts";
 import { type CullLimits, cullLimits, KERNEL_LIMITS } from "../fscache/cull_limits.ts";
 import { Culler } from "../fscache/culler.ts";
+import { type OfferedImage, Offers } from "./offers.ts";
 import { domainOf, leaveDomain, volumeOf } from "../fscache/domain.ts";
 import { readCachedImage } from "../fscache/made_image.ts";
 import type { ImageMount } from "../image_mount.ts";
 import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
-import { unmount } from "../unmount.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
 import { recomputeDevices } from "./recompute_devices.ts";
-import { isErofsAt, READ_AHEAD_KB } from "./erofs_mount.ts";
+import { READ_AHEAD_KB } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
-import { type OfferedImage, Offers } from "./offers.ts";
-import { drain, type PlacedImage } from "./placed_image.ts";
+import type { PlacedImage, Resumed } from "./placed_image.ts";
+import { SuperBlocks } from "./super_blocks.ts";
 
 const log = logger("mount", "fscache");
 
@@ -66,31 +65,37 @@ export interface FscacheOptions {
   readonly offered?: () => Promise<readonly OfferedImage[]>;
 }
 
-/** An image that is mounted, or unmounted and still in use. */
-interface Live {
-  readonly placed: PlacedImage;
+/** The kernel's cache, opened for us. */
+interface OpenedCache {
+  readonly device: Fd;
+  readonly keeper: Keeper;
+  /** Images of the same domain share devices. */
+  readonly domain: string;
+}
+
+/** What the kernel reads of an image. */
+interface NamedImage {
   readonly fsid: string;
   readonly cached: CachedImage;
-  readonly released: PromiseWithResolvers<void>;
 }
 
 /** Images mounted as EROFS on the kernel's cache. Disposing unmounts them all. */
 export class FscacheImages implements AsyncDisposable {
-  readonly #live = new Set<Live>();
+  readonly #superBlocks: SuperBlocks<NamedImage>;
   readonly #volume: string;
   readonly #culler: Culler;
   readonly #server: CacheServer;
   /** Images mounted by others. */
   readonly offers: Offers;
-  #ended = false;
 
   private constructor(
     private readonly options: FscacheOptions,
-    private readonly domain: string,
-    private readonly watch: UnmountWatch,
-    private readonly device: Fd,
-    private readonly keeper: Keeper,
+    watch: UnmountWatch,
+    private readonly cache: OpenedCache,
   ) {
+    const { device, domain } = cache;
+    const close = (image: NamedImage) => this.#close(image);
+    this.#superBlocks = new SuperBlocks(watch, { fsDriver: "erofs-fscache", log, close });
     this.#volume = volumeOf(domain);
     this.#culler = new Culler(device, kernelCacheDir(options.cacheDir), limitsOf(options));
     this.#server = new CacheServer(device, options.deadlineMs, this.#culler);
@@ -120,7 +125,7 @@ export class FscacheImages implements AsyncDisposable {
     options: FscacheOptions,
     watch: UnmountWatch,
     images: () => Promise<readonly PlacedImage[]>,
-  ): Promise<{ readonly images: FscacheImages; readonly mounts: readonly (ImageMount | undefined)[] } | undefined> {
+  ): Promise<Resumed<FscacheImages> | undefined> {
     const record = fscacheKeeperPath(options.stateDir);
     if (!await Keeper.isOfThisBoot(record)) return undefined;
     const device = await takeDevice(record);
@@ -153,7 +158,7 @@ export class FscacheImages implements AsyncDisposable {
     const domain = await domainOf(stateDir);
     const keeper = await Keeper.start(fscacheKeeperPath(stateDir), new Map([[KEPT, device]]));
     cleanup.move();
-    return new FscacheImages(options, domain, watch, device, keeper);
+    return new FscacheImages(options, watch, { device, keeper, domain });
   }
 
   /**
@@ -177,7 +182,7 @@ export class FscacheImages implements AsyncDisposable {
     const fsid = await this.#mount(tasks, placed, digest, cached);
     await Deno.rename(path, keptPath(stateDir, fsid));
     cleanup.move();
-    return this.#mountOf(placed, fsid, cached);
+    return this.#superBlocks.add(placed, { fsid, cached });
   }
 
   #open(made: MadeImage): Promise<CachedImage> {
@@ -194,7 +199,7 @@ export class FscacheImages implements AsyncDisposable {
       if (this.#server.sourceOf(this.#volume, fsid) !== undefined) continue;
       cached.offer(fsid);
       try {
-        await tasks.mountCached({ domain: this.domain, fsid, target, readAheadKb: READ_AHEAD_KB });
+        await tasks.mountCached({ domain: this.cache.domain, fsid, target, readAheadKb: READ_AHEAD_KB });
         return fsid;
       } catch (error) {
         if (!hasCode(error, "exists")) throw error;
@@ -207,7 +212,7 @@ export class FscacheImages implements AsyncDisposable {
   async #restore(placed: PlacedImage): Promise<ImageMount | undefined> {
     const { image, number, target } = placed;
     try {
-      const fsid = fsidAt(target, this.domain);
+      const fsid = fsidAt(target, this.cache.domain);
       if (fsid === undefined) return undefined;
       const { stateDir } = this.options;
       const path = keptPath(stateDir, fsid);
@@ -223,7 +228,7 @@ export class FscacheImages implements AsyncDisposable {
       });
       cached.openFile(path);
       cached.offer(fsid);
-      return this.#mountOf(placed, fsid, cached);
+      return this.#superBlocks.add(placed, { fsid, cached });
     } catch (error) {
       log.error("image is lost, its readers get errors", { image: image.name, error: messageOf(error) });
       return undefined;
@@ -238,28 +243,10 @@ export class FscacheImages implements AsyncDisposable {
     }
   }
 
-  #mountOf(placed: PlacedImage, fsid: string, cached: CachedImage): ImageMount {
-    const { target } = placed;
-    const live: Live = { placed, fsid, cached, released: Promise.withResolvers() };
-    this.#live.add(live);
-    // unmounted while nobody served it, it may still be in use elsewhere: keep it to the end
-    const told = (error: unknown) => log.error("image not closed", { target, error: messageOf(error) });
-    if (isErofsAt(target)) this.watch.gone(target).then(() => this.#onGone(live)).catch(told);
-    return {
-      fsDriver: "erofs-fscache",
-      path: target,
-      isSeen: () => isErofsAt(target),
-      released: live.released.promise,
-      [Symbol.asyncDispose]: () => unmount(target, MNT.DETACH),
-    };
-  }
-
   /** The kernel has released the super block. */
-  async #onGone(live: Live): Promise<void> {
-    if (this.#ended || !this.#live.delete(live)) return;
-    live.cached[Symbol.dispose]();
-    await ignore(Deno.errors.NotFound, Deno.remove(keptPath(this.options.stateDir, live.fsid)));
-    live.released.resolve();
+  async #close({ fsid, cached }: NamedImage): Promise<void> {
+    cached[Symbol.dispose]();
+    await ignore(Deno.errors.NotFound, Deno.remove(keptPath(this.options.stateDir, fsid)));
   }
 
   /**
@@ -281,38 +268,28 @@ export class FscacheImages implements AsyncDisposable {
 
   /** Leaves everything to a successor: the keeper holds the device, and programs that read wait. */
   async leave(): Promise<void> {
-    if (this.#ended) return;
-    this.#ended = true;
+    if (!this.#superBlocks.leave()) return;
     await this.#server.leave();
-    this.keeper.leave();
-    this.device[Symbol.dispose]();
+    this.cache.keeper.leave();
     this.#release();
   }
 
   /** Unmounts everything and ends. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#ended) return;
+    if (!await this.#superBlocks.unmountAll()) return;
     const { stateDir } = this.options;
-    for (const { placed } of this.#live) await unmount(placed.target, MNT.DETACH);
-    await drain(Array.from(this.#live, ({ released }) => released.promise));
-    this.#ended = true;
-    for (const { placed } of this.#live) {
-      log.warn("image is still in use elsewhere, its users get errors from now on", { image: placed.image.name });
-    }
-    if (this.#live.size > 0) await leaveDomain(stateDir);
+    if (this.#superBlocks.parts.length > 0) await leaveDomain(stateDir);
     await this.#server.end();
-    await this.keeper[Symbol.asyncDispose]();
-    this.device[Symbol.dispose]();
+    await this.cache.keeper[Symbol.asyncDispose]();
     this.#release();
     await ignore(Deno.errors.NotFound, Deno.remove(imagesDir(stateDir), { recursive: true }));
   }
 
   #release(): void {
-    for (const live of this.#live) {
-      live.cached[Symbol.dispose]();
-      live.released.resolve();
-    }
+    this.cache.device[Symbol.dispose]();
+    for (const { cached } of this.#superBlocks.parts) cached[Symbol.dispose]();
     this.offers.end();
+    this.#superBlocks.release();
   }
 }
 

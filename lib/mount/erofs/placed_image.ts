@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { MountableImage } from "../image_mount.ts";
+import type { ImageMount, MountableImage } from "../image_mount.ts";
 
 /** Maximum milliseconds for super blocks to go after they were unmounted; then their data end. */
 const DRAIN_TIMEOUT_MS = 3_000;
@@ -14,6 +14,12 @@ export interface PlacedImage {
   readonly number: number;
   /** Mount point, an existing directory. */
   readonly target: string;
+}
+
+/** What was taken over from an earlier process: its images, and in their order the mounts, undefined for those lost. */
+export interface Resumed<Images> {
+  readonly images: Images;
+  readonly mounts: readonly (ImageMount | undefined)[];
 }
 
 /** Waits until every super block is gone, at most {@link DRAIN_TIMEOUT_MS}. */

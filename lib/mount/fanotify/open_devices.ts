@@ -17,19 +17,24 @@ export interface ErofsDevice extends AsyncDisposable {
   readonly watched: WatchedDevice | undefined;
 }
 
+/** Where the files of devices are, and which of them may go unwatched. */
+export interface DeviceFiles {
+  readonly copies: CopyFolder;
+  /** Whether the file of a blob has no mark, so that it needs no watch if complete. */
+  readonly mayBeUnwatched: (blob: OpenBlob) => boolean;
+}
+
 /**
  * Opens the blobs of the image and a device on each.
  *
  * @param known `blobs` is filled in
- * @param mayBeUnwatched whether the file of a blob has no mark, so that it needs no watch if complete
  * @throws {NydusGdError} "invalid-image" when image and blob contradict each other, "unsupported" for a transient
  * cache, and errors of the backend when a blob cannot be opened
  */
 export async function openDevices(
   known: KnownImage,
   tables: readonly DeviceTable[],
-  copies: CopyFolder,
-  mayBeUnwatched: (blob: OpenBlob) => boolean,
+  files: DeviceFiles,
   signal: AbortSignal,
 ): Promise<ErofsDevice[]> {
   const blobs = await Promise.all(openBlobs(tables.map(({ blobIndex }) => storeOf(known, blobIndex)), signal));
@@ -37,7 +42,7 @@ export async function openDevices(
   const devices = tables.map((table, index) => {
     const blob = blobs[index] as OpenBlob;
     known.blobs[table.blobIndex] = blob;
-    return opened.use(openDevice(known, table, blob, copies, mayBeUnwatched));
+    return opened.use(openDevice(known, table, blob, files));
   });
   opened.move();
   return devices;
@@ -47,8 +52,7 @@ function openDevice(
   known: KnownImage,
   table: DeviceTable,
   blob: OpenBlob,
-  copies: CopyFolder,
-  mayBeUnwatched: (blob: OpenBlob) => boolean,
+  { copies, mayBeUnwatched }: DeviceFiles,
 ): ErofsDevice {
   if (blob.path === undefined) {
     throw new NydusGdError("unsupported", `Cannot watch blobs of ${known.image.name}: the cache keeps nothing`);
