@@ -17,17 +17,17 @@ import { type MountEntry, mountsBelow } from "../../ffi/mountinfo.ts";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { ignore, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { SingleFlight } from "../base/single_flight.ts";
 import { type DataPathChoice, type FsDriver, isRefusal } from "./choose.ts";
 import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
 import { FscacheImages, type FscacheOptions } from "./erofs/erofs_fscache.ts";
 import { erofsMountOf, mountErofsFuse, onRecomputedDevices } from "./erofs/erofs_fuse.ts";
 import { EROFS_TYPE, isErofsAt } from "./erofs/erofs_mount.ts";
+import type { PlacedImage, Resumed } from "./erofs/placed_image.ts";
 import type { OfferedImage, OfferName } from "./erofs/offers.ts";
-import type { PlacedImage } from "./erofs/placed_image.ts";
 import { abortConnection, findMount, FUSE_TYPE } from "./fuse/fuse_mount.ts";
 import { FuseSession, type FuseSessionOptions, type NumberedImage, type ServeCounters } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
+import { NeededServer } from "./needed_server.ts";
 import { unmount } from "./unmount.ts";
 import { UnmountWatch } from "./unmount_watch.ts";
 
@@ -55,11 +55,13 @@ export interface MountedBefore extends NumberedImage {
 /** All mounted images and what serves them. Disposing unmounts them all, by force if they are in use. */
 export class ImageMounts implements AsyncDisposable {
   readonly #watch = new UnmountWatch();
-  readonly #starting = new SingleFlight<"fuse" | "fanotify" | "fscache", unknown>();
   readonly #ended = Promise.withResolvers<void>();
-  #fuse: FuseSession | undefined;
-  #fanotify: FanotifyImages | undefined;
-  #fscache: FscacheImages | undefined;
+  readonly #fuse = new NeededServer(
+    () => FuseSession.start({ ...this.options, openRequests: asksOpens(this.options) }),
+    (session) => this.#followFuse(session),
+  );
+  readonly #fanotify = new NeededServer(() => FanotifyImages.start(this.options, this.#watch));
+  readonly #fscache = new NeededServer(() => FscacheImages.start(this.options, this.#watch));
 
   private constructor(private readonly options: ImageMountsOptions) {}
 
@@ -68,9 +70,9 @@ export class ImageMounts implements AsyncDisposable {
     const mounts = new ImageMounts(options);
     try {
       const { fsDriver } = options.dataPath;
-      if (fsDriver === "erofs-fanotify") await mounts.#needFanotify();
-      else if (fsDriver === "erofs-fscache") await mounts.#needFscache();
-      else await mounts.#needFuse();
+      if (fsDriver === "erofs-fanotify") await mounts.#fanotify.need();
+      else if (fsDriver === "erofs-fscache") await mounts.#fscache.need();
+      else await mounts.#fuse.need();
       return mounts;
     } catch (error) {
       await mounts[Symbol.asyncDispose]();
@@ -94,8 +96,18 @@ export class ImageMounts implements AsyncDisposable {
     let asked: Promise<readonly MountedBefore[]> | undefined;
     const before = () => asked ??= images();
     const byFuse = await mounts.#takeOverFuse(before);
-    const byFanotify = await mounts.#takeOverErofs("erofs-fanotify", before);
-    const byFscache = await mounts.#takeOverErofs("erofs-fscache", before);
+    const byFanotify = await mounts.#takeOverErofs(
+      "erofs-fanotify",
+      mounts.#fanotify,
+      (placed) => FanotifyImages.resume(options, mounts.#watch, placed),
+      before,
+    );
+    const byFscache = await mounts.#takeOverErofs(
+      "erofs-fscache",
+      mounts.#fscache,
+      (placed) => FscacheImages.resume(options, mounts.#watch, placed),
+      before,
+    );
     if (byFuse === undefined && byFanotify === undefined && byFscache === undefined) {
       await mounts.#watch[Symbol.asyncDispose]();
       return undefined;
@@ -115,9 +127,9 @@ export class ImageMounts implements AsyncDisposable {
 
   /** Leaves every mount to a successor, see {@link FuseSession.leave}. */
   async leave(): Promise<void> {
-    await this.#fuse?.leave();
-    await this.#fanotify?.leave();
-    await this.#fscache?.leave();
+    await this.#fuse.running?.leave();
+    await this.#fanotify.running?.leave();
+    await this.#fscache.running?.leave();
     await this.#watch[Symbol.asyncDispose]();
   }
 
@@ -137,34 +149,35 @@ export class ImageMounts implements AsyncDisposable {
    * @throws {NydusGdError} as {@link FscacheImages.start} and Offers.add
    */
   async offer(offered: OfferedImage): Promise<void> {
-    await (await this.#needFscache()).offers.add(offered);
+    await (await this.#fscache.need()).offers.add(offered);
   }
 
   /** Withdraws an offer; resolves when nobody has the image mounted. See Offers.withdraw. */
   async withdraw(name: OfferName): Promise<void> {
-    await this.#fscache?.offers.withdraw(name);
+    await this.#fscache.running?.offers.withdraw(name);
   }
 
   /** Number of offered images. */
   get offers(): number {
-    return this.#fscache?.offers.count ?? 0;
+    return this.#fscache.running?.offers.count ?? 0;
   }
 
   /** See {@link FscacheImages.emptyCache}; undefined if the kernel's cache is not in use. */
   async emptyKernelCache(): Promise<number | undefined> {
-    return await this.#fscache?.emptyCache();
+    return await this.#fscache.running?.emptyCache();
   }
 
   /** Number of reads waiting for data. */
   get waitingReads(): number {
-    return (this.#fuse?.waitingReads ?? 0) + (this.#fanotify?.waiting ?? 0) + (this.#fscache?.waiting ?? 0);
+    return (this.#fuse.running?.waitingReads ?? 0) + (this.#fanotify.running?.waiting ?? 0) +
+      (this.#fscache.running?.waiting ?? 0);
   }
 
   /** Counters of requests served so far. */
   counters(): ServeCounters {
-    const fuse = this.#fuse?.counters() ?? { requests: 0, reads: 0, readBytes: 0, misses: 0 };
-    const { events = 0, hits = 0, misses = 0 } = this.#fanotify?.counters() ?? {};
-    const { messages = 0, reads = 0 } = this.#fscache?.counters() ?? {};
+    const fuse = this.#fuse.running?.counters() ?? { requests: 0, reads: 0, readBytes: 0, misses: 0 };
+    const { events = 0, hits = 0, misses = 0 } = this.#fanotify.running?.counters() ?? {};
+    const { messages = 0, reads = 0 } = this.#fscache.running?.counters() ?? {};
     return {
       ...fuse,
       requests: fuse.requests + events + messages,
@@ -181,12 +194,12 @@ export class ImageMounts implements AsyncDisposable {
    */
   async add(image: MountableImage, number: number): Promise<ImageMount> {
     const { fsDriver, named } = this.options.dataPath;
-    if (fsDriver === "fuse") return await (await this.#needFuse()).add(image, number);
+    if (fsDriver === "fuse") return await (await this.#fuse.need()).add(image, number);
     try {
       return await this.#addErofs(image, number, fsDriver);
     } catch (error) {
       if (named || !isRefusal(error)) throw error;
-      const mount = await (await this.#needFuse()).add(image, number);
+      const mount = await (await this.#fuse.need()).add(image, number);
       const refusal = messageOf(error);
       log.warn("image is served by fuse", { image: image.name, reason: refusal });
       return { ...mount, refusal };
@@ -207,49 +220,24 @@ export class ImageMounts implements AsyncDisposable {
   }
 
   async #mountErofs(placed: PlacedImage, fsDriver: FsDriver): Promise<ImageMount> {
-    if (fsDriver === "erofs-fanotify") return await (await this.#needFanotify()).add(placed);
-    if (fsDriver === "erofs-fscache") return await (await this.#needFscache()).add(placed);
+    if (fsDriver === "erofs-fanotify") return await (await this.#fanotify.need()).add(placed);
+    if (fsDriver === "erofs-fscache") return await (await this.#fscache.need()).add(placed);
     const { stateDir, deadlineMs } = this.options;
-    const options = { stateDir, deadlineMs, mayUseCacheFiles: this.#fanotify === undefined };
-    return await mountErofsFuse(placed, () => this.#needFuse(), this.#watch, options);
+    const options = { stateDir, deadlineMs, mayUseCacheFiles: this.#fanotify.running === undefined };
+    return await mountErofsFuse(placed, () => this.#fuse.need(), this.#watch, options);
   }
 
   #targetOf({ image }: Pick<NumberedImage, "image">): string {
     return `${this.options.erofsDir}/${image.name}`;
   }
 
-  async #needFuse(): Promise<FuseSession> {
-    if (this.#fuse !== undefined) return this.#fuse;
-    await this.#starting.run("fuse", async () => {
-      this.#adoptFuse(await FuseSession.start({ ...this.options, openRequests: asksOpens(this.options) }));
-    });
-    return await this.#needFuse();
-  }
-
-  #adoptFuse(session: FuseSession): void {
-    this.#fuse = session;
+  #followFuse(session: FuseSession): void {
     session.ended.then(() => {
       // if images bypass the session, it is restarted when an image needs it
       const { fsDriver } = this.options.dataPath;
-      if (fsDriver === "erofs-fanotify" || fsDriver === "erofs-fscache") this.#fuse = undefined;
+      if (fsDriver === "erofs-fanotify" || fsDriver === "erofs-fscache") this.#fuse.forget();
       else this.#ended.resolve();
     }, this.#ended.reject);
-  }
-
-  async #needFanotify(): Promise<FanotifyImages> {
-    if (this.#fanotify !== undefined) return this.#fanotify;
-    await this.#starting.run("fanotify", async () => {
-      this.#fanotify = await FanotifyImages.start(this.options, this.#watch);
-    });
-    return await this.#needFanotify();
-  }
-
-  async #needFscache(): Promise<FscacheImages> {
-    if (this.#fscache !== undefined) return this.#fscache;
-    await this.#starting.run("fscache", async () => {
-      this.#fscache = await FscacheImages.start(this.options, this.#watch);
-    });
-    return await this.#needFscache();
   }
 
   /** Takes over the images served by the FUSE session; undefined if nothing holds the session. */
@@ -269,43 +257,34 @@ export class ImageMounts implements AsyncDisposable {
     const taken = await FuseSession.takeOver({ ...this.options, openRequests: asksOpens(this.options) }, numbered);
     if (taken === undefined) return undefined;
     const { session, mounts } = taken;
-    this.#adoptFuse(session);
+    this.#fuse.adopt(session);
     const mountOf = (one: MountedBefore, served: ImageMount) =>
       one.fsDriver === "fuse" ? served : withFolder(erofsMountOf(served, session, this.#watch, this.#targetOf(one)));
     return new Map(there.map((one, index) => [one, mountOf(one, mounts[index] as ImageMount)]));
   }
 
   /** Takes over the images that bypass the FUSE session, by mount point; undefined if nothing holds them. */
-  async #takeOverErofs(
+  async #takeOverErofs<T>(
     fsDriver: "erofs-fanotify" | "erofs-fscache",
+    server: NeededServer<T>,
+    resume: (images: () => Promise<readonly PlacedImage[]>) => Promise<Resumed<T> | undefined>,
     before: () => Promise<readonly MountedBefore[]>,
   ): Promise<Map<string, ImageMount> | undefined> {
     const placed = async () =>
       (await before())
         .filter((one) => one.fsDriver === fsDriver)
         .map((one) => ({ ...one, target: this.#targetOf(one) }));
-    const mounts = await this.#resume(fsDriver, placed);
-    return mounts && new Map(mounts.filter((mount) => mount !== undefined).map((one) => [one.path, withFolder(one)]));
-  }
-
-  async #resume(
-    fsDriver: "erofs-fanotify" | "erofs-fscache",
-    placed: () => Promise<readonly PlacedImage[]>,
-  ): Promise<readonly (ImageMount | undefined)[] | undefined> {
-    if (fsDriver === "erofs-fanotify") {
-      const resumed = await FanotifyImages.resume(this.options, this.#watch, placed);
-      this.#fanotify = resumed?.images;
-      return resumed?.mounts;
-    }
-    const resumed = await FscacheImages.resume(this.options, this.#watch, placed);
-    this.#fscache = resumed?.images;
-    return resumed?.mounts;
+    const resumed = await resume(placed);
+    if (resumed === undefined) return undefined;
+    server.adopt(resumed.images);
+    const mounts = resumed.mounts.filter((mount) => mount !== undefined);
+    return new Map(mounts.map((mount) => [mount.path, withFolder(mount)]));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#fuse?.[Symbol.asyncDispose]();
-    await this.#fanotify?.[Symbol.asyncDispose]();
-    await this.#fscache?.[Symbol.asyncDispose]();
+    await this.#fuse.running?.[Symbol.asyncDispose]();
+    await this.#fanotify.running?.[Symbol.asyncDispose]();
+    await this.#fscache.running?.[Symbol.asyncDispose]();
     await this.#watch[Symbol.asyncDispose]();
     this.#ended.resolve();
   }
