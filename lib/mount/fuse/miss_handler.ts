@@ -18,27 +18,40 @@ import type { Miss } from "./worker_messages.ts";
 /** Answers misses. */
 export class MissHandler {
   readonly failures = new FailureLog(logger("mount", "fuse"));
-  readonly tasks: ReadTasks;
+  readonly #ending = new AbortController();
+  readonly #tasks: ReadTasks;
   readonly #data: Uint8Array<ArrayBuffer>;
   readonly #onBlob: (image: KnownImage, index: number, blob: OpenBlob) => void;
-  readonly #signal: AbortSignal;
 
   /**
    * @param maxRead size of the largest READ in bytes
    * @param deadlineMs maximum wait of a program for one read
    * @param onBlob called when a blob has been opened, to pass it to the Workers
-   * @param signal cancels fetches under way; every request still gets its reply
    */
   constructor(
     maxRead: number,
     deadlineMs: number,
     onBlob: (image: KnownImage, index: number, blob: OpenBlob) => void,
-    signal: AbortSignal,
   ) {
-    this.tasks = new ReadTasks(deadlineMs, signal);
+    this.#tasks = new ReadTasks(deadlineMs, this.#ending.signal);
     this.#data = new Uint8Array(maxRead);
     this.#onBlob = onBlob;
-    this.#signal = signal;
+  }
+
+  /** Number of READs currently waiting for data. */
+  get waiting(): number {
+    return this.#tasks.running;
+  }
+
+  /** From now on, READs that fail are not answered but left to a successor. */
+  abandon(): void {
+    this.#tasks.abandon();
+  }
+
+  /** Answers every waiting READ with EIO, unless they are abandoned. Resolves when none is left. */
+  async fail(): Promise<void> {
+    this.#ending.abort(new NydusGdError("interrupted", "Cannot read: the mount ends"));
+    await this.#tasks.settled();
   }
 
   /** Starts to answer `miss`; `done` is called after its reply. */
@@ -47,14 +60,14 @@ export class MissHandler {
       replyError(miss.request, ERRNO.ESTALE);
       return done();
     }
-    this.tasks.start(
+    this.#tasks.start(
       async (signal) => {
         await this.#answer(known, miss, signal);
         done();
       },
       (error) => {
         replyError(miss.request, ERRNO.EIO);
-        if (!this.#signal.aborted) this.failures.failed(known, { ino: miss.ino, offset: miss.offset }, error);
+        if (!this.#ending.signal.aborted) this.failures.failed(known, { ino: miss.ino, offset: miss.offset }, error);
         done();
       },
     );

@@ -11,22 +11,24 @@ import type { DeviceTable } from "../../rafs/device_table.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import type { OpenBlob, ServedTree } from "../image_mount.ts";
 import { DeviceTree } from "./device_tree.ts";
-import { IMAGE_STATE, type ToWorker } from "./worker_messages.ts";
+import { IMAGE_STATE, type ImageMessage, type ToWorker } from "./worker_messages.ts";
 
 /** One image. */
 export class ServedImage {
   /** By index in the image; undefined until the main thread has opened the blob. */
   readonly blobs: (OpenBlob | undefined)[] = [];
+  readonly number: number;
+  readonly name: string;
+  readonly #bootstrap: Uint8Array;
+  readonly #devices: readonly DeviceTable[] | undefined;
   readonly #state: Int32Array<SharedArrayBuffer>;
   #tree: ServedTree | undefined;
 
-  constructor(
-    readonly number: number,
-    readonly name: string,
-    private readonly bootstrap: Uint8Array,
-    private readonly devices: readonly DeviceTable[] | undefined,
-    state: Int32Array<SharedArrayBuffer>,
-  ) {
+  constructor({ image, name, address, length, devices, state }: ImageMessage) {
+    this.number = image;
+    this.name = name;
+    this.#bootstrap = viewAt(address, length);
+    this.#devices = devices;
     this.#state = state;
   }
 
@@ -35,14 +37,14 @@ export class ServedImage {
    * along with its mapping, so the bootstrap may be touched only while the image is visible or referenced.
    */
   get tree(): ServedTree {
-    return this.#tree ??= this.devices === undefined
-      ? openBootstrap(this.bootstrap, { treeOnly: true }) // the main thread has validated it
-      : new DeviceTree(this.devices);
+    return this.#tree ??= this.#devices === undefined
+      ? openBootstrap(this.#bootstrap, { treeOnly: true }) // the main thread has validated it
+      : new DeviceTree(this.#devices);
   }
 
   /** Whether its files are devices: the kernel caches their contents as files of the mounts on top of them. */
   get isDevices(): boolean {
-    return this.devices !== undefined;
+    return this.#devices !== undefined;
   }
 
   /** Number of 4096-byte blocks of all data of the image, for statfs. */
@@ -76,8 +78,7 @@ export class ServedImages {
   apply(message: ToWorker): void {
     switch (message.kind) {
       case "image": {
-        const bootstrap = viewAt(message.address, message.length);
-        const image = new ServedImage(message.image, message.name, bootstrap, message.devices, message.state);
+        const image = new ServedImage(message);
         this.#byNumber.set(image.number, image);
         this.#byName.set(image.name, image);
         break;

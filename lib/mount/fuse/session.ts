@@ -9,10 +9,21 @@
  *                            ▼
  *                      main thread ──► ChunkStore.ensure ──► reply
  * ```
- * /dev/fuse is opened and mounted here, requests pass through a file in memory (request_file.ts), a keeper holds both
- * as well (../keeper), and node ids are a function of image and inode (node_id.ts). So after this process was killed
- * or has left, {@link FuseSession.takeOver} continues with the same mount, and programs that read meanwhile wait.
- * FORGET only determines when a removed image may be released; the successor of a killed process does not know that.
+ * /dev/fuse is opened and mounted here, requests pass through a file in memory, a keeper holds both as well, and node
+ * ids are a function of image and inode (node_id.ts). So after this process was killed or has left,
+ * {@link FuseSession.takeOver} continues with the same mount, and programs that read meanwhile wait. FORGET only
+ * determines when a removed image may be released; the successor of a killed process does not know that.
+ *
+ * The session decides when it begins and how it ends. The state that this takes is in parts of its own:
+ *
+ * | part             | what it knows                                                     |
+ * | ---------------- | ----------------------------------------------------------------- |
+ * | `FuseConnection` | the descriptors and the request file, and who else holds them     |
+ * | `FuseWorkerSet`  | the threads                                                       |
+ * | `ImageRegistry`  | the images, and how often the kernel refers to them               |
+ * | `ShownImages`    | which names the kernel has to learn or to forget                  |
+ * | `MissHandler`    | the READs that wait for data                                      |
+ * | `WorkerReports`  | what follows from what a thread tells                             |
  *
  * The mount must never be touched by the process that serves it, except from other processes' requests: a stat on the
  * main thread would wait for itself. Use ffi/mountinfo.ts to find out what is mounted.
@@ -25,26 +36,21 @@
  *
  * @module
  */
-import type { Fd } from "../../../ffi/fd.ts";
-import { FUSE_ROOT_ID, hasResend, RESEND_NOTICE } from "../../../ffi/fuse_kernel.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
-import { write } from "../../../ffi/unistd.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { ImageMount, MountableImage } from "../image_mount.ts";
-import { Keeper, keeperPath } from "../keeper/keeper.ts";
 import { unmount } from "../unmount.ts";
-import { deviceName } from "./device_tree.ts";
-import { abortConnection, checkLibrary, findMount, mountFuse, readInit } from "./fuse_mount.ts";
-import { ImageRegistry, isCounted, type RegisteredImage, registeredNumber } from "./image_registry.ts";
+import { FuseConnection } from "./fuse_connection.ts";
+import { checkLibrary } from "./fuse_mount.ts";
+import { ImageRegistry, registeredNumber } from "./image_registry.ts";
 import { leaveReferences, takeReferences } from "./left_references.ts";
 import { MissHandler } from "./miss_handler.ts";
-import { checkImageNumber, nodeId } from "./node_id.ts";
+import { checkImageNumber } from "./node_id.ts";
 import { Notices } from "./notices.ts";
-import { RequestFile } from "./request_file.ts";
 import type { FuseSessionOptions, NumberedImage, ServeCounters } from "./session_options.ts";
-import type { FuseWorkerHandle } from "./worker_handle.ts";
-import type { FromWorker } from "./worker_messages.ts";
+import { ShownImages } from "./shown_images.ts";
+import { WorkerReports } from "./worker_reports.ts";
 import { FuseWorkerSet } from "./worker_set.ts";
 
 export type { FuseSessionOptions, NumberedImage, ServeCounters } from "./session_options.ts";
@@ -63,47 +69,41 @@ const MAX_READ = 1 << 20;
 const MAX_BACKGROUND = 128;
 /** How long Workers have to end after an unmount before the connection is cut for remaining users. */
 const DRAIN_TIMEOUT_MS = 3_000;
-/** The keeper's name for the request file. */
-const REQUESTS = "fuse-requests";
 
 /** A mounted, served FUSE session. */
 export class FuseSession implements AsyncDisposable {
-  readonly mountpoint: string;
   readonly #images: ImageRegistry;
-  readonly #abort = new AbortController();
+  readonly #shown: ShownImages;
   readonly #misses: MissHandler;
-  readonly #requests: RequestFile;
-  readonly #devices: Fd[];
-  readonly #connection: number;
-  readonly #stateDir: string;
-  readonly #single: boolean;
-  readonly #notices = new Notices(() => this.#ended === undefined ? this.workers.session : undefined);
-  #keeper: Keeper | undefined;
+  readonly #notices: Notices;
   #ended: Promise<void> | undefined;
 
   private constructor(
-    options: FuseSessionOptions,
+    private readonly options: FuseSessionOptions,
+    private readonly connection: FuseConnection,
     private readonly workers: FuseWorkerSet,
-    requests: RequestFile,
-    devices: Fd[],
-    connection: number,
   ) {
-    this.mountpoint = options.mountpoint;
-    this.#requests = requests;
-    this.#devices = devices;
-    this.#connection = connection;
-    this.#stateDir = options.stateDir;
-    this.#single = options.single !== undefined;
-    this.#images = new ImageRegistry(
-      (message) => this.workers.send(message),
-      (image) => this.#misses.failures.forget(image),
-    );
+    const { mountpoint, deadlineMs, single } = options;
+    const hasEnded = () => this.#ended !== undefined;
     this.#misses = new MissHandler(
       MAX_READ,
-      options.deadlineMs,
-      (known, index, blob) => this.workers.send({ kind: "blob", image: known.number, index, blob }),
-      this.#abort.signal,
+      deadlineMs,
+      (known, index, blob) => workers.send({ kind: "blob", image: known.number, index, blob }),
     );
+    this.#images = new ImageRegistry(
+      (message) => workers.send(message),
+      (image) => this.#misses.failures.forget(image),
+    );
+    this.#notices = new Notices(() => hasEnded() ? undefined : workers.session);
+    this.#shown = new ShownImages(this.#images, this.#notices, {
+      mountpoint,
+      isSingle: single !== undefined,
+      hasEnded,
+    });
+  }
+
+  get mountpoint(): string {
+    return this.options.mountpoint;
   }
 
   /**
@@ -113,7 +113,7 @@ export class FuseSession implements AsyncDisposable {
    * what `mayMount` rejects with
    */
   static async start(options: FuseSessionOptions): Promise<FuseSession> {
-    const { mountpoint, workers, single } = options;
+    const { workers, single } = options;
     if (!Number.isInteger(workers) || workers < 1 || workers > 16) {
       throw new NydusGdError("config", `Cannot start FUSE session: ${workers} workers`, {
         hint: "mount.workers = 1 … 16",
@@ -122,22 +122,13 @@ export class FuseSession implements AsyncDisposable {
     if (single !== undefined) checkImageNumber(single.number);
     checkLibrary();
     using threads = new FuseWorkerSet();
-    const requests = RequestFile.create(workers);
+    const session = new FuseSession(options, await FuseConnection.mount(options, MAX_READ), threads);
     try {
-      await options.mayMount;
-      const { devices, connection } = mountFuse(mountpoint, workers, MAX_READ);
-      const session = new FuseSession(options, threads, requests, devices, connection);
-      try {
-        readInit(devices[0] as Fd, requests.init);
-        if (single !== undefined) session.#images.add(single.image, single.number);
-        await session.#serve(options, false);
-        return session;
-      } catch (error) {
-        await session.#end(MNT.FORCE | MNT.DETACH);
-        throw error;
-      }
+      if (single !== undefined) session.#images.add(single.image, single.number);
+      await session.#serve(false);
+      return session;
     } catch (error) {
-      requests[Symbol.dispose]();
+      await session.#end(MNT.FORCE | MNT.DETACH);
       throw error;
     }
   }
@@ -157,73 +148,56 @@ export class FuseSession implements AsyncDisposable {
   ): Promise<{ readonly session: FuseSession; readonly mounts: readonly ImageMount[] } | undefined> {
     const { mountpoint, stateDir } = options;
     checkLibrary();
-    const connection = findMount(mountpoint);
+    const connection = await FuseConnection.take(options);
     if (connection === undefined) return undefined;
-    const kept = await Keeper.take(keeperPath(stateDir));
-    if (kept === undefined) return undefined;
-    const { [REQUESTS]: file, ...others } = Object.fromEntries(kept);
-    const devices = Object.values(others);
     try {
-      if (file === undefined) throw new NydusGdError("unsupported", "Cannot take over requests: keeper has no file");
       using threads = new FuseWorkerSet();
-      const requests = RequestFile.reopen(file, devices.length);
-      const session = new FuseSession(options, threads, requests, devices, connection);
+      const session = new FuseSession(options, connection, threads);
       const references = await takeReferences(stateDir);
       const entries = (await images()).map(({ image, number }) =>
         session.#images.add(image, number, references.get(registeredNumber(image, number)) ?? "unknown")
       );
       for (const entry of entries) if (entry.image.devices !== undefined) session.#images.hide(entry);
-      await session.#serve(options, true);
+      await session.#serve(true);
       log.info("FUSE session taken over", { mountpoint, images: entries.length });
-      return { session, mounts: entries.map((entry) => session.#mountOf(entry)) };
+      return { session, mounts: entries.map((entry) => session.#shown.mountOf(entry)) };
     } catch (error) {
-      for (const device of devices) device[Symbol.dispose]();
+      connection.giveUp();
       throw error;
     }
   }
 
   /** Gives up the session that {@link takeOver} would continue: waiting programs get an error. */
   static async abandon(stateDir: string): Promise<void> {
-    await Keeper.discard(keeperPath(stateDir));
+    await FuseConnection.abandon(stateDir);
   }
 
   /** Serves while the keeper starts; the mount is announced only when both are running. */
-  async #serve(options: FuseSessionOptions, takenOver: boolean): Promise<void> {
-    const { single, stateDir } = options;
+  async #serve(takenOver: boolean): Promise<void> {
+    const { connection, workers, options: { single, openRequests = false } } = this;
+    const reports = new WorkerReports(this.#images, this.#misses, this.mountpoint);
     const common = {
-      init: this.#requests.storedInit(),
+      init: connection.init(),
       maxRead: MAX_READ,
       maxBackground: MAX_BACKGROUND,
-      openRequests: options.openRequests ?? false,
+      openRequests,
       rootImage: single?.number ?? 0,
       startSec: Math.floor(Date.now() / 1000),
-      replay: takenOver && !this.#resend(),
+      replay: takenOver && !connection.resend(),
     };
-    const serving = this.workers.start({
-      devices: this.#devices,
-      requests: this.#requests,
+    const serving = workers.start({
+      connection,
       common,
       // a Worker that was started later may receive its first request before it is known here
       images: () => this.#images.messages(),
-      onMessage: (worker, message) => this.#onMessage(worker, message),
+      onMessage: (worker, message) => reports.receive(worker, message),
     });
-    const kept = new Map(this.#devices.map((device, index) => [`fuse-${index}`, device]));
-    const keeping = Keeper.start(keeperPath(stateDir), kept.set(REQUESTS, this.#requests.fd));
-    const [served, keeper] = await Promise.allSettled([serving, keeping]);
-    if (keeper.status === "rejected") {
+    const [served, kept] = await Promise.allSettled([serving, connection.keep()]);
+    if (kept.status === "rejected") {
       if (takenOver) await this.#stopServing(); // the previous keeper still holds everything
-      throw keeper.reason;
+      throw kept.reason;
     }
-    this.#keeper = keeper.value;
     if (served.status === "rejected") throw served.reason;
-  }
-
-  /** Has the kernel resend requests that were read but not answered. Returns false if it cannot. */
-  #resend(): boolean {
-    if (!hasResend(this.#requests.storedInit())) return false;
-    write(this.#devices[0] as Fd, RESEND_NOTICE);
-    this.#requests.clearRecords();
-    return true;
   }
 
   /**
@@ -233,22 +207,7 @@ export class FuseSession implements AsyncDisposable {
    * @throws {NydusGdError} "exists" if the number or the name is taken
    */
   async add(image: MountableImage, imageNumber: number): Promise<ImageMount> {
-    if (this.#single) throw new NydusGdError("internal", "Cannot add image: the session serves one image as its root");
-    if (this.#ended !== undefined) throw new NydusGdError("internal", "Cannot add image: the session has ended");
-    const entry = this.#images.add(image, imageNumber);
-    await this.#notices.invalidateRoot();
-    return this.#mountOf(entry);
-  }
-
-  #mountOf(entry: RegisteredImage): ImageMount {
-    return {
-      fsDriver: "fuse",
-      path: this.#single ? this.mountpoint : `${this.mountpoint}/${entry.image.name}`,
-      isEndless: !isCounted(entry),
-      isSeen: () => this.#ended === undefined,
-      released: entry.released.promise,
-      [Symbol.asyncDispose]: () => this.#remove(entry),
-    };
+    return await this.#shown.add(image, imageNumber);
   }
 
   /**
@@ -260,18 +219,18 @@ export class FuseSession implements AsyncDisposable {
     this.#ended = Promise.resolve();
     await this.#stopServing();
     await this.#notices.settled();
-    await leaveReferences(this.#stateDir, this.#images.references());
-    this.#keeper?.leave();
+    await leaveReferences(this.options.stateDir, this.#images.references());
+    this.connection.leave();
     this.#images.releaseAll();
   }
 
   /** Stops the Workers; unanswered requests are left to a successor. */
   async #stopServing(): Promise<void> {
-    this.#misses.tasks.abandon();
+    this.#misses.abandon();
     if (!await this.workers.stop(DRAIN_TIMEOUT_MS)) {
       throw new NydusGdError("io", `Cannot leave ${this.mountpoint}: a thread is at work`);
     }
-    await this.#failMisses();
+    await this.#misses.fail();
   }
 
   /** Totals of all Workers since the start. */
@@ -286,7 +245,7 @@ export class FuseSession implements AsyncDisposable {
 
   /** Number of READs currently waiting for data. */
   get waitingReads(): number {
-    return this.#misses.tasks.running;
+    return this.#misses.waiting;
   }
 
   /** Resolves when the mount is gone, no matter who unmounted it, and the session is closed. */
@@ -330,65 +289,22 @@ export class FuseSession implements AsyncDisposable {
 
   async #close(flags: number | undefined): Promise<void> {
     if (flags !== undefined) {
-      await this.#failMisses();
+      await this.#misses.fail();
       await unmount(this.mountpoint, flags);
     }
     if (!await this.workers.endWithin(DRAIN_TIMEOUT_MS)) {
       // another mount namespace or an overlay holds the file system: its users get ENOTCONN
       log.warn("file system is still in use elsewhere, cutting its connection", { mountpoint: this.mountpoint });
-      await this.#failMisses();
-      await abortConnection(this.#connection);
+      await this.#misses.fail();
+      await this.connection.cut();
       if (!await this.workers.endWithin(DRAIN_TIMEOUT_MS)) {
         throw new NydusGdError("io", `Cannot end FUSE session at ${this.mountpoint}: its threads did not end`);
       }
     }
-    await this.#failMisses();
+    await this.#misses.fail();
     await this.#notices.settled();
     await this.workers.close();
-    await this.#keeper?.[Symbol.asyncDispose]();
-    for (const device of this.#devices) device[Symbol.dispose]();
-    this.#requests[Symbol.dispose]();
+    await this.connection.close();
     this.#images.releaseAll();
-  }
-
-  /** Answers every waiting READ with EIO. */
-  async #failMisses(): Promise<void> {
-    this.#abort.abort(new NydusGdError("interrupted", "Cannot read: the mount ends"));
-    await this.#misses.tasks.settled();
-  }
-
-  async #remove(entry: RegisteredImage): Promise<void> {
-    if (this.#ended !== undefined || !this.#images.hide(entry)) return;
-    const { name, tree, devices = [] } = entry.image;
-    const folder = nodeId(entry.number, tree.rootIno);
-    // a device in use would keep its name, and its reference, below a folder that has none
-    for (const index of devices.keys()) await this.#notices.invalidateName(folder, deviceName(index));
-    await this.#notices.invalidateName(FUSE_ROOT_ID, name);
-    await this.#notices.invalidateRoot();
-    this.#images.releaseIfUnused(entry);
-  }
-
-  #onMessage(worker: FuseWorkerHandle, message: FromWorker): void {
-    switch (message.kind) {
-      case "miss":
-        this.#misses.handle(this.#images.get(message.image), message, () => worker.release(message.slot));
-        break;
-      case "reached":
-        this.#images.get(message.image)?.image.blobs[message.index]?.reached?.(message.chunk);
-        break;
-      case "unreferenced":
-        this.#images.releaseIfUnused(this.#images.get(message.image));
-        break;
-      case "damage": {
-        const known = this.#images.get(message.image);
-        if (known !== undefined) this.#misses.failures.damaged(known, message.operation, message.ino, message.message);
-        break;
-      }
-      case "ended":
-        if (message.message !== undefined) {
-          log.error("FUSE thread ended", { mountpoint: this.mountpoint, cause: message.message });
-        }
-        break;
-    }
   }
 }

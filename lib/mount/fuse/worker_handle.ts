@@ -17,6 +17,14 @@ export type CommonStart = Pick<
   "init" | "maxRead" | "maxBackground" | "openRequests" | "rootImage" | "images" | "startSec" | "replay"
 >;
 
+/** One Worker's part of the connection. */
+export interface ConnectionPart {
+  /** Duplicated for the Worker. */
+  readonly device: Fd;
+  /** Address of its region of the request file. */
+  readonly region: bigint;
+}
+
 /** Polling interval while waiting for a Worker to stop at its gate. */
 const STOP_POLL_MS = 2;
 
@@ -43,12 +51,10 @@ export class FuseWorkerHandle {
 
   /**
    * @param worker from {@link startFuseThread}, owned from now on
-   * @param device duplicated for the Worker
    */
   constructor(
     private readonly worker: Worker,
-    device: Fd,
-    region: bigint,
+    { device, region }: ConnectionPart,
     common: CommonStart,
     onMessage: (worker: FuseWorkerHandle, message: FromWorker) => void,
   ) {

@@ -52,17 +52,22 @@ export const GATE = { stopped: 0, busy: 1, LENGTH: 2 } as const;
 /** Cells of a Worker's counters. */
 export const COUNTER = { requests: 0, reads: 1, readBytes: 2, misses: 3, LENGTH: 4 } as const;
 
+/** Announces an image. */
+export interface ImageMessage {
+  readonly kind: "image";
+  /** Its number. */
+  readonly image: number;
+  readonly name: string;
+  /** Address and length of the mapped bootstrap. */
+  readonly address: bigint;
+  readonly length: number;
+  readonly devices: readonly DeviceTable[] | undefined;
+  readonly state: Int32Array<SharedArrayBuffer>;
+}
+
 /** Main to Worker, through the port. */
 export type ToWorker =
-  | {
-    readonly kind: "image";
-    readonly image: number;
-    readonly name: string;
-    readonly address: bigint;
-    readonly length: number;
-    readonly devices: readonly DeviceTable[] | undefined;
-    readonly state: Int32Array<SharedArrayBuffer>;
-  }
+  | ImageMessage
   | { readonly kind: "remove"; readonly image: number }
   | { readonly kind: "drop"; readonly image: number }
   | { readonly kind: "blob"; readonly image: number; readonly index: number; readonly blob: OpenBlob };

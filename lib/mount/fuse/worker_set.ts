@@ -7,10 +7,9 @@
  *
  * @module
  */
-import type { Fd } from "../../../ffi/fd.ts";
 import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import type { RequestFile } from "./request_file.ts";
+import type { FuseConnection } from "./fuse_connection.ts";
 import type { ServeCounters } from "./session_options.ts";
 import { type CommonStart, FuseWorkerHandle, startFuseThread } from "./worker_handle.ts";
 import { COUNTER, type FromWorker, type ToWorker } from "./worker_messages.ts";
@@ -22,9 +21,7 @@ const NEXT_AFTER_MS = 100;
 
 /** The session to serve, and the receiver of messages. */
 export interface ServedSession {
-  /** One per Worker. */
-  readonly devices: readonly Fd[];
-  readonly requests: RequestFile;
+  readonly connection: FuseConnection;
   readonly common: Omit<CommonStart, "images">;
   /** The messages that bring a Worker that starts now up to date. */
   readonly images: () => CommonStart["images"];
@@ -57,23 +54,22 @@ export class FuseWorkerSet implements Disposable {
    * others
    */
   async start(session: ServedSession): Promise<void> {
-    const atOnce = session.common.replay ? session.devices.length : 1;
+    const atOnce = session.common.replay ? session.connection.parts : 1;
     while (this.#workers.length < atOnce) this.#add(session);
     await Promise.all(this.#workers.map((worker) => worker.ready));
     this.#addLater(session);
   }
 
-  #add({ devices, requests, common, images, onMessage }: ServedSession): void {
+  #add({ connection, common, images, onMessage }: ServedSession): void {
     const index = this.#workers.length;
     const thread = this.#thread ?? startFuseThread(index);
     this.#thread = undefined;
     const start = { ...common, images: images() };
-    const device = devices[index] as Fd;
-    this.#workers.push(new FuseWorkerHandle(thread, device, requests.regionAddress(index), start, onMessage));
+    this.#workers.push(new FuseWorkerHandle(thread, connection.partOf(index), start, onMessage));
   }
 
   #addLater(session: ServedSession): void {
-    if (this.#workers.length >= session.devices.length) return;
+    if (this.#workers.length >= session.connection.parts) return;
     this.#timer = setTimeout(() => {
       try {
         this.#add(session);
