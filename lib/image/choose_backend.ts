@@ -5,7 +5,7 @@
  * so that a container starts from a warm cache while the network is down. When the chosen backend fails a read, the
  * others are tried; the first one with every blob replaces the choice for all further reads.
  *
- * @module
+ * module
  */
 import * as v from "valibot";
 import type { Backend, BlobSource, ReadOptions } from "../backend/blob_source.ts";
@@ -41,23 +41,25 @@ const NO_BACKEND: Backend = {
   },
 };
 
+/** What is looked for, where, and how long. */
+export interface BackendSearch {
+  readonly candidates: readonly BackendCandidate[];
+  readonly blobs: readonly WantedBlob[];
+  /** File that stores the choice. */
+  readonly choicePath: string;
+  /** Time limit for all candidates together; each gets an equal share. */
+  readonly deadlineMs: number;
+}
+
 /**
  * Returns the stored choice if it is still a candidate, else the first candidate that has every blob.
  *
- * @param choicePath file that stores the choice
- * @param deadlineMs time limit for all candidates together; each gets an equal share
- * @param signal aborts this search, but not later searches of the returned backend
- * @throws {NydusGdError} "unavailable"; the message says what each candidate lacks
+ * param signal aborts this search, but not later searches of the returned backend
+ * throws {NydusGdError} "unavailable"; the message says what each candidate lacks
  */
-export async function chooseBackend(
-  candidates: readonly BackendCandidate[],
-  blobs: readonly WantedBlob[],
-  choicePath: string,
-  deadlineMs: number,
-  signal?: AbortSignal,
-): Promise<Backend> {
+export async function chooseBackend(search: BackendSearch, signal?: AbortSignal): Promise<Backend> {
+  const { candidates, blobs } = search;
   if (blobs.length === 0) return NO_BACKEND;
-  const search: Search = { candidates, blobs, choicePath, deadlineMs };
   const chosen = await storedChoice(search);
   if (chosen !== undefined) return new ChosenBackend(search, chosen);
   const failures: CandidateFailure[] = [];
@@ -84,13 +86,6 @@ function unavailableError(
   );
 }
 
-interface Search {
-  readonly candidates: readonly BackendCandidate[];
-  readonly blobs: readonly WantedBlob[];
-  readonly choicePath: string;
-  readonly deadlineMs: number;
-}
-
 interface CandidateFailure {
   readonly description: string;
   readonly error: unknown;
@@ -102,7 +97,7 @@ interface OpenedCandidate {
 }
 
 /** Returns the previously chosen backend; undefined if the choice cannot be read or opened. */
-async function storedChoice({ candidates, choicePath }: Search): Promise<OpenedCandidate | undefined> {
+async function storedChoice({ candidates, choicePath }: BackendSearch): Promise<OpenedCandidate | undefined> {
   try {
     const choice = v.safeParse(Choice, await readJsonFile(choicePath));
     const candidate = candidates.find(({ description }) => choice.success && description === choice.output.home);
@@ -117,7 +112,7 @@ async function storedChoice({ candidates, choicePath }: Search): Promise<OpenedC
  * Returns the first of `candidates` that has every blob, and stores it as the choice. Adds the others to `failures`.
  */
 async function findBackend(
-  { blobs, choicePath, deadlineMs }: Search,
+  { blobs, choicePath, deadlineMs }: BackendSearch,
   candidates: readonly BackendCandidate[],
   failures: CandidateFailure[],
   signal?: AbortSignal,
@@ -172,7 +167,7 @@ function timeoutError(shareMs: number): NydusGdError {
 class ChosenBackend implements Backend {
   readonly #leaving = new SingleFlight<OpenedCandidate, void>();
 
-  constructor(private readonly search: Search, private chosen: OpenedCandidate) {}
+  constructor(private readonly search: BackendSearch, private chosen: OpenedCandidate) {}
 
   get description(): string {
     return this.chosen.backend.description;

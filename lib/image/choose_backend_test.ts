@@ -38,6 +38,9 @@ class TestBackend implements BackendCandidate, Backend {
 }
 
 const blobs = [{ id: "a" }, { id: "b" }];
+/** Chooses a home of {@link blobs}, with plenty of time. */
+const choose = (candidates: readonly BackendCandidate[], choicePath: string, signal?: AbortSignal) =>
+  chooseBackend({ candidates, blobs, choicePath, deadlineMs: PATIENT_MS }, signal);
 const textOf = async (backend: Backend, id: string) =>
   new TextDecoder().decode(await backend.blob(id).read(0, 1, ON_DEMAND));
 
@@ -50,7 +53,7 @@ Deno.test("the first home that has every blob is chosen, and the choice is store
     new TestBackend("all", ["a", "b"]),
     new TestBackend("later", ["a", "b"]),
   ];
-  const backend = await chooseBackend([none, half, all, later], blobs, path, PATIENT_MS);
+  const backend = await choose([none, half, all, later], path);
   assert.equal(backend.description, "all");
   assert.equal(await textOf(backend, "b"), "all");
   assert.equal(later.opened, 0);
@@ -61,12 +64,12 @@ Deno.test("a stored choice is used without a request, so the network may be down
   using dir = TempDir.make();
   const path = dir.join("choice.json");
   const candidates = [new TestBackend("first", []), new TestBackend("second", ["a", "b"])];
-  await chooseBackend(candidates, blobs, path, PATIENT_MS);
+  await choose(candidates, path);
   for (const backend of candidates) {
     backend.asked = 0;
     backend.failure = new NydusGdError("unavailable", "Cannot reach it: the network is down");
   }
-  assert.equal((await chooseBackend(candidates, blobs, path, PATIENT_MS)).description, "second");
+  assert.equal((await choose(candidates, path)).description, "second");
   assert.deepEqual(candidates.map(({ asked }) => asked), [0, 0]);
 });
 
@@ -78,7 +81,7 @@ Deno.test("a home that lost a blob is replaced by one that has every blob, at th
     new TestBackend("half", ["a"]),
     new TestBackend("other", ["a", "b"]),
   ];
-  const backend = await chooseBackend([old, half, other], blobs, path, PATIENT_MS);
+  const backend = await choose([old, half, other], path);
   const [a, b] = [backend.blob("a"), backend.blob("b")];
   old.ids = ["a"];
   const read = (source: BlobSource) => source.read(0, 1, ON_DEMAND).then((bytes) => new TextDecoder().decode(bytes));
@@ -94,7 +97,7 @@ Deno.test("if no other home has every blob, the read fails with the chosen home'
   using dir = TempDir.make();
   const path = dir.join("choice.json");
   const [mine, half] = [new TestBackend("mine", ["a", "b"]), new TestBackend("half", ["a"])];
-  const backend = await chooseBackend([mine, half], blobs, path, PATIENT_MS);
+  const backend = await choose([mine, half], path);
   mine.failure = new NydusGdError("unavailable", "Cannot read blob: mine is down");
   await assert.rejects(textOf(backend, "a"), /mine is down/);
   assert.deepEqual(await readJsonFile(path), { home: "mine" });
@@ -105,7 +108,7 @@ Deno.test("if no other home has every blob, the read fails with the chosen home'
 Deno.test("wrong bytes and an abort of the caller are no reason to change the home", async () => {
   using dir = TempDir.make();
   const [mine, other] = [new TestBackend("mine", ["a", "b"]), new TestBackend("other", ["a", "b"])];
-  const backend = await chooseBackend([mine, other], blobs, dir.join("choice.json"), PATIENT_MS);
+  const backend = await choose([mine, other], dir.join("choice.json"));
   mine.failure = new NydusGdError("corrupt", "Cannot read blob: wrong bytes");
   await assert.rejects(textOf(backend, "a"), /wrong bytes/);
   mine.failure = new NydusGdError("unavailable", "Cannot read blob: too late");
@@ -120,7 +123,7 @@ Deno.test("a stored choice that is no longer a candidate, or not JSON, is made a
   for (const text of ['{"home":"gone"}', '{"home":', "", "[]"]) {
     await Deno.writeTextFile(path, text);
     assert.equal(
-      (await chooseBackend([new TestBackend("mine", ["a", "b"])], blobs, path, PATIENT_MS)).description,
+      (await choose([new TestBackend("mine", ["a", "b"])], path)).description,
       "mine",
     );
     assert.deepEqual(await readJsonFile(path), { home: "mine" });
@@ -135,15 +138,12 @@ Deno.test("a home that cannot be opened or does not answer in its share of the t
       throw new NydusGdError("unsupported", "Cannot open backend oss: it is not supported");
     },
   };
-  const backend = await chooseBackend(
-    [broken, silentCandidate(), new TestBackend("mine", ["a", "b"])],
-    blobs,
-    dir.join("choice.json"),
-    60,
-  );
+  const search = { blobs, deadlineMs: 60 };
+  const found = [broken, silentCandidate(), new TestBackend("mine", ["a", "b"])];
+  const backend = await chooseBackend({ ...search, candidates: found, choicePath: dir.join("choice.json") });
   assert.equal(backend.description, "mine");
   await assert.rejects(
-    chooseBackend([broken, silentCandidate()], blobs, dir.join("other.json"), 60),
+    chooseBackend({ ...search, candidates: [broken, silentCandidate()], choicePath: dir.join("other.json") }),
     (error) =>
       hasCode(error, "unavailable") &&
       error.message === "Cannot find the blobs of the image: broken: Cannot open backend oss: it is not supported; " +
@@ -158,18 +158,17 @@ Deno.test("a home must have every blob in its recorded size", async () => {
     blobSizes: new Map(sizes),
     open: () => new TestBackend("mine", ["a", "b"]),
   });
-  const choose = (sizes: [string, number][]) =>
-    chooseBackend([candidateWith(sizes)], blobs, dir.join("choice.json"), PATIENT_MS);
-  await assert.rejects(choose([["a", 4]]), /mine: Cannot find blob b: the layer does not say that it is there/);
-  await assert.rejects(choose([["a", 4], ["b", 5]]), /mine: Cannot use blob b: it has 4 bytes, the layer says 5/);
-  assert.equal((await choose([["a", 4], ["b", 4]])).description, "mine");
+  const chooseBy = (sizes: [string, number][]) => choose([candidateWith(sizes)], dir.join("choice.json"));
+  await assert.rejects(chooseBy([["a", 4]]), /mine: Cannot find blob b: the layer does not say that it is there/);
+  await assert.rejects(chooseBy([["a", 4], ["b", 5]]), /mine: Cannot use blob b: it has 4 bytes, the layer says 5/);
+  assert.equal((await chooseBy([["a", 4], ["b", 4]])).description, "mine");
 });
 
 Deno.test("if no home has every blob, the error has the first hint of a home", async () => {
   using dir = TempDir.make();
   const [silent, locked] = [new TestBackend("silent", []), new TestBackend("locked", [])];
   locked.failure = new NydusGdError("unauthorized", "Cannot read it: no password", { hint: "docker login locked" });
-  const search = (candidates: TestBackend[]) => chooseBackend(candidates, blobs, dir.join("choice.json"), PATIENT_MS);
+  const search = (candidates: TestBackend[]) => choose(candidates, dir.join("choice.json"));
   const hintIs = (hint: string) => (error: unknown) => error instanceof NydusGdError && error.hint === hint;
   await assert.rejects(search([silent, locked]), hintIs("docker login locked"));
   await assert.rejects(search([silent]), hintIs("set device.backend in the configuration, or pull the image again"));
@@ -181,14 +180,19 @@ Deno.test("the caller's signal ends the search", async () => {
   const reason = new NydusGdError("interrupted", "Cannot continue: enough");
   const mine = new TestBackend("mine", []);
   await assert.rejects(
-    chooseBackend([mine], blobs, dir.join("choice.json"), PATIENT_MS, AbortSignal.abort(reason)),
+    choose([mine], dir.join("choice.json"), AbortSignal.abort(reason)),
     (error) => error === reason,
   );
 });
 
 Deno.test("an image without blobs needs no home", async () => {
   using dir = TempDir.make();
-  const backend = await chooseBackend([], [], dir.join("choice.json"), PATIENT_MS);
+  const backend = await chooseBackend({
+    candidates: [],
+    blobs: [],
+    choicePath: dir.join("choice.json"),
+    deadlineMs: PATIENT_MS,
+  });
   assert.throws(() => backend.blob("a"), /has no blobs/);
-  await assert.rejects(chooseBackend([], blobs, dir.join("choice.json"), PATIENT_MS), /no backend is known/);
+  await assert.rejects(choose([], dir.join("choice.json")), /no backend is known/);
 });

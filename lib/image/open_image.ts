@@ -130,17 +130,14 @@ export class OpenImage implements MountableImage, AsyncDisposable {
   readonly misses = new RateMeter();
 
   private constructor(
-    readonly name: string,
-    private readonly mapped: MappedBootstrap,
+    private readonly options: OpenImageOptions,
     readonly blobs: readonly Blob[],
-    private readonly cache: BlobCache,
     private readonly programs: ProgramAhead,
-    readonly recorder: ReadRecorder | undefined,
   ) {}
 
   /** @throws {NydusGdError} "invalid-image" for invalid blobs */
   static open(options: OpenImageOptions): OpenImage {
-    const { name, bootstrap, cache, recorder } = options;
+    const { bootstrap, cache, recorder } = options;
     const { tree } = bootstrap;
     const blobs: Blob[] = [];
     const programs = new ProgramAhead({
@@ -151,13 +148,21 @@ export class OpenImage implements MountableImage, AsyncDisposable {
     });
     try {
       for (const described of tree.blobs) blobs.push(acquireBlob(described, options, programs));
-      return new OpenImage(name, bootstrap, blobs, cache, programs, recorder);
+      return new OpenImage(options, blobs, programs);
     } catch (error) {
       // none has been opened yet, so releasing them neither waits nor fails
       for (const blob of blobs) cache.release(blob);
       bootstrap[Symbol.dispose]();
       throw error;
     }
+  }
+
+  get name(): string {
+    return this.options.name;
+  }
+
+  get recorder(): ReadRecorder | undefined {
+    return this.options.recorder;
   }
 
   /**
@@ -182,7 +187,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
   }
 
   get tree(): Bootstrap {
-    return this.mapped.tree;
+    return this.options.bootstrap.tree;
   }
 
   /** IDs of the blobs that the backend must have. */
@@ -193,16 +198,17 @@ export class OpenImage implements MountableImage, AsyncDisposable {
   }
 
   get bootstrap(): { readonly address: bigint; readonly length: number } {
-    const { address, length } = this.mapped.mapping;
+    const { address, length } = this.options.bootstrap.mapping;
     return { address, length };
   }
 
   /** @throws {NydusGdError} "io" if the last chunks of a blob cannot be recorded; all resources are released anyway */
   async [Symbol.asyncDispose](): Promise<void> {
+    const { bootstrap, cache } = this.options;
     await this.recorder?.[Symbol.asyncDispose]();
     await this.programs[Symbol.asyncDispose]();
-    const ends = await Promise.allSettled(this.blobs.map((blob) => this.cache.release(blob)));
-    this.mapped[Symbol.dispose]();
+    const ends = await Promise.allSettled(this.blobs.map((blob) => cache.release(blob)));
+    bootstrap[Symbol.dispose]();
     for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
 }

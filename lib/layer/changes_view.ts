@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { DT, readDirectory } from "../../ffi/dirent.ts";
+import { type DirectoryEntry, DT, readDirectory } from "../../ffi/dirent.ts";
 import { isErrno } from "../../ffi/errno.ts";
 import { AT, O, open, openat2, RESOLVE } from "../../ffi/fcntl.ts";
 import { type Fd, procFdPath } from "../../ffi/fd.ts";
@@ -81,7 +81,7 @@ export class OpenStackFolder implements Disposable {
   children(): Map<ByteString, StackChild> {
     const found = new Map<ByteString, MergingChild>();
     for (const [layer, folder] of this.#folders) {
-      for (const { name, type } of [...readDirectory(folder)]) this.#merge(found, layer, folder, name, type);
+      for (const entry of [...readDirectory(folder)]) this.#merge(found, layer, folder, entry);
     }
     const children = new Map<ByteString, StackChild>();
     for (const [name, { kind, layers }] of found) {
@@ -112,11 +112,11 @@ export class OpenStackFolder implements Disposable {
     this.#folders.clear();
   }
 
-  #merge(found: Map<ByteString, MergingChild>, layer: string, folder: Fd, rawName: Uint8Array, type: number): void {
-    const name = toByteString(rawName);
+  #merge(found: Map<ByteString, MergingChild>, layer: string, folder: Fd, entry: DirectoryEntry): void {
+    const name = toByteString(entry.name);
     const above = found.get(name);
     if (above !== undefined && !above.merges) return;
-    const kind = kindOf(folder, rawName, type);
+    const kind = kindOf(folder, entry);
     if (above === undefined) {
       found.set(name, { kind, layers: [layer], merges: kind === "folder" });
       return;
@@ -135,7 +135,7 @@ interface MergingChild {
   merges: boolean;
 }
 
-function kindOf(folder: Fd, name: Uint8Array, type: number): MergingChild["kind"] {
+function kindOf(folder: Fd, { name, type }: DirectoryEntry): MergingChild["kind"] {
   if (type === DT.DIR) return "folder";
   if (type !== DT.CHR && type !== DT.UNKNOWN) return "other";
   const stat = ifPresent(() => statat(folder, name, AT.SYMLINK_NOFOLLOW));

@@ -35,13 +35,13 @@ export function isMapped({ uids, gids }: IdMaps): boolean {
 }
 
 /** The owner on the host; undefined if a container's id is not mapped. */
-export function toHost(maps: IdMaps, { uid, gid }: Owner): Owner | undefined {
-  return shifted(maps, uid, gid, "containerId", "hostId");
+export function toHost(maps: IdMaps, owner: Owner): Owner | undefined {
+  return shifted(maps, owner, "containerId", "hostId");
 }
 
 /** The inverse of {@link toHost}. */
-export function toContainer(maps: IdMaps, { uid, gid }: Owner): Owner | undefined {
-  return shifted(maps, uid, gid, "hostId", "containerId");
+export function toContainer(maps: IdMaps, owner: Owner): Owner | undefined {
+  return shifted(maps, owner, "hostId", "containerId");
 }
 
 /** Host ids of the containers' root: the owner of files in layers unless a tar says otherwise. */
@@ -51,7 +51,7 @@ export function rootOwner(maps: IdMaps): Owner {
 
 type Side = "containerId" | "hostId";
 
-function shifted(maps: IdMaps, uid: number, gid: number, from: Side, to: Side): Owner | undefined {
+function shifted(maps: IdMaps, { uid, gid }: Owner, from: Side, to: Side): Owner | undefined {
   const user = shift(maps.uids, uid, from, to);
   const group = shift(maps.gids, gid, from, to);
   return user === undefined || group === undefined ? undefined : { uid: user, gid: group };

@@ -121,7 +121,8 @@ function isFile({ attr }: TreeEntry): boolean {
 const NO_CHUNKS: readonly ChunkPlace[] = [];
 
 /** Describes the inode, and adds a file's chunks to `devices`. */
-function specOf(tree: Bootstrap, { ino, attr }: TreeEntry, devices: DeviceBuilders, budget: TreeBudget): InodeSpec {
+function specOf(tree: Bootstrap, entry: TreeEntry, devices: DeviceBuilders, budget: TreeBudget): InodeSpec {
+  const { ino, attr } = entry;
   const { mode, size, mtime, mtimeNsec, rdev, nlink } = attr;
   const type = mode & S_IFMT;
   const target = type === S_IFLNK ? tree.readlink(ino) : undefined;
@@ -137,19 +138,14 @@ function specOf(tree: Bootstrap, { ino, attr }: TreeEntry, devices: DeviceBuilde
     mtimeNsec,
     rdev,
     nlink,
-    chunks: type === S_IFREG ? chunksOf(tree, ino, size, devices, budget) : NO_CHUNKS,
+    chunks: type === S_IFREG ? chunksOf(tree, entry, devices, budget) : NO_CHUNKS,
     target,
     xattrs,
   };
 }
 
-function chunksOf(
-  tree: Bootstrap,
-  ino: number,
-  size: number,
-  devices: DeviceBuilders,
-  budget: TreeBudget,
-): ChunkPlace[] {
+function chunksOf(tree: Bootstrap, entry: TreeEntry, devices: DeviceBuilders, budget: TreeBudget): ChunkPlace[] {
+  const { ino, attr: { size } } = entry;
   const places: ChunkPlace[] = [];
   const step = CHUNKS_AT_ONCE * tree.chunkSize;
   for (let offset = 0; offset < size; offset += step) {

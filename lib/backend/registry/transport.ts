@@ -65,6 +65,13 @@ export interface RegistryRequest extends Omit<HttpRequest, "url"> {
 
 type Step<T> = { readonly value: T } | { readonly location: URL };
 
+/** A request, and what takes its response. */
+interface Attempt<T> {
+  readonly request: RegistryRequest;
+  readonly options: RoutingOptions;
+  readonly consume: (response: HttpResponse) => Promise<T>;
+}
+
 /** One repository on one host. */
 export class RegistryTransport implements Repository {
   readonly description: string;
@@ -117,7 +124,7 @@ export class RegistryTransport implements Repository {
     try {
       let url = request.startAt ?? this.endpoint.url(request.path);
       for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-        const step = await this.#overTls(url, request.path, (at) => this.#step(at, request, options, consume));
+        const step = await this.#overTls(url, request.path, (at) => this.#step(at, { request, options, consume }));
         if ("value" in step) return step.value;
         url = step.location;
       }
@@ -136,23 +143,20 @@ export class RegistryTransport implements Repository {
     }
   }
 
-  async #step<T>(
-    url: URL,
-    request: RegistryRequest,
-    options: RoutingOptions,
-    consume: (response: HttpResponse) => Promise<T>,
-  ): Promise<Step<T>> {
-    if (!this.endpoint.owns(url)) return await this.#send(url, request, options, undefined, consume);
+  async #step<T>(url: URL, attempt: Attempt<T>): Promise<Step<T>> {
+    const { options, consume } = attempt;
+    if (!this.endpoint.owns(url)) return await this.#send(url, attempt, undefined);
     for (let challenges = 0;; challenges++) {
       const sent = await this.#auth.authorization(options);
       let challenge: string | undefined;
-      const step = await this.#send(url, request, options, sent.header, async (response) => {
+      const unlessChallenged = async (response: HttpResponse) => {
         if (response.status !== 401) return await consume(response);
         if (challenges === MAX_CHALLENGES) throw this.#auth.explain(await statusError(response));
         challenge = response.header("www-authenticate") ?? "";
         await response.discard();
         return undefined;
-      });
+      };
+      const step = await this.#send(url, { ...attempt, consume: unlessChallenged }, sent.header);
       if (challenge === undefined) return step as Step<T>;
       await this.#auth.answer(challenge, sent, options);
     }
@@ -161,10 +165,8 @@ export class RegistryTransport implements Repository {
   /** Performs one exchange. A 401 is passed to `consume` if the challenge can be answered. */
   #send<T>(
     url: URL,
-    request: RegistryRequest,
-    options: RoutingOptions,
+    { request, options, consume }: Attempt<T>,
     authorization: string | undefined,
-    consume: (response: HttpResponse) => Promise<T>,
   ): Promise<Step<T>> {
     const isOwn = this.endpoint.owns(url);
     const own = isOwn ? this.options.headers : undefined;

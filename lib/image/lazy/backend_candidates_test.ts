@@ -74,8 +74,10 @@ for (const protocol of ["s3", "oss"] as const) {
       const config = configOf(protocol, bucket.section());
       const candidates = await backendCandidates(layer, { config, trustedOrigins: [], deps });
       assert.deepEqual(namesOf(candidates), [`${protocol} of the configuration`, `registry ${registry.host}/app`]);
-      const chosen = async (name: string) =>
-        (await chooseBackend(candidates, blobs, join(layer.home, name), 60_000)).description.split(" ")[0];
+      const chosen = async (name: string) => {
+        const search = { candidates, blobs, choicePath: join(layer.home, name), deadlineMs: 60_000 };
+        return (await chooseBackend(search)).description.split(" ")[0];
+      };
       await Deno.mkdir(layer.home);
       bucket.objects.set(blobs[0]?.id ?? "", one);
       assert.equal(await chosen("half.json"), "registry");

@@ -50,7 +50,8 @@ export class ImageOpener {
     if (validate?.()) await checkInodeDigests(bootstrap.tree);
     const blobs = bootstrap.tree.blobs.flatMap(requiredBlobIds).map((id) => ({ id }));
     const choicePath = this.#choicePath(layer.id);
-    const backend = await chooseBackend(await candidates(layer), blobs, choicePath, deadlineMs, signal);
+    const search = { candidates: await candidates(layer), blobs, choicePath, deadlineMs };
+    const backend = await chooseBackend(search, signal);
     const number = await numbers.of(layer.id);
     signal.throwIfAborted();
     const recorder = this.options.recorder?.(layer.bootstrapPath);

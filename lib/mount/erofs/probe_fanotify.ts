@@ -55,7 +55,7 @@ async function mountAndRead(group: Fd, device: string, stateDir: string): Promis
     using tasks = new ErofsTasks();
     await tasks.mount({ image, devices: [device], target, readAheadKb: 0 });
     try {
-      await requireAsked(tasks, group, `${target}/file`);
+      await requireAsked({ tasks, group, path: `${target}/file` });
     } finally {
       umount2(target, MNT.DETACH);
     }
@@ -82,21 +82,22 @@ function watch(group: Fd, file: Fd, cacheDir: string): void {
   }
 }
 
-async function requireAsked(tasks: ErofsTasks, group: Fd, path: string): Promise<void> {
-  const refused = await readAsked(tasks, group, path, 0, ERRNO.EIO);
+/** A file of a mounted image, and the group that is asked about it. */
+interface AskedFile {
+  readonly tasks: ErofsTasks;
+  readonly group: Fd;
+  readonly path: string;
+}
+
+async function requireAsked(file: AskedFile): Promise<void> {
+  const refused = await readAsked(file, 0, ERRNO.EIO);
   if (refused !== "EIO") throw cannot(`a reader that was refused got ${refused}`);
-  const given = await readAsked(tasks, group, path, PROBE_BLOCK, 0);
+  const given = await readAsked(file, PROBE_BLOCK, 0);
   if (given !== BYTE) throw cannot(`a reader that was let through got ${given}`);
 }
 
 /** Reads a block and answers its event with `errno`. */
-async function readAsked(
-  tasks: ErofsTasks,
-  group: Fd,
-  path: string,
-  offset: number,
-  errno: number,
-): Promise<number | string> {
+async function readAsked({ tasks, group, path }: AskedFile, offset: number, errno: number): Promise<number | string> {
   const abort = new AbortController();
   const reading = tasks.readByte(path, offset).finally(() => abort.abort());
   const answering = answerEvents(group, errno, abort.signal);
