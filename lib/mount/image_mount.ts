@@ -7,32 +7,20 @@
  * @module
  */
 import type { RateMeter } from "../base/rate_meter.ts";
-import type { DirVisitor, Extent, InodeAttr } from "../rafs/bootstrap.ts";
+import type { Bootstrap } from "../rafs/bootstrap.ts";
 import type { ChunkPlaces } from "../rafs/chunk_table.ts";
 import type { DeviceTable } from "../rafs/device_table.ts";
 import type { FsDriver } from "./choose.ts";
 import type { Priority } from "../base/limiter.ts";
 
-/** An immutable tree of inodes whose file data are extents of blobs. {@link Bootstrap} is one. */
-export interface ImageTree {
-  readonly rootIno: number;
-  readonly inodeCount: number;
-  readonly hasXattrs: boolean;
-  attr(ino: number, out: InodeAttr): void;
-  lookup(dir: number, name: Uint8Array): number;
-  readdir(dir: number, cookie: number, visit: DirVisitor): void;
-  readlink(ino: number): Uint8Array;
-  xattrs(ino: number): Iterable<readonly [name: Uint8Array, value: Uint8Array]>;
-  extents(ino: number, offset: number, length: number): Extent[];
-}
+/** An immutable tree of inodes whose file data are extents of blobs: what reads need of a {@link Bootstrap}. */
+export type ImageTree = Pick<
+  Bootstrap,
+  "rootIno" | "inodeCount" | "hasXattrs" | "attr" | "lookup" | "readdir" | "readlink" | "xattrs" | "extents"
+>;
 
-/** A tree with the totals that a FUSE session reports. */
-export interface ServedTree extends ImageTree {
-  /** False if every inode belongs to root. */
-  readonly explicitUidGid: boolean;
-  /** Total size of the data in bytes, for statfs. */
-  readonly dataBytes: number;
-}
+/** A tree with what a FUSE session shows besides: the owners of inodes, and totals. */
+export type ServedTree = ImageTree & Pick<Bootstrap, "explicitUidGid" | "dataBytes">;
 
 /** What a Worker needs to answer reads of cached chunks without the main thread. */
 export interface OpenBlob {
@@ -89,7 +77,7 @@ export interface MountableImage {
   /** Address and length of the mapped bootstrap, on which Workers open their own readers. */
   readonly bootstrap: { readonly address: bigint; readonly length: number };
   readonly tree: ImageTree;
-  /** Indexed by {@link Extent.blobIndex}. */
+  /** Indexed by `Extent.blobIndex`. */
   readonly blobs: readonly ChunkStore[];
   /** If set, the tree consists of these devices (fuse/device_tree.ts) instead of the bootstrap's inodes. */
   readonly devices?: readonly DeviceTable[];

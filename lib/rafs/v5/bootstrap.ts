@@ -6,12 +6,12 @@
  *
  * @module
  */
-import type { BlobDescriptor, Bootstrap, ChunkRecord, Digester, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
+import type { Bootstrap, ChunkRecord, Digester, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
 import { CHUNK_FLAG } from "../bootstrap.ts";
 import { checkChunkInfo, CHUNK_INFO, type ChunkLimits, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
 import { DIGEST_SIZE } from "../chunk_table.ts";
-import { has, IMAGE_FLAG } from "../flags.ts";
 import { checkRequest, readU64, refuse, type Region, unreadable, viewOf } from "../guard.ts";
+import { ImageFacts } from "../image_facts.ts";
 import { readPrefetchTable } from "../prefetch_table.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
 import { readBlobTable } from "./blob_table.ts";
@@ -50,16 +50,9 @@ export function openV5(bytes: Uint8Array, options: OpenOptions = {}): V5Bootstra
   return reader;
 }
 
-class Reader implements V5Bootstrap {
+class Reader extends ImageFacts implements V5Bootstrap {
   readonly version = 5;
-  readonly byteLength: number;
   readonly rootIno = 1;
-  readonly inodeCount: number;
-  readonly chunkSize: number;
-  readonly explicitUidGid: boolean;
-  readonly hasXattrs: boolean;
-  readonly blobs: readonly BlobDescriptor[];
-  readonly flags: number;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #sb: SuperBlock;
@@ -71,24 +64,14 @@ class Reader implements V5Bootstrap {
   constructor(bytes: Uint8Array) {
     const view = viewOf(bytes);
     const sb = readSuperBlock(view);
+    super(bytes, sb, readBlobTable(bytes, view, sb));
     this.#bytes = bytes;
     this.#view = view;
     this.#sb = sb;
     this.#inode = new InodeCursor(view, sb);
     this.#directory = new DirectoryReader(bytes, this.#inode);
-    this.byteLength = bytes.length;
-    this.inodeCount = sb.inodeCount;
-    this.chunkSize = sb.chunkSize;
-    this.flags = sb.flags;
-    this.explicitUidGid = has(sb.flags, IMAGE_FLAG.explicitUidGid);
-    this.hasXattrs = has(sb.flags, IMAGE_FLAG.hasXattr);
-    this.blobs = readBlobTable(bytes, view, sb);
     this.#limits = { blobCount: this.blobs.length, chunkSize: sb.chunkSize };
     this.#inode.loadDirectory(this.rootIno);
-  }
-
-  get dataBytes(): number {
-    return this.blobs.reduce((sum, blob) => sum + blob.uncompressedSize, this.byteLength);
   }
 
   get prefetch(): readonly number[] {

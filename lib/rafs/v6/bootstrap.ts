@@ -6,10 +6,11 @@
  *
  * @module
  */
-import type { BlobDescriptor, Bootstrap, ChunkRecord, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
+import type { Bootstrap, ChunkRecord, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
 import { checkChunkInfo, CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
 import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../flags.ts";
 import { checkRequest, type Region, unreadable, viewOf } from "../guard.ts";
+import { ImageFacts } from "../image_facts.ts";
 import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { readPrefetchTable } from "../prefetch_table.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
@@ -40,16 +41,9 @@ export function openV6(bytes: Uint8Array, options: OpenOptions = {}): Bootstrap 
   return bootstrap;
 }
 
-class V6Bootstrap implements Bootstrap {
+class V6Bootstrap extends ImageFacts implements Bootstrap {
   readonly version = 6;
-  readonly byteLength: number;
   readonly rootIno: number;
-  readonly inodeCount: number;
-  readonly chunkSize: number;
-  readonly explicitUidGid: boolean;
-  readonly hasXattrs: boolean;
-  readonly blobs: readonly BlobDescriptor[];
-  readonly flags: number;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #sb: SuperBlock;
@@ -64,25 +58,15 @@ class V6Bootstrap implements Bootstrap {
     const sb = readSuperBlock(view);
     compressorOf(sb.flags, undefined, "RAFS v6 extended super block", 1152);
     digesterOf(sb.flags, undefined, "RAFS v6 extended super block", 1152);
+    super(bytes, sb, readBlobTable(bytes, view, sb));
     this.#bytes = bytes;
     this.#view = view;
     this.#sb = sb;
     this.#inode = new InodeCursor(view, sb);
     this.#directory = new DirectoryReader(bytes, view, this.#inode);
-    this.byteLength = bytes.length;
     this.rootIno = sb.rootNid;
-    this.inodeCount = sb.inodeCount;
-    this.chunkSize = sb.chunkSize;
-    this.flags = sb.flags;
-    this.explicitUidGid = has(sb.flags, IMAGE_FLAG.explicitUidGid);
-    this.hasXattrs = has(sb.flags, IMAGE_FLAG.hasXattr);
-    this.blobs = readBlobTable(bytes, view, sb);
     this.#chunkIndex = new ChunkIndex(view, sb.blockSize, this.blobs.length);
     this.#inode.loadDirectory(sb.rootNid);
-  }
-
-  get dataBytes(): number {
-    return this.blobs.reduce((sum, blob) => sum + blob.uncompressedSize, this.byteLength);
   }
 
   get prefetch(): readonly number[] {
