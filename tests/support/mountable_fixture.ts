@@ -1,8 +1,7 @@
 /**
  * Mountable images of tests/fixtures/rafs, with a chunk store whose fetches a test can delay or fail.
  *
- * The store implements ChunkStore in the simplest way (whole blobs in memory, one file of plain data) and shares no
- * code with lib/blob.
+ * The store is the simplest one (simple_store.ts), with whole blobs in memory.
  *
  * @module
  */
@@ -10,12 +9,12 @@ import { dirname, join } from "node:path";
 import { O, open } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
-import { pwriteAll } from "../../ffi/unistd.ts";
-import type { ChunkStore, MountableImage, OpenBlob } from "../../lib/mount/image_mount.ts";
+import type { MountableImage, OpenBlob } from "../../lib/mount/image_mount.ts";
 import type { BlobDescriptor, Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { effectiveBlobId } from "../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { MemoryBlob, type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";
+import { missingChunks, SimpleStore } from "./simple_store.ts";
 
 /** Hooks into the fetches of an image. */
 export interface FetchControl {
@@ -26,22 +25,25 @@ export interface FetchControl {
 }
 
 /** One blob; decodes chunks on demand. */
-export class FixtureStore implements ChunkStore, Disposable {
-  readonly fetched: number[] = [];
+export class FixtureStore extends SimpleStore implements Disposable {
   #data: Fd | undefined;
   #open: Promise<OpenBlob & { memory: MemoryBlob }> | undefined;
   readonly #flights = new Map<number, Promise<void>>();
-  readonly #listeners: (() => void)[] = [];
   #blob: OpenBlob | undefined;
 
+  /** @param paths files of the blob, and of its plain data */
   constructor(
     readonly id: string,
-    private readonly bootstrap: Bootstrap,
-    private readonly descriptor: BlobDescriptor,
-    private readonly blobPath: string,
-    private readonly dataPath: string,
+    private readonly described: { readonly bootstrap: Bootstrap; readonly descriptor: BlobDescriptor },
+    private readonly paths: { readonly blob: string; readonly data: string },
     private readonly control: FetchControl,
-  ) {}
+  ) {
+    super();
+  }
+
+  protected override get opened(): OpenBlob | undefined {
+    return this.#blob;
+  }
 
   async open(): Promise<OpenBlob> {
     return await this.#opened();
@@ -53,38 +55,23 @@ export class FixtureStore implements ChunkStore, Disposable {
   }
 
   async #openBlob(): Promise<OpenBlob & { memory: MemoryBlob }> {
-    const { metaBlobId } = this.descriptor;
-    const bytes = await Deno.readFile(this.blobPath);
-    const metaBytes = metaBlobId && await Deno.readFile(join(dirname(this.blobPath), metaBlobId));
-    const memory = MemoryBlob.open(this.bootstrap, this.descriptor, bytes, metaBytes || bytes);
+    const { described: { bootstrap, descriptor }, paths } = this;
+    const { metaBlobId } = descriptor;
+    const bytes = await Deno.readFile(paths.blob);
+    const metaBytes = metaBlobId && await Deno.readFile(join(dirname(paths.blob), metaBlobId));
+    const memory = MemoryBlob.open(bootstrap, descriptor, bytes, metaBytes || bytes);
     const chunks = memory.columns;
-    this.#data = open(this.dataPath, O.RDWR | O.CREAT);
+    this.#data = open(paths.data, O.RDWR | O.CREAT);
     const ready = new Uint8Array(new SharedArrayBuffer(Math.ceil(chunks.count / 8)));
-    const blob = { dataFd: this.#data.raw, chunks, ready, path: this.dataPath, memory };
+    const blob = { dataFd: this.#data.raw, chunks, ready, path: paths.data, memory };
     this.#blob = blob;
     return blob;
-  }
-
-  seal(chunkIndexes: Iterable<number>): boolean {
-    const blob = this.#blob;
-    return blob !== undefined && [...chunkIndexes].every((index) => isReady(blob, index));
-  }
-
-  copiesName(): Promise<string> {
-    return Promise.resolve(this.id);
-  }
-
-  onStored(listener: () => void): void {
-    this.#listeners.push(listener);
   }
 
   async ensure(offset: number, length: number): Promise<void> {
     const blob = await this.#opened();
     const wanted: Promise<void>[] = [];
-    for (let i = 0; i < blob.chunks.count; i++) {
-      const start = blob.chunks.uncompressedOffset[i] as number;
-      const end = start + (blob.chunks.uncompressedSize[i] as number);
-      if (end <= offset || start >= offset + length || isReady(blob, i)) continue;
+    for (const i of missingChunks(blob, offset, length)) {
       const flight = this.#flights.get(i) ?? this.#fetch(blob, i).finally(() => this.#flights.delete(i));
       this.#flights.set(i, flight);
       wanted.push(flight);
@@ -94,20 +81,12 @@ export class FixtureStore implements ChunkStore, Disposable {
 
   async #fetch(blob: OpenBlob & { memory: MemoryBlob }, index: number): Promise<void> {
     await this.control.beforeFetch?.(this.id, index);
-    const data = await blob.memory.chunk(index);
-    pwriteAll(blob.dataFd, data, blob.chunks.uncompressedOffset[index] as number);
-    this.fetched.push(index);
-    Atomics.or(blob.ready, index >> 3, 0x80 >> (index & 7));
-    for (const listener of this.#listeners) listener();
+    this.put(blob, index, await blob.memory.chunk(index));
   }
 
   [Symbol.dispose](): void {
     this.#data?.[Symbol.dispose]();
   }
-}
-
-function isReady(blob: OpenBlob, index: number): boolean {
-  return ((blob.ready[index >> 3] as number) & (0x80 >> (index & 7))) !== 0;
 }
 
 /** A mountable fixture. Dispose it after the mount. */
@@ -125,17 +104,11 @@ export class MountableFixture implements Disposable {
   ) {
     this.#mapping = mapping;
     const tree = openBootstrap(mapping.bytes);
-    this.stores = tree.blobs.map((blob) => {
-      const id = effectiveBlobId(blob, fixture.container);
-      const blobPath = join(fixture.directory, "blobs", id);
-      return new FixtureStore(
-        id,
-        tree,
-        blob,
-        blobPath,
-        join(workDirectory, `${name}-${blob.index}.data`),
-        this.control,
-      );
+    this.stores = tree.blobs.map((descriptor) => {
+      const id = effectiveBlobId(descriptor, fixture.container);
+      const blob = join(fixture.directory, "blobs", id);
+      const data = join(workDirectory, `${name}-${descriptor.index}.data`);
+      return new FixtureStore(id, { bootstrap: tree, descriptor }, { blob, data }, this.control);
     });
     this.image = { name, bootstrap: { address: mapping.address, length: mapping.length }, tree, blobs: this.stores };
   }
