@@ -17,7 +17,7 @@ import { messageOf } from "../../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
 import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import { logger } from "../../base/log.ts";
-import { type BlobRange, ReadCoverage } from "./read_coverage.ts";
+import { type BlobRange, ReadCoverage } from "../read_coverage.ts";
 
 const log = logger("image", "learned");
 

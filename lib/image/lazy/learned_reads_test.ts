@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { LearnedReads, MAX_READS } from "./learned_reads.ts";
-import type { BlobRange } from "./read_coverage.ts";
+import type { BlobRange } from "../read_coverage.ts";
 
 const DIGEST = "5".repeat(64);
 const read = (blobIndex: number, offset: number, length: number): BlobRange => ({ blobIndex, offset, length });

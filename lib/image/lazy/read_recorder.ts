@@ -14,7 +14,7 @@ import { logger } from "../../base/log.ts";
 import type { ChunkPlace } from "../../blob/fetch/chunk_fetcher.ts";
 import { sha256OfFile } from "../source/file_digest.ts";
 import { type LearnedReads, MAX_READS } from "./learned_reads.ts";
-import { type BlobRange, ReadCoverage } from "./read_coverage.ts";
+import { type BlobRange, ReadCoverage } from "../read_coverage.ts";
 
 const log = logger("image", "learned");
 

@@ -19,7 +19,7 @@ import { logger } from "../../base/log.ts";
 import { RunningTasks } from "../../base/running_tasks.ts";
 import type { Blob } from "../../blob/blob.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
-import type { BlobRange } from "../lazy/read_coverage.ts";
+import type { BlobRange } from "../read_coverage.ts";
 import { type Command, commandFiles } from "./command_files.ts";
 import { ELF_HEADER_BYTES, elfDynamic, elfHeader, elfProgram, type FileRange } from "./elf.ts";
 import { findLibrary } from "./library_folders.ts";
