@@ -19,9 +19,3 @@ export function blobDirOption(): Option<"--blob-dir <dir>"> {
 export function configOption(): Option<"--config <file>"> {
   return new Option("--config <file>", "nydusd's own configuration, which names the backend");
 }
-
-/** `--output`. */
-export function outputOption(): Option<"-o, --output <format>", undefined, "text", undefined, false, "text" | "json"> {
-  return new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
-    .default("text" as const);
-}

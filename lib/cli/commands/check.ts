@@ -5,8 +5,8 @@
  */
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { CheckArgs } from "../actions.ts";
-import { examples, type Run } from "../command.ts";
-import { blobDirOption, configOption, IMAGE_HELP, outputOption } from "../image_options.ts";
+import { examples, outputOption, type Run } from "../command.ts";
+import { blobDirOption, configOption, IMAGE_HELP } from "../image_options.ts";
 
 /** Creates the command, which passes its arguments to `run`. */
 export function checkCommand(run: Run<CheckArgs>): CommandUnknownOpts {

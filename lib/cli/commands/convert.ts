@@ -6,7 +6,7 @@
 import { Command, type CommandUnknownOpts, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { bytes } from "../../base/setting_values.ts";
 import { type ConvertArgs, WRITTEN_COMPRESSORS } from "../actions.ts";
-import { examples, type Run } from "../command.ts";
+import { examples, outputOption, type Run } from "../command.ts";
 
 /** Creates the command, which passes its arguments to `run`. */
 export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
@@ -55,10 +55,7 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
       "--work-dir <dir>",
       "folder for temporary data and records of converted layers, instead of ~/.cache/nydus-gd",
     )
-    .addOption(
-      new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
-        .default("text" as const),
-    )
+    .addOption(outputOption())
     .addHelpText(
       "after",
       examples(

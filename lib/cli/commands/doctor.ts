@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { DoctorArgs } from "../actions.ts";
-import { examples, type Run } from "../command.ts";
+import { examples, outputOption, type Run } from "../command.ts";
 import { configFiles, INSTALLATION } from "../installation.ts";
 
 /** Creates the command, which passes its arguments to `run`. */
@@ -20,10 +20,7 @@ export function doctorCommand(run: Run<DoctorArgs>): CommandUnknownOpts {
     .option(...INSTALLATION.socket)
     .option(...INSTALLATION.adminSocket)
     .option(...INSTALLATION.dockerHost)
-    .addOption(
-      new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
-        .default("text" as const),
-    )
+    .addOption(outputOption())
     .addHelpText("after", examples("sudo nydus-gd doctor", "sudo nydus-gd doctor -o json | jq '.checks[] | .mend'"))
     .addHelpText("after", "Exit status: 0 if no check failed, 3 otherwise.\n");
   command.action((options) => run({ ...options, ...configFiles(command, options) }));

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { GcArgs } from "../actions.ts";
-import { examples, type Run } from "../command.ts";
+import { examples, outputOption, type Run } from "../command.ts";
 import { configFiles, INSTALLATION } from "../installation.ts";
 
 /** Creates the command, which passes its arguments to `run`. */
@@ -17,10 +17,7 @@ export function gcCommand(run: Run<GcArgs>): CommandUnknownOpts {
     )
     .option("--dry-run", "show what would be freed, without freeing it", false)
     .option("--all", "free the blobs of every image that no container uses", false)
-    .addOption(
-      new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
-        .default("text" as const),
-    )
+    .addOption(outputOption())
     .option(...INSTALLATION.adminSocket)
     .option(...INSTALLATION.root)
     .option(...INSTALLATION.config)

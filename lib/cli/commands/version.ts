@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
-import { examples, type Run } from "../command.ts";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { examples, outputOption, type Run } from "../command.ts";
 
 /** `nydus-gd version`. */
 export interface VersionArgs {
@@ -15,10 +15,7 @@ export interface VersionArgs {
 export function versionCommand(run: Run<VersionArgs>): CommandUnknownOpts {
   return new Command("version")
     .description("Show the version of nydus-gd and of the runtime inside it.")
-    .addOption(
-      new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
-        .default("text" as const),
-    )
+    .addOption(outputOption())
     .addHelpText("after", examples("nydus-gd version -o json"))
     .action((options) => run(options));
 }
