@@ -15,26 +15,13 @@
  * @module
  */
 import { messageOf, NydusGdError } from "../base/errors.ts";
+import { type DataPathChoice, type FsDriver, namedFsDriver } from "./data_path.ts";
 import { probeErofs } from "./erofs/probe.ts";
 import { probeFanotify } from "./erofs/probe_fanotify.ts";
 import { probeFscache } from "./erofs/probe_fscache.ts";
 import { type Guard, guardOf } from "./keeper/guard.ts";
 
-/** The data paths of this version. */
-export const DATA_PATHS = ["erofs-fanotify", "erofs-fuse", "erofs-fscache", "fuse"] as const;
-
-/** A data path. */
-export type FsDriver = (typeof DATA_PATHS)[number];
-
-/** The chosen data path, and why. */
-export interface DataPathChoice {
-  readonly fsDriver: FsDriver;
-  readonly reason: string;
-  /** Whether it was requested by name: then an image that it cannot serve is an error. */
-  readonly named: boolean;
-  /** A risk of a data path that was requested by name. */
-  readonly warning?: string;
-}
+export { DATA_PATHS, type DataPathChoice, type FsDriver, isRefusal, namedFsDriver } from "./data_path.ts";
 
 /** Existing folders whose file systems are probed. */
 export interface DataPathFolders {
@@ -42,24 +29,6 @@ export interface DataPathFolders {
   readonly stateDir: string;
   /** Folder of the cache. */
   readonly cacheDir: string;
-}
-
-/**
- * The data path requested by name, whether or not it works on this machine; undefined for "auto".
- *
- * @throws {NydusGdError} "unsupported" for a name that this version does not have
- */
-export function namedFsDriver(wanted: string): FsDriver | undefined {
-  if (wanted === "auto") return undefined;
-  const driver = DATA_PATHS.find((name) => name === wanted);
-  if (driver !== undefined) return driver;
-  const state = `this version supports ${DATA_PATHS.join(", ")}`;
-  throw new NydusGdError("unsupported", `Cannot use fs_driver ${wanted}: ${state}`, { hint: "--fs-driver auto" });
-}
-
-/** Whether a mount failed because of the image or the machine, so that another data path may succeed. */
-export function isRefusal(error: unknown): boolean {
-  return error instanceof NydusGdError && error.code !== "internal" && error.code !== "interrupted";
 }
 
 /** Order of preference of "auto" before fuse. */

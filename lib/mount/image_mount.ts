@@ -10,7 +10,7 @@ import type { RateMeter } from "../base/rate_meter.ts";
 import type { Bootstrap } from "../rafs/bootstrap.ts";
 import type { ChunkPlaces } from "../rafs/chunk_table.ts";
 import type { DeviceTable } from "../rafs/device_table.ts";
-import type { FsDriver } from "./choose.ts";
+import type { FsDriver } from "./data_path.ts";
 import type { Priority } from "../base/limiter.ts";
 
 /** An immutable tree of inodes whose file data are extents of blobs: what reads need of a {@link Bootstrap}. */

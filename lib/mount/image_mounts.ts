@@ -17,7 +17,7 @@ import { type MountEntry, mountsBelow } from "../../ffi/mountinfo.ts";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { ignore, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { type DataPathChoice, type FsDriver, isRefusal } from "./choose.ts";
+import { type DataPathChoice, type FsDriver, isRefusal } from "./data_path.ts";
 import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
 import { FscacheImages, type FscacheOptions } from "./erofs/erofs_fscache.ts";
 import { erofsMountOf, mountErofsFuse, onRecomputedDevices } from "./erofs/erofs_fuse.ts";

@@ -13,7 +13,7 @@
 import { mountAt } from "../../ffi/mountinfo.ts";
 import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { type DataPathChoice, isRefusal } from "./choose.ts";
+import { type DataPathChoice, isRefusal } from "./data_path.ts";
 import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
 import { FscacheImages, type FscacheOptions } from "./erofs/erofs_fscache.ts";
 import { type ErofsFuseOptions, erofsMountOf, mountErofsFuse, onRecomputedDevices } from "./erofs/erofs_fuse.ts";

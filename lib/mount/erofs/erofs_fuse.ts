@@ -18,7 +18,7 @@
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { isRefusal } from "../choose.ts";
+import { isRefusal } from "../data_path.ts";
 import { deviceName, DeviceTree } from "../fuse/device_tree.ts";
 import { unmount } from "../unmount.ts";
 import type { FuseSession } from "../fuse/session.ts";

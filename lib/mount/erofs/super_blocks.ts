@@ -12,7 +12,7 @@
 import type { Logger } from "@logtape/logtape";
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { messageOf } from "../../base/errors.ts";
-import type { FsDriver } from "../choose.ts";
+import type { FsDriver } from "../data_path.ts";
 import { unmount } from "../unmount.ts";
 import type { ImageMount } from "../image_mount.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
