@@ -22,9 +22,10 @@ import { CopiesRecord } from "./cache/copies_record.ts";
 import type { Readiness } from "./cache/readiness.ts";
 import { VerifiedDigests } from "./cache/verified.ts";
 import { ChunkFetcher } from "./fetch/chunk_fetcher.ts";
-import { loadChunkTable, type TableSource } from "./tables/blob_table.ts";
+import { loadChunkTable } from "./tables/blob_table.ts";
 import { ChunkIndex } from "./tables/chunk_index.ts";
 import { placesOf } from "./tables/chunk_table_file.ts";
+import type { TableSource } from "./tables/table_source.ts";
 
 /** An open blob, for threads that read the cache file directly. Plain data; can be posted to a Worker. */
 export interface OpenBlob {

@@ -23,7 +23,7 @@ import { RateMeter } from "../base/rate_meter.ts";
 import type { Blob } from "../blob/blob.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
 import { BlobNames } from "../blob/cache/blob_names.ts";
-import { readMetaFile } from "../blob/tables/blob_table.ts";
+import { readMetaFile } from "../blob/tables/table_source.ts";
 import { ChunkTableFile } from "../blob/tables/chunk_table_file.ts";
 import type { MountableImage } from "../mount/image_mount.ts";
 import { openBlobs } from "../mount/open_blobs.ts";

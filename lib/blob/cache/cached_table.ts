@@ -10,7 +10,7 @@
  */
 import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import type { TableCache } from "../tables/blob_table.ts";
+import type { TableCache } from "../tables/table_source.ts";
 import type { BlobPaths, CacheFolder } from "./cache_files.ts";
 
 const log = logger("blob");

@@ -13,10 +13,6 @@
  *
  * @module
  */
-import { isErrno } from "../../../ffi/errno.ts";
-import { O, open } from "../../../ffi/fcntl.ts";
-import { fstat, S } from "../../../ffi/sys_stat.ts";
-import { preadExact } from "../../../ffi/unistd.ts";
 import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import {
@@ -27,7 +23,7 @@ import {
   parseBlobMeta,
   splitBlobMeta,
 } from "../../rafs/blob_meta.ts";
-import { type BlobDescriptor, type BlobMetaLocation, type ChunkRecord, RafsError } from "../../rafs/bootstrap.ts";
+import { type BlobDescriptor, type BlobMetaLocation, RafsError } from "../../rafs/bootstrap.ts";
 import { cacheBlobMetaImage, cacheMetaSize, splitCacheBlobMeta } from "../../rafs/cache_layout.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { BLOB_FEATURE, has } from "../../rafs/flags.ts";
@@ -35,38 +31,10 @@ import { readToc, SECTION } from "../../rafs/toc.ts";
 import { decryptXts } from "../codec/aes_xts.ts";
 import { decompressInto } from "../codec/codec.ts";
 import { freshOr } from "./doubtful_table.ts";
+import { readMetaFile, type TableCache, type TableSource } from "./table_source.ts";
 import { addTarDigests } from "./tar_digests.ts";
 
 const log = logger("blob");
-
-/** Where the chunk table of one blob comes from. */
-export interface TableSource {
-  readonly id: string;
-  readonly descriptor: BlobDescriptor;
-  records(): Iterable<Readonly<ChunkRecord>>;
-  /** `.blob.meta` shipped with the image, in the form of the blob or of the cache. */
-  readonly embeddedMeta?: Uint8Array;
-  /**
-   * Reads a range of the blob that holds the compression info. @param signal aborts this read only, unlike
-   * {@link signal}
-   */
-  read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
-  /** Size of that blob in bytes. @param signal as for {@link read} */
-  size(signal?: AbortSignal): Promise<number>;
-  /** Aborted when the table is no longer needed. */
-  readonly signal?: AbortSignal;
-}
-
-/** Cached copies of a chunk table. */
-export interface TableCache {
-  readonly path: string;
-  /** Path of a table that led to wrong bytes. */
-  readonly doubtfulPath: string;
-  /**
-   * Stores the table in the background and removes the doubtful one. A table that cannot be stored is fetched again.
-   */
-  keep(content: Uint8Array): void;
-}
 
 interface Meta {
   readonly ci: Uint8Array;
@@ -118,23 +86,6 @@ async function metaColumns(
   return doubtful === undefined
     ? await fetch(source)
     : await freshOr(source, fetch, () => (embedded ?? doubtful).columns);
-}
-
-/** Reads a `.blob.meta` file; undefined if it is absent or has another size, in which case it is not read. */
-export function readMetaFile(path: string, sizeBytes: number): Uint8Array | undefined {
-  try {
-    using fd = open(path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
-    const { mode, size } = fstat(fd);
-    if ((mode & S.IFMT) === S.IFREG && size === sizeBytes) {
-      const bytes = new Uint8Array(size);
-      preadExact(fd, bytes, 0);
-      return bytes;
-    }
-    log.warn("blob meta file not used", { path, reason: `it is not a file of ${sizeBytes} bytes` });
-  } catch (error) {
-    if (!isErrno(error, "ENOENT")) log.warn("blob meta file not used", { path, reason: messageOf(error) });
-  }
-  return undefined;
 }
 
 function parse(source: TableSource, meta: Meta): Parsed {

@@ -12,7 +12,7 @@
 import { Deadline, unlessAborted } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import type { TableSource } from "./blob_table.ts";
+import type { TableSource } from "./table_source.ts";
 
 const log = logger("blob");
 

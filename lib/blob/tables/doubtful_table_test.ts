@@ -16,7 +16,7 @@ import { openRegistry } from "../../backend/open_backend.ts";
 import { ANONYMOUS } from "../../backend/registry/keychain.ts";
 import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
 import { BlobCache } from "../blob_cache.ts";
-import type { TableSource } from "./blob_table.ts";
+import type { TableSource } from "./table_source.ts";
 import { blobPaths } from "../cache/cache_files.ts";
 import { freshOr } from "./doubtful_table.ts";
 

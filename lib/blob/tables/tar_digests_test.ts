@@ -4,7 +4,7 @@ import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { hasCode } from "../../base/errors.ts";
 import type { BlobDescriptor } from "../../rafs/bootstrap.ts";
 import { allocateChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
-import type { TableCache, TableSource } from "./blob_table.ts";
+import type { TableCache, TableSource } from "./table_source.ts";
 import { blobPaths } from "../cache/cache_files.ts";
 import { addTarDigests } from "./tar_digests.ts";
 
