@@ -5,7 +5,7 @@
  */
 import { formatPlatform, type Platform } from "../../oci/platform.ts";
 import { familiarReference } from "../../oci/reference.ts";
-import type { LazyPart, Pull, PullResult } from "./pull_image.ts";
+import type { LazyPart, Pull, PullResult } from "./pull.ts";
 import { cannotPull } from "./pull_failure.ts";
 
 /** Has Docker pull a tag or digest of the repository. */

@@ -26,7 +26,7 @@ import { type BlobsLeft, findBlobs } from "./blobs_left.ts";
 import { bootstrapOnlyImage } from "./bootstrap_only.ts";
 import { arrived, dockerPull } from "./docker_side.ts";
 import { cannotPull, explained } from "./pull_failure.ts";
-import type { Pull, PullResult } from "./pull_image.ts";
+import type { Pull, PullResult } from "./pull.ts";
 
 const log = logger("image", "pull");
 
