@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Credential } from "../../lib/backend/registry/keychain.ts";
+import type { Credential } from "../../lib/backend/registry/credential.ts";
 
 const source = { name: "the test" };
 

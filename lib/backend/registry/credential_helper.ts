@@ -10,7 +10,7 @@ import * as v from "valibot";
 import { interruption } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { parseWith } from "../../base/schema.ts";
-import type { Credential } from "./keychain.ts";
+import type { Credential } from "./credential.ts";
 
 const ANSWER = v.object({ Username: v.string(), Secret: v.string() });
 

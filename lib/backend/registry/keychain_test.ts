@@ -1,15 +1,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { NydusGdError } from "../../base/errors.ts";
-import {
-  ANONYMOUS,
-  type Credential,
-  dockerConfigDir,
-  DockerKeychain,
-  firstOf,
-  type Keychain,
-  staticKeychain,
-} from "./keychain.ts";
+import type { Credential } from "./credential.ts";
+import { ANONYMOUS, dockerConfigDir, DockerKeychain, firstOf, type Keychain, staticKeychain } from "./keychain.ts";
 
 const SECRET = "hunter2:x";
 

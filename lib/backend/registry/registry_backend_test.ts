@@ -8,7 +8,8 @@ import type { ReadOptions } from "../blob_source.ts";
 import { type BackendDeps, openRegistry, type RegistryLocation } from "../open_backend.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
-import { ANONYMOUS, type Credential, staticKeychain } from "./keychain.ts";
+import type { Credential } from "./credential.ts";
+import { ANONYMOUS, staticKeychain } from "./keychain.ts";
 
 const ON_DEMAND: ReadOptions = { priority: "on-demand" };
 const BYTES = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7 + (i >> 8)) & 0xff);

@@ -16,7 +16,7 @@ import type { ExchangeSetup } from "../http_setup.ts";
 import type { Challenge } from "./challenge.ts";
 import type { HttpClient, HttpRequest } from "../http/http_client.ts";
 import { isLoopback } from "../http/loopback.ts";
-import type { Credential } from "./keychain.ts";
+import type { Credential } from "./credential.ts";
 import { invalidResponse, TransferError } from "../http/transfer_error.ts";
 import {
   getToken,

@@ -16,7 +16,7 @@ import type { HttpRequest } from "../http/http_client.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import { errorBody, errorOfStatus } from "../http/status.ts";
 import { invalidResponse, TransferError } from "../http/transfer_error.ts";
-import type { Credential } from "./keychain.ts";
+import type { Credential } from "./credential.ts";
 
 const CLIENT_ID = "nydus-gd";
 const ACCEPT = { accept: "application/json" };

@@ -7,7 +7,7 @@ import { hasCode } from "../../base/errors.ts";
 import { parseChallenges } from "./challenge.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
-import type { Credential } from "./keychain.ts";
+import type { Credential } from "./credential.ts";
 import { TokenSource } from "./token.ts";
 
 const ON_DEMAND = { priority: "on-demand" } as const;

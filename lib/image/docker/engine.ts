@@ -19,7 +19,7 @@ import type { HttpClient } from "../../backend/http/http_client.ts";
 import type { HttpRequest } from "../../backend/http/request_bytes.ts";
 import type { HttpResponse } from "../../backend/http/http_response.ts";
 import { TransferError } from "../../backend/http/transfer_error.ts";
-import type { Credential } from "../../backend/registry/keychain.ts";
+import type { Credential } from "../../backend/registry/credential.ts";
 import { lengthOf } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";

@@ -11,7 +11,8 @@
  */
 import { join } from "node:path";
 import * as v from "valibot";
-import type { Credential, Keychain } from "../../backend/registry/keychain.ts";
+import type { Credential } from "../../backend/registry/credential.ts";
+import type { Keychain } from "../../backend/registry/keychain.ts";
 import { registryHost } from "../../backend/registry/endpoint.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Credential, Keychain } from "../../backend/registry/keychain.ts";
+import type { Credential } from "../../backend/registry/credential.ts";
+import type { Keychain } from "../../backend/registry/keychain.ts";
 import type { PulledImage } from "../lazy/pulled_images.ts";
 
 /** A keychain that remembers the credentials it returned. */
