@@ -9,13 +9,15 @@
 import { sendError, type SentError, serveChannels } from "../base/worker_pool.ts";
 import { type Change, stackChanges, type StackPair } from "./changes.ts";
 import { diffSize, diffTar } from "./diff.ts";
+import { type DiskUsage, diskUsage } from "./disk_usage.ts";
 import type { Pieces } from "./diff_output.ts";
 
-/** Requests to the Worker: one of the first three, then "next" for each further piece of a tar, "cancel" to stop it. */
+/** Requests to the Worker: one of the first four, then "next" for each further piece of a tar, "cancel" to stop it. */
 export type DiffRequest =
   | { readonly kind: "tar"; readonly pair: StackPair }
   | { readonly kind: "changes"; readonly pair: StackPair }
   | { readonly kind: "size"; readonly pair: StackPair }
+  | { readonly kind: "usage"; readonly folder: string }
   | { readonly kind: "next" }
   | { readonly kind: "cancel" };
 
@@ -25,6 +27,7 @@ export type DiffReply =
   | { readonly kind: "end" }
   | { readonly kind: "changes"; readonly changes: Change[] }
   | { readonly kind: "size"; readonly sizeBytes: number }
+  | { readonly kind: "usage"; readonly usage: DiskUsage }
   | { readonly kind: "failed"; readonly error: SentError };
 
 serveChannels<DiffRequest, DiffReply>((reply, done) => {
@@ -52,6 +55,9 @@ serveChannels<DiffRequest, DiffReply>((reply, done) => {
       case "size":
         done();
         return reply({ kind: "size", sizeBytes: diffSize(request.pair) });
+      case "usage":
+        done();
+        return reply({ kind: "usage", usage: diskUsage(request.folder) });
       case "cancel":
         done();
         pieces?.return(); // closes its descriptors

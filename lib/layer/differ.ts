@@ -1,5 +1,5 @@
 /**
- * Computes differences between layers in Workers.
+ * Computes differences between layers, and what they take on disk, in Workers.
  *
  * ```ts
  * await using differ = new Differ();
@@ -14,6 +14,7 @@ import { workerUrl } from "../base/worker.ts";
 import { type Channel, receiveError, WorkerPool } from "../base/worker_pool.ts";
 import type { Change, StackPair } from "./changes.ts";
 import type { DiffReply, DiffRequest } from "./diff_worker.ts";
+import type { DiskUsage } from "./disk_usage.ts";
 
 const WORKERS = 2;
 
@@ -60,6 +61,12 @@ export class Differ implements Disposable {
   async sizeBytes(pair: StackPair, signal?: AbortSignal): Promise<number> {
     const reply = await this.#once({ kind: "size", pair }, signal);
     return reply.kind === "size" ? reply.sizeBytes : 0;
+  }
+
+  /** The space that a tree takes on disk. @throws {NydusGdError} "io" */
+  async usage(folder: string, signal?: AbortSignal): Promise<DiskUsage> {
+    const reply = await this.#once({ kind: "usage", folder }, signal);
+    return reply.kind === "usage" ? reply.usage : { bytes: 0, inodes: 0 };
   }
 
   /** Ends the Workers; running operations fail. They write nothing, so there is nothing to wait for. */

@@ -19,7 +19,7 @@ export class GoneLayers {
   /** Those that could not be deleted. */
   readonly #rest = new Set<string>();
 
-  constructor(private readonly home: HomePaths) {}
+  constructor(private readonly home: Pick<HomePaths, "removing">) {}
 
   /** Renames `root`, the folder of layer `id`, and returns its new path, which is unique. @throws Deno's errors */
   async takeAway(root: string, id: string): Promise<string> {

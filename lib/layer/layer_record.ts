@@ -23,11 +23,8 @@ import { BOOTSTRAP_PATHS } from "./bootstrap_layer.ts";
 import { syncFolder, writeDurably } from "./durable.ts";
 import type { LayerPaths } from "./layer_paths.ts";
 
-const FinishedLayerSchema = v.object({
-  /** "sha256:…" of a bootstrap layer's tar; absent for a layer that was written, not applied. */
-  diffId: v.optional(v.string()),
-  /** Bytes of its files, as shown by Docker; absent for a layer that was written. */
-  sizeBytes: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
+/** What the files of a layer are. */
+export const RecognisedLayerSchema = v.object({
   /** The root is opaque: nothing below this layer is visible. */
   opaque: v.boolean(),
   /** The layer is the bootstrap of a lazy image. */
@@ -37,6 +34,17 @@ const FinishedLayerSchema = v.object({
     root: v.object({ mode: v.number(), uid: v.number(), gid: v.number() }),
   })),
 });
+
+const FinishedLayerSchema = v.object({
+  ...RecognisedLayerSchema.entries,
+  /** "sha256:…" of a bootstrap layer's tar; absent for a layer that was written, not applied. */
+  diffId: v.optional(v.string()),
+  /** Bytes of its files, as shown by Docker; absent for a layer that was written. */
+  sizeBytes: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
+});
+
+/** See {@link RecognisedLayerSchema}. */
+export type RecognisedLayer = v.InferOutput<typeof RecognisedLayerSchema>;
 
 /** Content of layer.json. */
 export type FinishedLayer = v.InferOutput<typeof FinishedLayerSchema>;

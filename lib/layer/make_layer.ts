@@ -14,7 +14,7 @@ import { syncFileSystem, syncFolder, writeDurably } from "./durable.ts";
 import { type IdMaps, isMapped, NO_ID_MAPS, type Owner, rootOwner } from "./id_maps.ts";
 import { hidesBelow, type Layer, loadLayer, parentOf, requireWhole } from "./layer.ts";
 import { formatLower, type HomePaths, linkTarget, newShortName } from "./layer_paths.ts";
-import { type FinishedLayer, isOpaque, writeFinished } from "./layer_record.ts";
+import { isOpaque, type RecognisedLayer, writeFinished } from "./layer_record.ts";
 import type { LazyImages } from "./lazy_images.ts";
 import { removeTree } from "./remove_tree.ts";
 import { limitFolders } from "./size_limit.ts";
@@ -127,8 +127,8 @@ export async function isEmpty(folder: string): Promise<boolean> {
  */
 export async function recogniseLayer(
   diffDir: string,
-  lazyImages: LazyImages,
-): Promise<Pick<FinishedLayer, "opaque" | "bootstrap">> {
+  lazyImages: Pick<LazyImages, "verify">,
+): Promise<RecognisedLayer> {
   const path = await bootstrapOf(diffDir);
   if (path === undefined) return { opaque: isOpaque(diffDir) };
   const root = await lazyImages.verify(`${diffDir}/${path}`);
