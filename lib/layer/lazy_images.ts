@@ -11,6 +11,7 @@
  *           ── prepare(layer)             once it is answered
  * Get       ── acquire(layer, holder)     ──► { path, fsDriver }
  * Put       ── release(layer.id, holder)
+ * restart   ── hold(layer, holder)        for what is mounted by others
  * Remove    ── forget(layer.id)
  * ```
  *
@@ -25,8 +26,13 @@ export interface LazyLayer {
   readonly bootstrapPath: string;
   /** "sha256:…" of the layer's tar; absent for a layer that did not come as a tar. */
   readonly diffId?: string;
-  /** The store's home, which is beside Docker's own records. */
+  /** The store's home; that of a graph driver is beside Docker's own records. */
   readonly home: string;
+  /**
+   * Image reference by which the layer was pulled, as containerd passed it on. Anybody who writes an image can make some
+   * of containerd's clients pass on another one, so it is a claim of the image.
+   */
+  readonly reference?: string;
 }
 
 /** An image that is visible in the file system. */
@@ -70,6 +76,11 @@ export interface LazyImages {
    * @throws {NydusGdError} if it cannot be mounted; `holder` then holds nothing
    */
   acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount>;
+  /**
+   * Like {@link acquire}, but only if the image is mounted; otherwise returns undefined, and `holder` holds nothing. For
+   * overlays that others mounted and may still use.
+   */
+  hold(layer: LazyLayer, holder: string): LazyMount | undefined;
   /** Releases the image from `holder`. A holder that holds nothing is no error. */
   release(layerId: string, holder: string): Promise<void>;
   /**
@@ -96,6 +107,7 @@ export function refuseLazyImages(state: string, hint?: string): LazyImages {
     verify: (bootstrapPath) => Promise.reject(refusal(bootstrapPath)),
     prepare: () => {},
     acquire: (layer) => Promise.reject(refusal(layer.bootstrapPath)),
+    hold: () => undefined,
     release: () => Promise.resolve(),
     forget: () => Promise.resolve(),
     describe: () => Promise.resolve({}),

@@ -19,6 +19,8 @@ export class FolderImages implements LazyImages {
   readonly forgotten: string[] = [];
   /** Makes every acquire fail. */
   broken = false;
+  /** Layers whose images are mounted for {@link hold}. */
+  readonly mounted = new Set<string>();
 
   async verify(bootstrapPath: string): Promise<ImageRoot> {
     const { mode, uid, gid } = await Deno.lstat(await folderOf(bootstrapPath));
@@ -35,6 +37,13 @@ export class FolderImages implements LazyImages {
     const holders = this.holders.get(layer.id) ?? new Set();
     this.holders.set(layer.id, holders.add(holder));
     return { path, fsDriver: "folder", continued: false, isSuspect: false };
+  }
+
+  hold({ id, bootstrapPath }: LazyLayer, holder: string): LazyMount | undefined {
+    const isMounted = this.mounted.has(id);
+    if (!isMounted) return undefined;
+    this.holders.set(id, (this.holders.get(id) ?? new Set()).add(holder));
+    return { path: bootstrapPath, fsDriver: "folder", continued: true, isSuspect: false };
   }
 
   release(layerId: string, holder: string): Promise<void> {

@@ -7,11 +7,15 @@
  * | the repository that `nydus-gd pull` pulled the layer from | a user asked for it |
  * | the registry named in the layer's own file | only as far as {@link CandidateSources.trustedOrigins} allows |
  * | the repositories that Docker recorded on pull or push of the layer | a user asked Docker for them |
+ * | the repository of the reference that containerd passed on with the layer | as the registry in the layer's own file |
  * | the configured registry | the operator configured it |
  *
  * Each is listed once. A repository on the configured registry's host is accessed with the configured credentials and
  * certificates. What only the image names is confined (../backend/http/confinement.ts). Keychains are queried by host,
  * so no credential goes to a host that it was not configured for.
+ *
+ * containerd makes labels of a snapshot of a layer's annotations, which the image's author writes. Docker and Kubernetes
+ * overwrite the one with the reference, other clients do not; the label does not tell which it was.
  *
  * @module
  */
@@ -26,6 +30,7 @@ import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { parseDigest } from "../../oci/digest.ts";
+import { parseReference } from "../../oci/reference.ts";
 import { type BlobOrigin, ORIGIN_FILE, readBlobOrigin } from "../blob_origin.ts";
 import type { BackendCandidate } from "../choose_backend.ts";
 import { dockerImageDir } from "../docker/files.ts";
@@ -62,7 +67,7 @@ const RECORD_POLL_MS = 25;
 export async function whenPlaced(layer: LazyLayer, pulled: PulledImages, signal: AbortSignal): Promise<void> {
   const late = () => new NydusGdError("busy", "Cannot wait any longer for Docker's record");
   using deadline = new Deadline(RECORD_TIMEOUT_MS, signal, late);
-  while (!deadline.signal.aborted && pulled.of(layer.diffId) === undefined) {
+  while (!deadline.signal.aborted && pulled.of(layer.diffId) === undefined && layer.reference === undefined) {
     if ((await recordedPlaces(layer)).length > 0) return;
     await new Promise((resolve) => setTimeout(resolve, RECORD_POLL_MS));
   }
@@ -74,11 +79,14 @@ export async function backendCandidates(layer: LazyLayer, sources: CandidateSour
   const backend = config?.backend;
   const pulled = pulledPlaces(layer, sources);
   const recorded = await recordedPlaces(layer);
+  const asked = new Set([...pulled, ...recorded].map(({ host }) => host));
+  const isTrusted = (host: string) => asked.has(host) || sources.trustedOrigins.includes(host);
   const candidates = [
     ...(backend === undefined || backend.type === "registry" ? [] : [configuredCandidate(backend, deps)]),
     ...pulled.map((place) => registryCandidate(place, sources)),
-    ...originCandidates(layer, [...pulled, ...recorded], sources),
+    ...originCandidates(layer, isTrusted, sources),
     ...recorded.map((place) => registryCandidate(place, sources)),
+    ...claimedPlaces(layer, isTrusted).map((place) => registryCandidate(place, sources)),
     ...(backend?.type === "registry"
       ? [registryCandidate({ host: backend.host, repository: backend.repo }, sources)]
       : []),
@@ -113,9 +121,13 @@ export function registryAt(
 /**
  * Returns the backend named in the layer's own file: none without a file, one that fails if the file cannot be read.
  *
- * @param asked repositories that a user asked for
+ * @param isTrusted whether a host may be asked without confinement
  */
-function originCandidates(layer: LazyLayer, asked: readonly Place[], sources: CandidateSources): BackendCandidate[] {
+function originCandidates(
+  layer: LazyLayer,
+  isTrusted: (host: string) => boolean,
+  sources: CandidateSources,
+): BackendCandidate[] {
   let origin: BlobOrigin | undefined;
   try {
     origin = readBlobOrigin(dirname(layer.bootstrapPath));
@@ -131,8 +143,20 @@ function originCandidates(layer: LazyLayer, asked: readonly Place[], sources: Ca
   }
   if (origin === undefined) return [];
   const { registry: host, repository, blobSizes } = origin;
-  const isTrusted = sources.trustedOrigins.includes(host) || asked.some((place) => place.host === host);
-  return [{ ...registryCandidate({ host, repository, confined: !isTrusted }, sources), blobSizes }];
+  return [{ ...registryCandidate({ host, repository, confined: !isTrusted(host) }, sources), blobSizes }];
+}
+
+/** Returns the repository of the reference that came with the layer, if there is one. */
+function claimedPlaces({ id, reference }: LazyLayer, isTrusted: (host: string) => boolean): Place[] {
+  if (reference === undefined) return [];
+  try {
+    const { host, repository } = parseReference(reference);
+    return [{ host, repository, confined: !isTrusted(host) }];
+  } catch (error) {
+    if (!hasCode(error, "usage")) throw error;
+    log.warn(error.message, { layer: id });
+    return [];
+  }
 }
 
 function pulledPlaces({ diffId }: LazyLayer, { pulled }: CandidateSources): Place[] {

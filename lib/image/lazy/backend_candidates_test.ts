@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { FakeBucket } from "../../../tests/support/fake_bucket.ts";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { parseNydusdConfig } from "../../backend/nydusd_config.ts";
 import type { BackendDeps } from "../../backend/open_backend.ts";
@@ -227,3 +228,34 @@ Deno.test("an unreadable origin file is a home with an error, and does not exclu
     assert.throws(() => broken?.open(), /Cannot read nydus-gd\.json: registry is missing/);
     assert.equal(recorded?.description, "registry docker.io/library/app");
   }));
+
+Deno.test("the reference that containerd passes on is a home after Docker's records, and an invalid one is none", () =>
+  withDocker(recordOf("quay.io/team/app"), async (layer, deps) => {
+    const config = configOf("registry", { host: "registry.example.com", repo: "app" });
+    const sources = { config, trustedOrigins: [], deps };
+    assert.deepEqual(namesOf(await backendCandidates({ ...layer, reference: "python:3" }, sources)), [
+      "registry quay.io/team/app",
+      "registry docker.io/library/python",
+      "registry registry.example.com/app",
+    ]);
+    await using _quiet = await quietLogs();
+    assert.deepEqual(namesOf(await backendCandidates({ ...layer, reference: "a b" }, sources)), [
+      "registry quay.io/team/app",
+      "registry registry.example.com/app",
+    ]);
+  }));
+
+Deno.test("a reference alone cannot name a home on this machine, as images can bring it", async () => {
+  await using registry = await FakeRegistry.start();
+  const id = registry.addBlob(new Uint8Array(7));
+  await withDocker(undefined, async ({ id: layerId, bootstrapPath, home }, deps) => {
+    const layer = { id: layerId, bootstrapPath, home, reference: `${registry.host}/app:1` };
+    const sizeAt = async (trustedOrigins: string[]) => {
+      const [candidate] = await backendCandidates(layer, { config: undefined, trustedOrigins, deps });
+      return await candidate?.open().blob(id).size();
+    };
+    await assert.rejects(sizeAt([]), /an image may not lead there/);
+    assert.equal(registry.requests.length, 0);
+    assert.equal(await sizeAt([registry.host]), 7);
+  });
+});

@@ -117,16 +117,24 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     this.#holders.add(layer.id, holder); // first, or the image may be unmounted as idle
     try {
       const found = this.#images.seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
-      const { mount, image, past } = found;
       this.#use(found);
-      image.recorder?.begin();
-      image.expect(() => this.options.commandOf?.(layer, holder));
+      found.image.recorder?.begin();
+      found.image.expect(() => this.options.commandOf?.(layer, holder));
       log.debug("image in use", { layer: layer.id, holder });
-      return { path: mount.path, fsDriver: mount.fsDriver, ...past };
+      return lazyMountOf(found);
     } catch (error) {
       this.#holders.remove(layer.id, holder);
       throw error;
     }
+  }
+
+  /** @inheritdoc */
+  hold(layer: LazyLayer, holder: string): LazyMount | undefined {
+    const found = this.#images.seen(layer.id);
+    if (found === undefined) return undefined;
+    this.#holders.add(layer.id, holder);
+    this.#use(found);
+    return lazyMountOf(found);
   }
 
   /** Images stay mounted without holders; see the module comment. */
@@ -300,4 +308,8 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   #open(layer: LazyLayer, until = this.#stopping.signal): Promise<OpenedImage> {
     return this.#opener.open(layer, AbortSignal.any([this.#stopping.signal, until]));
   }
+}
+
+function lazyMountOf({ mount, past }: LiveImage): LazyMount {
+  return { path: mount.path, fsDriver: mount.fsDriver, ...past };
 }

@@ -17,6 +17,7 @@ const State = v.array(
     bootstrapPath: v.string(),
     diffId: v.exactOptional(v.string()),
     home: v.string(),
+    reference: v.exactOptional(v.string()),
     fsDriver: v.optional(v.picklist(DATA_PATHS), "fuse"),
     isSuspect: v.optional(v.boolean(), false),
   }),
