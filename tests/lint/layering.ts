@@ -2,7 +2,7 @@
  * The layering rule: which component may import which.
  *
  * ```
- * ffi < lib/base < archive < oci < rafs < backend < blob < mount < layer < image < setup < doctor < demo
+ * ffi < lib/base < archive < oci < rafs < backend < blob < mount < layer < snapshot < image < setup < doctor < demo
  * lib/cli and plugin are above lib and may not import each other; only main.ts imports both.
  * ```
  * A module imports its own component and the components before it. Pure components touch nothing but bytes: no ffi, no
@@ -24,6 +24,7 @@ const COMPONENTS = [
   "lib/blob",
   "lib/mount",
   "lib/layer",
+  "lib/snapshot",
   "lib/image",
   "lib/setup",
   "lib/doctor",
@@ -54,8 +55,10 @@ const IO_MODULE = /^node:(fs|net|http|http2|https|tls|dgram|dns|child_process|cl
 /** Packages reserved to one component, or to tests. */
 const PACKAGE_HOMES: Readonly<Record<string, string>> = {
   "@commander-js/extra-typings": "lib/cli",
+  "@grpc/grpc-js": "plugin",
   "commander": "lib/cli",
   "fast-check": "tests",
+  "protobufjs": "plugin",
   "tar-stream": "tests",
 };
 

@@ -1,0 +1,24 @@
+import { deepEqual, throws } from "node:assert/strict";
+import { overlayFeatures } from "../layer/overlay_options.ts";
+import { requirePlainPath, snapshotMounts } from "./snapshot_mounts.ts";
+
+const OWN = { fs: "/s/3/fs", work: "/s/3/work" };
+const FEATURES = overlayFeatures().map(([key, value]) => `${key}=${value}`);
+
+Deno.test("a writable snapshot is a bind of its folder, or an overlay with it on top", () => {
+  deepEqual(snapshotMounts("active", OWN, []), [{ type: "bind", source: "/s/3/fs", options: ["rw", "rbind"] }]);
+  const options = [...FEATURES, "workdir=/s/3/work", "upperdir=/s/3/fs", "lowerdir=/s/2/fs:/s/1/fs"];
+  deepEqual(snapshotMounts("active", OWN, ["/s/2/fs", "/s/1/fs"]), [{ type: "overlay", source: "overlay", options }]);
+});
+
+Deno.test("a view is a read-only bind of what is below, or an overlay of it", () => {
+  deepEqual(snapshotMounts("view", OWN, []), [{ type: "bind", source: "/s/3/fs", options: ["ro", "rbind"] }]);
+  deepEqual(snapshotMounts("view", OWN, ["/i"]), [{ type: "bind", source: "/i", options: ["ro", "rbind"] }]);
+  const options = [...FEATURES, "lowerdir=/s/2/fs:/i"];
+  deepEqual(snapshotMounts("view", OWN, ["/s/2/fs", "/i"]), [{ type: "overlay", source: "overlay", options }]);
+});
+
+Deno.test("a folder that overlay options cannot name is refused", () => {
+  requirePlainPath("/var/lib/nydus-gd/snapshotter");
+  for (const path of ["/a:b", "/a,b", "/a\\b"]) throws(() => requirePlainPath(path), { code: "usage" });
+});

@@ -1,0 +1,383 @@
+/**
+ * Snapshots on disk: the operations of a containerd snapshotter, without its protocol.
+ *
+ * ```ts
+ * await using store = await SnapshotStore.open("/var/lib/nydus-gd/snapshotter", { lazyImages, differ });
+ * const mounts = await store.prepare("extract-1 sha256:…", "", labels);   // somebody mounts it and unpacks a layer
+ * await store.commit("sha256:…", "extract-1 sha256:…", labels);
+ * await store.prepare("container", "sha256:…", new Map());                // overlay on top of it
+ * await store.remove("container");
+ * ```
+ *
+ * Every change is on disk before the call returns, and the process may be killed at any point (snapshot_files.ts).
+ * Changes run one after the other; what takes long (mounting an image, counting and syncing files) does not hold them up.
+ *
+ * Errors are {@link NydusGdError}: "not-found", "exists", "usage" for what cannot be asked of a snapshot of that kind,
+ * "busy" for one that others are stacked on, "invalid-image" for a damaged bootstrap, "corrupt"; errors of the kernel are
+ * SyscallErrors.
+ *
+ * @module
+ */
+import { realTime } from "../../ffi/time.ts";
+import { throwIfAborted } from "../base/abort.ts";
+import { hasCode, NydusGdError } from "../base/errors.ts";
+import { KeyedMutex } from "../base/keyed_mutex.ts";
+import { logger } from "../base/log.ts";
+import type { Differ } from "../layer/differ.ts";
+import { syncFileSystem } from "../layer/durable.ts";
+import { probeHome } from "../layer/home_probe.ts";
+import { layerWarnings } from "../layer/layer_warnings.ts";
+import type { LazyImages } from "../layer/lazy_images.ts";
+import { recogniseLayer } from "../layer/make_layer.ts";
+import { diffIdOf, isNydusBlob, type Labels, recordedLabels, referenceOf, targetOf, updateLabels } from "./labels.ts";
+import { SnapshotFiles } from "./snapshot_files.ts";
+import { parseFilters } from "./snapshot_filter.ts";
+import { baseOf, type SnapshotBase, SnapshotImages } from "./snapshot_images.ts";
+import { SnapshotIndex } from "./snapshot_index.ts";
+import { requirePlainPath, type SnapshotMount, snapshotMounts } from "./snapshot_mounts.ts";
+import { SnapshotNumbers } from "./snapshot_numbers.ts";
+import { SnapshotPaths } from "./snapshot_paths.ts";
+import { lazyImageOf, type Snapshot, type SnapshotUsage } from "./snapshot_record.ts";
+
+const log = logger("snapshot");
+
+/** Dependencies of a store. */
+export interface SnapshotStoreParts {
+  /** After its images of an earlier process have been taken over. */
+  readonly lazyImages: LazyImages;
+  readonly differ: Pick<Differ, "usage">;
+}
+
+/** What a store is made of. */
+interface Inside extends SnapshotStoreParts {
+  readonly paths: SnapshotPaths;
+  readonly files: SnapshotFiles;
+  readonly index: SnapshotIndex;
+  readonly numbers: SnapshotNumbers;
+}
+
+const NO_USAGE: SnapshotUsage = { bytes: 0, inodes: 0 };
+
+/** The snapshots of one folder. */
+export class SnapshotStore implements AsyncDisposable {
+  readonly #inside: Inside;
+  readonly #images: SnapshotImages;
+  /** Held by every change of index and files. */
+  readonly #changing = new KeyedMutex<"store">();
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #stop = new AbortController();
+
+  private constructor(inside: Inside) {
+    this.#inside = inside;
+    this.#images = new SnapshotImages(inside.lazyImages, inside.paths);
+    this.#images.holdAgain(inside.index.all().flatMap((snapshot) => this.#mountable(snapshot)));
+  }
+
+  /** The snapshot and its base, if others may have mounted it. */
+  #mountable(snapshot: Snapshot): [Snapshot, SnapshotBase][] {
+    if (snapshot.kind === "committed") return [];
+    try {
+      return [[snapshot, this.#baseOf(snapshot.parent)]];
+    } catch (error) {
+      if (!hasCode(error, "corrupt")) throw error;
+      log.error("snapshot cannot be used", { name: snapshot.name, reason: error.message });
+      return [];
+    }
+  }
+
+  /**
+   * Opens the snapshots in `dir`, creating it if needed, and recovers from a crash. Only one process may do so.
+   *
+   * @param dir absolute path of a folder used only for snapshots
+   * @throws {NydusGdError} "environment" if its file system cannot hold layers, "usage" for a path that overlays cannot
+   * be told, "corrupt"
+   */
+  static async open(dir: string, parts: SnapshotStoreParts): Promise<SnapshotStore> {
+    await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
+    const paths = new SnapshotPaths(await Deno.realPath(dir));
+    requirePlainPath(paths.dir);
+    await probeHome(paths.dir, `${paths.dir}/probe`);
+    const files = new SnapshotFiles(paths);
+    const snapshots = await files.recover();
+    const numbers = await SnapshotNumbers.open(paths.numbers, snapshots.map(({ number }) => number));
+    log.info("snapshots opened", { dir: paths.dir, snapshots: snapshots.length });
+    return new SnapshotStore({ ...parts, paths, files, index: new SnapshotIndex(snapshots), numbers });
+  }
+
+  /** Problems of mounted snapshots; see {@link layerWarnings}. */
+  get warnings(): string[] {
+    return layerWarnings(this.#images);
+  }
+
+  /**
+   * Creates a writable snapshot on `parent` ("" for none) and returns how to mount it. On failure nothing is left.
+   *
+   * A layer that is data of a nydus image needs no files: it is committed at once, under its target.
+   *
+   * @throws {NydusGdError} "exists" also for such a layer: nothing has to be fetched or unpacked
+   */
+  prepare(key: string, parent: string, labels: Labels, signal?: AbortSignal): Promise<SnapshotMount[]> {
+    return this.#run(async (signal) => {
+      const target = targetOf(labels);
+      if (target === undefined || !isNydusBlob(labels)) {
+        return await this.#create("active", key, parent, labels, signal);
+      }
+      await this.#standIn(target, parent, labels);
+      throw new NydusGdError(
+        "exists",
+        `Cannot prepare snapshot ${JSON.stringify(key)}: ${target} is data of a nydus image`,
+      );
+    }, signal);
+  }
+
+  /** Creates a read-only snapshot that shows `parent`, and returns how to mount it. */
+  view(key: string, parent: string, labels: Labels, signal?: AbortSignal): Promise<SnapshotMount[]> {
+    return this.#run((signal) => this.#create("view", key, parent, labels, signal), signal);
+  }
+
+  /** Returns how to mount a writable or read-only snapshot. */
+  mounts(key: string, signal?: AbortSignal): Promise<SnapshotMount[]> {
+    return this.#run(async (signal) => {
+      const what = "mount snapshot";
+      const snapshot = this.#inside.index.get(key, what);
+      if (snapshot.kind === "committed") throw unfit(what, snapshot);
+      const base = this.#mountableBase(what, snapshot.parent, labelsOf(snapshot));
+      return await this.#mountsOf(snapshot.kind, snapshot.number, base, signal);
+    }, signal);
+  }
+
+  /**
+   * Finishes a writable snapshot under a new name. Its files are on disk then, and are not to be changed any more.
+   *
+   * @throws {NydusGdError} "invalid-image" and others if it has the form of a bootstrap layer but cannot be one; it
+   * stays as it is
+   */
+  commit(name: string, key: string, labels: Labels, signal?: AbortSignal): Promise<void> {
+    return this.#run(async (signal) => {
+      const active = this.#committable(name, key);
+      const { fs } = this.#inside.paths.of(active.number);
+      const usage = await this.#inside.differ.usage(fs, signal);
+      const layer = await this.#recognise(active, labels);
+      await syncFileSystem(fs);
+      const committed = await this.#change(async () => {
+        if (this.#committable(name, key) !== active) throw unfit("commit snapshot", active);
+        const now = realTime();
+        const times = { created: now, updated: now };
+        const after: Snapshot = {
+          ...active,
+          ...times,
+          name,
+          kind: "committed",
+          labels: recordedLabels(labels),
+          usage,
+          layer,
+        };
+        await this.#inside.files.write(after);
+        this.#inside.index.replace(active, after);
+        return after;
+      });
+      await this.#images.release(active);
+      const lazy = lazyImageOf(committed, this.#inside.paths);
+      log.debug("snapshot committed", { name, number: active.number, lazy: lazy !== undefined });
+      if (lazy !== undefined) this.#inside.lazyImages.prepare(lazy);
+    }, signal);
+  }
+
+  /** Deletes a snapshot. @throws {NydusGdError} "busy" if others are stacked on it */
+  remove(key: string): Promise<void> {
+    return this.#run(async () => {
+      const { index, files, lazyImages, paths } = this.#inside;
+      const deleteFiles = await this.#change(async () => {
+        const what = "remove snapshot";
+        const snapshot = index.get(key, what);
+        if (index.hasChildren(key)) {
+          throw new NydusGdError("busy", `Cannot ${what} ${JSON.stringify(key)}: others are stacked on it`);
+        }
+        const lazy = lazyImageOf(snapshot, paths);
+        if (lazy !== undefined) await lazyImages.forget(lazy.id, lazy);
+        const deleteFiles = await files.takeAway(snapshot);
+        index.remove(snapshot);
+        await this.#images.release(snapshot);
+        return deleteFiles;
+      });
+      await deleteFiles();
+    });
+  }
+
+  /** Describes a snapshot. */
+  stat(name: string): Snapshot {
+    return this.#inside.index.get(name, "describe snapshot");
+  }
+
+  /** Changes labels; see {@link updateLabels}. Returns the changed snapshot. */
+  update(name: string, labels: Labels, fields: readonly string[]): Promise<Snapshot> {
+    return this.#run(() =>
+      this.#change(async () => {
+        const before = this.#inside.index.get(name, "update snapshot");
+        const changed = recordedLabels(updateLabels(labelsOf(before), labels, fields));
+        const after = { ...before, labels: changed, updated: realTime() };
+        await this.#inside.files.write(after);
+        this.#inside.index.replace(before, after);
+        return after;
+      })
+    );
+  }
+
+  /** All snapshots that match one of the filters (snapshot_filter.ts); without filters, all. */
+  list(filters: readonly string[]): Snapshot[] {
+    return this.#inside.index.all().filter(parseFilters(filters));
+  }
+
+  /** The space that a snapshot's own files take. Those of a view are its parent's. */
+  usage(name: string, signal?: AbortSignal): Promise<SnapshotUsage> {
+    return this.#run(async (signal) => {
+      const { kind, number, usage } = this.#inside.index.get(name, "measure snapshot");
+      if (kind !== "active") return usage ?? NO_USAGE;
+      return await this.#inside.differ.usage(this.#inside.paths.of(number).fs, signal);
+    }, signal);
+  }
+
+  /** Tries again to delete what could not be deleted. */
+  cleanup(): Promise<void> {
+    return this.#run(() => this.#inside.files.deleteRest());
+  }
+
+  /** Cancels what can be cancelled and waits for the rest. Images stay held by those who have mounted them. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new NydusGdError("interrupted", "Cannot continue: the snapshots are being closed"));
+    await Promise.allSettled(this.#running);
+  }
+
+  async #create(
+    kind: "active" | "view",
+    key: string,
+    parent: string,
+    labels: Labels,
+    signal: AbortSignal,
+  ): Promise<SnapshotMount[]> {
+    const what = `create snapshot ${JSON.stringify(key)}`;
+    this.#creatable(what, key, parent);
+    const base = this.#mountableBase(what, parent, labels);
+    const number = await this.#inside.numbers.take();
+    try {
+      const mounts = await this.#mountsOf(kind, number, base, signal);
+      await this.#add(what, { ...newRecord(key, parent, labels), kind, number });
+      return mounts;
+    } catch (error) {
+      await this.#images.release({ number });
+      throw error;
+    }
+  }
+
+  /** Commits an empty snapshot for a layer that is data of a nydus image, unless it is there. */
+  async #standIn(target: string, parent: string, labels: Labels): Promise<void> {
+    const what = `create snapshot ${JSON.stringify(target)}`;
+    this.#creatable(what, target, parent);
+    const number = await this.#inside.numbers.take();
+    const layer = { opaque: false, isBlob: true };
+    await this.#add(what, { ...newRecord(target, parent, labels), kind: "committed", number, usage: NO_USAGE, layer });
+  }
+
+  async #add(what: string, snapshot: Snapshot): Promise<void> {
+    await this.#change(async () => {
+      const parent = this.#creatable(what, snapshot.name, snapshot.parent);
+      await this.#inside.files.make(snapshot, parent);
+      this.#inside.index.add(snapshot);
+    });
+    log.debug("snapshot created", { name: snapshot.name, number: snapshot.number, kind: snapshot.kind });
+  }
+
+  /** Returns the parent of a snapshot that can be created; undefined if it has none. */
+  #creatable(what: string, key: string, parent: string): Snapshot | undefined {
+    const { index } = this.#inside;
+    if (key === "") throw new NydusGdError("usage", `Cannot ${what}: its name is empty`);
+    if (index.has(key)) throw new NydusGdError("exists", `Cannot ${what}: it exists already`);
+    if (parent === "") return undefined;
+    const snapshot = index.get(parent, what);
+    if (snapshot.kind !== "committed") throw unfit(`${what} on`, snapshot);
+    return snapshot;
+  }
+
+  /** Returns the writable snapshot `key`, which can be committed as `name`. */
+  #committable(name: string, key: string): Snapshot {
+    const { index } = this.#inside;
+    const active = index.get(key, "commit snapshot");
+    if (active.kind !== "active") throw unfit("commit snapshot", active);
+    if (name === "") throw new NydusGdError("usage", "Cannot commit snapshot: its name is empty");
+    if (index.has(name)) throw new NydusGdError("exists", `Cannot commit snapshot ${JSON.stringify(name)}: it exists`);
+    return active;
+  }
+
+  async #recognise(active: Snapshot, labels: Labels): Promise<NonNullable<Snapshot["layer"]>> {
+    const recognised = await recogniseLayer(this.#inside.paths.of(active.number).fs, this.#inside.lazyImages);
+    if (recognised.bootstrap === undefined) {
+      const { bare } = this.#baseOf(active.parent);
+      if (bare !== undefined) throw noBootstrap(`commit snapshot ${JSON.stringify(active.name)}`, bare);
+      return { ...recognised, isBlob: false };
+    }
+    const diffId = diffIdOf(labels, active.parent);
+    const reference = referenceOf(labels) ?? referenceOf(labelsOf(active));
+    return {
+      ...recognised,
+      isBlob: false,
+      ...(diffId === undefined ? {} : { diffId }),
+      ...(reference === undefined ? {} : { reference }),
+    };
+  }
+
+  #baseOf(parent: string): SnapshotBase {
+    return baseOf(this.#inside.index.stackOf(parent), this.#inside.paths);
+  }
+
+  /** Refuses a base that would show nothing where data of a nydus image is, except for unpacking its bootstrap. */
+  #mountableBase(what: string, parent: string, labels: Labels): SnapshotBase {
+    const base = this.#baseOf(parent);
+    if (base.bare !== undefined && targetOf(labels) === undefined) throw noBootstrap(what, base.bare);
+    return base;
+  }
+
+  async #mountsOf(
+    kind: "active" | "view",
+    number: number,
+    base: SnapshotBase,
+    signal: AbortSignal,
+  ): Promise<SnapshotMount[]> {
+    const lowers = await this.#images.lowersOf({ number }, base, signal);
+    return snapshotMounts(kind, this.#inside.paths.of(number), lowers);
+  }
+
+  #change<T>(task: () => Promise<T>): Promise<T> {
+    return this.#changing.run("store", task);
+  }
+
+  #run<T>(task: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const until = signal === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, signal]);
+    const run = async () => {
+      throwIfAborted(until);
+      return await task(until);
+    };
+    const running = run();
+    this.#running.add(running);
+    const end = () => this.#running.delete(running);
+    running.then(end, end);
+    return running;
+  }
+}
+
+function newRecord(name: string, parent: string, labels: Labels) {
+  const now = realTime();
+  return { version: 1, name, parent, labels: recordedLabels(labels), created: now, updated: now } as const;
+}
+
+function labelsOf(snapshot: Snapshot): Labels {
+  return new Map(snapshot.labels);
+}
+
+function unfit(what: string, { name, kind }: Snapshot): NydusGdError {
+  return new NydusGdError("usage", `Cannot ${what} ${JSON.stringify(name)}: it is ${kind}`);
+}
+
+function noBootstrap(what: string, bare: string): NydusGdError {
+  const state = `layer ${bare} is data of a nydus image, whose bootstrap is not above it`;
+  return new NydusGdError("invalid-image", `Cannot ${what}: ${state}`, { hint: "remove the image and pull it again" });
+}
