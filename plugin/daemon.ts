@@ -1,12 +1,13 @@
 /**
- * The daemon: all modules assembled behind the graph-driver socket.
+ * The daemon: all modules assembled behind the sockets of graph driver and snapshotter.
  *
  * ```
  * settings, nydusd's configuration
  *        │
  *        ▼
- *  DaemonImages ─► LayerStore ─► graph-driver app ─► unix socket
- *        └─────────────┴───────► admin app ────────► unix socket
+ *  DaemonImages ─┬─► LayerStore ─────► graph-driver app ───► unix socket   Docker up to 27
+ *        │       └─► SnapshotStore ──► snapshot service ───► unix socket   containerd, if it is asked for
+ *        └─────────────┴─────────────► admin app ──────────► unix socket
  * ```
  * A stop leaves containers running and their layers mounted. A keeper process holds the kernel's descriptors of lazy
  * images: reads that miss the page cache wait until the next daemon takes over. The same holds after a kill.
@@ -30,7 +31,11 @@ import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore } from "../lib/layer/layer_store.ts";
 import { parseSize } from "../lib/layer/storage_options.ts";
 import { namedFsDriver } from "../lib/mount/choose.ts";
+import { lazySnapshotsIn } from "../lib/snapshot/lazy_snapshots.ts";
+import { snapshotterDir } from "../lib/snapshot/snapshot_paths.ts";
+import type { SnapshotStoreParts } from "../lib/snapshot/snapshot_store.ts";
 import { createAdminApp, createObserverApp } from "./admin/app.ts";
+import type { Snapshotter } from "./containerd/snapshotter.ts";
 import { makeFolders } from "./daemon_folders.ts";
 import { DaemonImages } from "./daemon_images.ts";
 import { createGraphDriverApp } from "./docker/app.ts";
@@ -60,6 +65,8 @@ export interface ServeOptions {
   readonly socket: string;
   /** Path of the socket of the admin API. */
   readonly adminSocket: string;
+  /** Path of the socket of the proxy snapshotter for containerd. Default: not served. */
+  readonly snapshotterSocket?: string;
   /** Path of the socket of nydusd's API for manual EROFS mounts. Default: not served. */
   readonly apisock?: string;
   /** Default: the one in the settings. */
@@ -115,25 +122,35 @@ class Daemon implements AsyncDisposable {
     const applier = parts.use(new Applier());
     const differ = parts.use(new Differ());
     const config = await NydusdConfigInUse.read(args.config);
-    const images = parts.use(await DaemonImages.open({ folders, settings, config, fsDriver }));
+    let opened: GraphDriver | undefined;
+    const layers = async () => [
+      ...opened?.ready ? await opened.store.lazyLayers() : [],
+      ...await lazySnapshotsIn(snapshotterDir(args.root)),
+    ];
+    const images = parts.use(await DaemonImages.open({ folders, settings, config, fsDriver, layers }));
     const { store, offered, cache, pulled } = images;
     const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
       const limitBytes = options.size === undefined ? 0 : parseSize(options.size, "limit containers");
       await images.configure(options);
       return await LayerStore.open(home, { lazyImages: store, applier, differ, idMaps, limitBytes });
     };
-    const driver = parts.use(await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore }));
-    if (offered.hasPredecessor) await store.resume();
+    const stateFile = `${folders.state}/graph-driver.json`;
+    const driver = opened = parts.use(await GraphDriver.resume({ stateFile, openStore }));
+    if (offered.hasPredecessor || args.snapshotterSocket !== undefined) await store.resume();
+    const snapshotter = parts.use(await openSnapshotter(args, { lazyImages: store, differ }));
     cache.trim(); // images in use have been taken over by now
     const collect = async (options: GarbageOptions) => {
-      const layers = driver.ready ? await driver.store.lazyLayers() : undefined;
-      return await collectGarbage({ cache, stateDir: folders.state, pulled, layers, images: store }, options);
+      const isKnown = driver.ready || (snapshotter !== undefined && driver.unused);
+      const known = isKnown ? await layers() : undefined;
+      return await collectGarbage({ cache, stateDir: folders.state, pulled, layers: known, images: store }, options);
     };
-    const admin = { root: args.root, images: store, driver, pulled, collect, log: logControl };
+    const snapshots = snapshotter?.store;
+    const admin = { root: args.root, images: store, driver, snapshots, pulled, collect, log: logControl };
     parts.use(await serveUnix(args.adminSocket, createAdminApp(admin), "--admin-socket"));
     if (args.apisock !== undefined) parts.use(await serveUnix(args.apisock, createNydusdApp(offered), "--apisock"));
     const { listen } = settings.metrics;
     if (listen !== undefined) parts.use(serveTcp(listen, createObserverApp(admin)));
+    parts.use(await snapshotter?.serve());
     const server = parts.use(await serveUnix(args.socket, createGraphDriverApp(driver)));
     return new Daemon(parts.move(), server.finished);
   }
@@ -141,4 +158,14 @@ class Daemon implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.parts.disposeAsync();
   }
+}
+
+/** Opens the snapshots, if they are asked for. Only then loads what they need, gRPC above all. */
+async function openSnapshotter(
+  { root, snapshotterSocket: socket }: ServeOptions,
+  parts: SnapshotStoreParts,
+): Promise<Snapshotter | undefined> {
+  if (socket === undefined) return undefined;
+  const { Snapshotter } = await import("./containerd/snapshotter.ts");
+  return await Snapshotter.open({ dir: snapshotterDir(root), socket }, parts);
 }

@@ -29,6 +29,7 @@ import { MountRecord } from "../lib/image/lazy/mount_record.ts";
 import { OfferedImages } from "../lib/image/lazy/offered_images.ts";
 import { PulledImages } from "../lib/image/lazy/pulled_images.ts";
 import { ReadRecorder } from "../lib/image/lazy/read_recorder.ts";
+import type { LazyLayer } from "../lib/layer/lazy_images.ts";
 import { isInitLayer } from "../lib/layer/make_layer.ts";
 import { chooseDataPath, type DataPathChoice } from "../lib/mount/choose.ts";
 import { KernelImages } from "../lib/mount/erofs/kernel_images.ts";
@@ -47,6 +48,8 @@ export interface DaemonImagesOptions {
   readonly config: NydusdConfigInUse;
   /** The requested data path, or "auto". */
   readonly fsDriver: string;
+  /** Lists all bootstrap layers that are known. */
+  readonly layers: () => Promise<readonly LazyLayer[]>;
 }
 
 /** Dependencies shared by several parts. */
@@ -147,7 +150,7 @@ async function openOffered(
 }
 
 async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyImageStore> {
-  const { folders, settings, config, fsDriver, pulled, deps, cache, numbers, places } = shared;
+  const { folders, settings, config, fsDriver, layers, pulled, deps, cache, numbers, places } = shared;
   const { trustedOrigins, deadlineMs } = settings.fetch;
   const learned = settings.prefetch.learned ? await LearnedReads.open(`${folders.state}/learned`) : undefined;
   const containers = new DockerContainers();
@@ -173,7 +176,7 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
       isInitLayer(holder) ? undefined : containers.commandOf(dockerImageDir(home), holder),
     onForgotten: async (layer) => {
       await pulled.forget(layer.diffId);
-      await discardBlobs(layer, cache);
+      await discardBlobs(layer, layers, cache);
     },
     dataPath: await dataPathOf(shared, fsDriver),
     minFree: settings.cache.minFree,

@@ -81,6 +81,8 @@ export interface InstallationArgs {
 
 /** `nydus-gd serve`. */
 export interface ServeArgs extends InstallationArgs {
+  /** Socket of the proxy snapshotter for containerd. Default: not served. */
+  readonly snapshotterSocket?: string;
   /** Socket of nydusd's API for EROFS over fscache. Default: not served. */
   readonly apisock?: string;
   /** Default: the one in the settings. */

@@ -54,7 +54,7 @@ function check(keyCase: KeyCase, form: Form, document: object, name = keyCase.ke
   } else if (fate === "warned") {
     const warnings = read(changed, form).warnings.filter((words) => !before.warnings.includes(words));
     assert.equal(warnings.length, 1, name);
-    assert.ok(warnings[0]?.startsWith(`Configuration key ${name} has no effect here: `), warnings[0]);
+    assert.ok(warnings[0]?.startsWith(`Configuration key ${name} has no effect here: `), `${warnings[0]}`);
   } else {
     const after = read(changed, form);
     assert.deepEqual(after.warnings, before.warnings, name);

@@ -74,6 +74,14 @@ Deno.test("an idle daemon is healthy, and describes itself", () =>
     assert.deepEqual([document.fuse, document.layers, document.images, document.problems], [null, null, [], []]);
   }));
 
+Deno.test("problems of snapshots are in the status", () =>
+  withParts(async (parts) => {
+    const app = createAdminApp({ ...parts, snapshots: { warnings: ["1 mounted layer lost its image"] } });
+    const { problems } = await (await app.request("/v1/status")).json();
+    assert.deepEqual(problems, [{ severity: "degraded", message: "1 mounted layer lost its image" }]);
+    assert.equal((await app.request("/healthz")).status, 200);
+  }));
+
 Deno.test("fetched bytes are in status and metrics, also after the blob was closed", () =>
   withParts(async (parts, cache) => {
     const app = createAdminApp(parts);

@@ -11,6 +11,8 @@ import { DockerNames } from "../../lib/image/docker/names.ts";
 import type { LazyImagesReport, MountedImageReport, Trouble } from "../../lib/image/lazy/images_report.ts";
 import type { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
 import type { ImageStatus, StatusDocument } from "../../lib/image/lazy/status_document.ts";
+import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
+import type { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";
 import type { GraphDriver } from "../docker/driver.ts";
 
 /** The parts of a daemon that a report covers. */
@@ -18,6 +20,8 @@ export interface AdminParts {
   readonly root: string;
   readonly images: LazyImageStore;
   readonly driver: GraphDriver;
+  /** Default: none are served. */
+  readonly snapshots?: Pick<SnapshotStore, "warnings"> | undefined;
 }
 
 /** A snapshot of the daemon. */
@@ -29,9 +33,10 @@ export interface DaemonReport {
 }
 
 /** Takes a snapshot of the daemon. */
-export async function takeReport({ images, driver }: AdminParts): Promise<DaemonReport> {
+export async function takeReport({ images, driver, snapshots }: AdminParts): Promise<DaemonReport> {
   const report = await images.report();
   const troubles = images.troubles(report);
+  for (const message of snapshots?.warnings ?? []) troubles.push({ severity: "degraded", message });
   if (!driver.ready) return { images: report, layers: undefined, troubles };
   const { home, mountedCount, warnings } = driver.store;
   for (const message of warnings) troubles.push({ severity: "degraded", message });
@@ -111,7 +116,7 @@ function imageStatus(
   const { layer, home, fsDriver, refusal, path, holders, misses, missesPerSecond, blobs, prefetch } = image;
   return {
     layer: layer.id,
-    names: [...names.get(layer.diffId ?? "") ?? []],
+    names: namesOf(layer, names),
     home,
     fs_driver: fsDriver,
     refusal: refusal ?? null,
@@ -128,6 +133,12 @@ function imageStatus(
       : { state: prefetch.state, ready_bytes: prefetch.readyBytes, failures: prefetch.failures },
     errors: blobs.flatMap(errorsOf),
   };
+}
+
+/** Docker's names of the image; of one that containerd has, the name by which it was pulled. */
+function namesOf({ diffId, reference }: LazyLayer, names: ReadonlyMap<string, readonly string[]>): string[] {
+  const ofDocker = names.get(diffId ?? "") ?? [];
+  return ofDocker.length === 0 && reference !== undefined ? [reference] : [...ofDocker];
 }
 
 function blobStatus(blob: BlobStats): ImageStatus["blobs"][number] {

@@ -52,7 +52,8 @@ export class GraphDriver implements AsyncDisposable {
   readonly #inits = new KeyedMutex<"init">();
   #serving: Serving | undefined;
 
-  private constructor(parts: GraphDriverParts) {
+  /** @param wasUsed whether dockerd has ever called an earlier process */
+  private constructor(parts: GraphDriverParts, private readonly wasUsed: boolean) {
     this.#parts = parts;
   }
 
@@ -63,8 +64,8 @@ export class GraphDriver implements AsyncDisposable {
    * @throws {NydusGdError} if the home cannot be opened, in particular "busy" while another process serves it
    */
   static async resume(parts: GraphDriverParts): Promise<GraphDriver> {
-    const driver = new GraphDriver(parts);
     const state = await readState(parts.stateFile);
+    const driver = new GraphDriver(parts, state !== undefined);
     if (state === undefined) return driver;
     if (!await isThere(state.home)) {
       log.warn("home is gone, waiting for dockerd", { home: state.home });
@@ -85,6 +86,11 @@ export class GraphDriver implements AsyncDisposable {
   /** Whether there has been an Init, in this process or an earlier one. */
   get ready(): boolean {
     return this.#serving !== undefined;
+  }
+
+  /** Whether dockerd has never called, so that there are no layers of Docker. */
+  get unused(): boolean {
+    return !this.wasUsed && !this.ready;
   }
 
   /**

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd serve`: runs the daemon that Docker connects to.
+ * `nydus-gd serve`: runs the daemon that Docker and containerd connect to.
  *
  * @module
  */
@@ -11,11 +11,12 @@ import { configFiles, INSTALLATION } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function serveCommand(run: Run<ServeArgs>): CommandUnknownOpts {
   const command = new Command("serve")
-    .description("Run the daemon: graph driver for Docker, admin socket.")
+    .description("Run the daemon: graph driver for Docker, snapshotter for containerd, admin socket.")
     .option(...INSTALLATION.root)
     .option(...INSTALLATION.config)
     .option(...INSTALLATION.settings)
     .option(...INSTALLATION.socket)
+    .option("--snapshotter-socket <path>", "containerd's proxy snapshotter, also for Docker 28 and later")
     .option(...INSTALLATION.adminSocket)
     .option("--apisock <path>", "nydusd's API for EROFS over fscache: PUT, GET and DELETE /api/v2/blobs")
     .addOption(new Option("--fs-driver <name>", "data path, overriding the settings").choices(FS_DRIVERS))

@@ -1,5 +1,5 @@
 /**
- * Frees cache space: blobs that no Docker image uses, blobs beyond the limits, and leftovers of killed processes.
+ * Frees cache space: blobs that no image uses, blobs beyond the limits, and leftovers of killed processes.
  *
  * Blobs of mounted images are always kept, as are blobs of which it is unknown whether an image uses them.
  *
@@ -55,7 +55,7 @@ export interface GarbageSources {
   /** `<root>/state`. */
   readonly stateDir: string;
   readonly pulled: PulledImages;
-  /** All bootstrap layers that Docker has; undefined: unknown. */
+  /** All bootstrap layers that Docker and containerd have; undefined: unknown. */
   readonly layers: readonly LazyLayer[] | undefined;
   /** Layers whose images another process has left mounted. */
   readonly mounted?: readonly LazyLayer[];

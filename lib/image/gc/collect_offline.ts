@@ -15,6 +15,8 @@ import type { CacheLimits } from "../../blob/cache/cache_limits.ts";
 import { lockFile } from "../../layer/home_lock.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { lazyLayersIn } from "../../layer/lazy_layers.ts";
+import { lazySnapshotsIn } from "../../snapshot/lazy_snapshots.ts";
+import { snapshotterDir } from "../../snapshot/snapshot_paths.ts";
 import { MountRecord } from "../lazy/mount_record.ts";
 import { PulledImages } from "../lazy/pulled_images.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "./collect_garbage.ts";
@@ -22,6 +24,9 @@ import { STATE_FOLDERS } from "./state_left_overs.ts";
 
 /** The home in a graph driver's state file. */
 const Serving = v.object({ home: v.string() });
+
+/** Stands for a state file that does not exist. */
+const NEVER_CALLED = Symbol("never called");
 
 /** Directories of the daemon. */
 export interface OfflinePlaces {
@@ -48,18 +53,22 @@ export async function collectOffline(
   using _lock = lockFile(`${root}/lock`, `root "${root}"`);
   await using cache = BlobCache.open(cacheDir, { limits });
   const pulled = await PulledImages.open(`${stateDir}/${STATE_FOLDERS.pulled}`);
-  const layers = await layersOf(`${stateDir}/graph-driver.json`);
+  const layers = await layersOf(`${stateDir}/graph-driver.json`, snapshotterDir(root));
   const sources = { cache, stateDir, pulled, layers, mounted: await leftMounted(root) };
   return await collectGarbage(sources, options);
 }
 
-/** Returns undefined if Docker has never called, or its folder does not exist at present. */
-async function layersOf(stateFile: string): Promise<LazyLayer[] | undefined> {
-  const serving = v.safeParse(Serving, await ignore(SyntaxError, readJsonFile(stateFile)));
-  if (!serving.success) return undefined;
-  const { home } = serving.output;
-  const isThere = await ignore(Deno.errors.NotFound, Deno.stat(home)) !== undefined;
-  return isThere ? await lazyLayersIn(home) : undefined;
+/** Returns undefined if neither Docker nor containerd has ever called, or Docker's folder does not exist at present. */
+async function layersOf(stateFile: string, snapshotsDir: string): Promise<LazyLayer[] | undefined> {
+  const document = await ignore(SyntaxError, readJsonFile(stateFile).then((value) => value ?? NEVER_CALLED));
+  if (document === NEVER_CALLED) return await isThere(snapshotsDir) ? await lazySnapshotsIn(snapshotsDir) : undefined;
+  const serving = v.safeParse(Serving, document);
+  if (!serving.success || !await isThere(serving.output.home)) return undefined;
+  return [...await lazyLayersIn(serving.output.home), ...await lazySnapshotsIn(snapshotsDir)];
+}
+
+async function isThere(folder: string): Promise<boolean> {
+  return await ignore(Deno.errors.NotFound, Deno.stat(folder)) !== undefined;
 }
 
 async function leftMounted(root: string): Promise<LazyLayer[]> {

@@ -7,7 +7,6 @@ import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
-import { lazyLayersIn } from "../../layer/lazy_layers.ts";
 import { MappedBootstrap } from "../open_image.ts";
 
 const log = logger("image", "gc");
@@ -26,10 +25,18 @@ export function ownersOf(layers: readonly LazyLayer[]): Set<string> {
   return all;
 }
 
-/** Removes the blobs that only this layer's image uses from the cache, deferred for blobs that are still being read. */
-export async function discardBlobs(layer: LazyLayer, cache: BlobCache): Promise<void> {
+/**
+ * Removes the blobs that only this layer's image uses from the cache, deferred for blobs that are still being read.
+ *
+ * @param layers lists all layers, among them this one
+ */
+export async function discardBlobs(
+  layer: LazyLayer,
+  layers: () => Promise<readonly LazyLayer[]>,
+  cache: BlobCache,
+): Promise<void> {
   try {
-    const others = (await lazyLayersIn(layer.home)).filter(({ id }) => id !== layer.id);
+    const others = (await layers()).filter(({ id }) => id !== layer.id);
     await cache.discard([...ownersOf([layer]).difference(ownersOf(others))]);
   } catch (error) {
     log.warn("blobs of a removed image stay in the cache", { layer: layer.id, reason: messageOf(error) });

@@ -84,7 +84,7 @@ export async function testInMachine(
     // the report lists tests excluded by the filter as skipped
     const cases = testCases(await readReport(`${vm.exchange}/${report}`)).filter(({ name }) => name.includes(filter));
     for (const { name, isSkipped, failure } of cases) {
-      await t.step({ name, ignore: isSkipped, fn: () => assert.equal(failure, undefined, failure) });
+      await t.step({ name, ignore: isSkipped, fn: () => assert.equal(failure, undefined, `${failure}`) });
     }
     assert.ok(cases.length > 0, `no test was run: ${said}`);
     assert.equal(code, 0, said);

@@ -1,0 +1,96 @@
+/**
+ * containerd's snapshot service, as methods that take and return messages.
+ *
+ * @module
+ */
+import type { Labels } from "../../lib/snapshot/labels.ts";
+import type { Snapshot } from "../../lib/snapshot/snapshot_record.ts";
+import type { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";
+import { type InfoMessage, KIND_NUMBERS, type Messages } from "./messages.ts";
+
+/** Snapshots in one message of a listing, whose size is limited by the receiver. */
+const INFOS_PER_MESSAGE = 100;
+
+/** A method with one response. */
+export interface UnaryMethod {
+  readonly name: string;
+  /** Schemas of its messages. */
+  readonly request: keyof Messages;
+  readonly response: keyof Messages;
+  /**
+   * @param message of the schema of requests
+   * @param signal aborted when the caller has given up
+   */
+  handle(message: unknown, signal: AbortSignal): Promise<unknown>;
+}
+
+function method<Q extends keyof Messages, R extends keyof Messages>(
+  name: string,
+  request: Q,
+  response: R,
+  handle: (request: Messages[Q], signal: AbortSignal) => Messages[R] | Promise<Messages[R]>,
+): UnaryMethod {
+  return { name, request, response, handle: async (message, signal) => await handle(message as Messages[Q], signal) };
+}
+
+/** The methods with one response. */
+export function unaryMethods(store: SnapshotStore): UnaryMethod[] {
+  return [
+    method("Prepare", "CreateRequest", "MountsResponse", async ({ key, parent, labels }, signal) => {
+      return { mounts: await store.prepare(key, parent, labelsOf(labels), signal) };
+    }),
+    method("View", "CreateRequest", "MountsResponse", async ({ key, parent, labels }, signal) => {
+      return { mounts: await store.view(key, parent, labelsOf(labels), signal) };
+    }),
+    method("Mounts", "KeyRequest", "MountsResponse", async ({ key }, signal) => {
+      return { mounts: await store.mounts(key, signal) };
+    }),
+    method("Commit", "CommitRequest", "Empty", async ({ name, key, labels }, signal) => {
+      await store.commit(name, key, labelsOf(labels), signal);
+      return {};
+    }),
+    method("Remove", "KeyRequest", "Empty", async ({ key }) => {
+      await store.remove(key);
+      return {};
+    }),
+    method("Stat", "KeyRequest", "InfoResponse", ({ key }) => ({ info: infoOf(store.stat(key)) })),
+    method("Update", "UpdateRequest", "InfoResponse", async ({ info, updateMask }) => {
+      const labels = labelsOf(info?.labels ?? {});
+      return { info: infoOf(await store.update(info?.name ?? "", labels, updateMask?.paths ?? [])) };
+    }),
+    method("Usage", "KeyRequest", "UsageResponse", async ({ key }, signal) => {
+      const { bytes, inodes } = await store.usage(key, signal);
+      return { size: bytes, inodes };
+    }),
+    method("Cleanup", "Empty", "Empty", async () => {
+      await store.cleanup();
+      return {};
+    }),
+  ];
+}
+
+/** The responses of List, one after the other. */
+export function* listResponses(
+  store: SnapshotStore,
+  { filters }: Messages["ListRequest"],
+): Generator<Messages["ListResponse"]> {
+  const snapshots = store.list(filters);
+  for (let at = 0; at < snapshots.length; at += INFOS_PER_MESSAGE) {
+    yield { info: snapshots.slice(at, at + INFOS_PER_MESSAGE).map(infoOf) };
+  }
+}
+
+function labelsOf(labels: Readonly<Record<string, string>>): Labels {
+  return new Map(Object.entries(labels));
+}
+
+function infoOf({ name, parent, kind, created, updated, labels }: Snapshot): InfoMessage {
+  return {
+    name,
+    parent,
+    kind: KIND_NUMBERS[kind],
+    createdAt: created,
+    updatedAt: updated,
+    labels: Object.fromEntries(labels),
+  };
+}

@@ -1,0 +1,216 @@
+/**
+ * The snapshotter as containerd uses it: over its socket, with real images.
+ *
+ * @module
+ */
+import { deepEqual, equal, match, rejects } from "node:assert/strict";
+import { status } from "@grpc/grpc-js";
+import { mountsBelow } from "../../ffi/mountinfo.ts";
+import { unmountAll } from "../../lib/layer/overlay_mount.ts";
+import { fails, run } from "../support/command.ts";
+import { fixture } from "../support/docker_stack.ts";
+import { FakeRegistry } from "../support/fake_registry.ts";
+import { LazySnapshots } from "../support/lazy_snapshots.ts";
+import { type ListedEntry, RAFS_FIXTURES, readFixtureBootstrap, storedListing } from "../support/rafs_fixtures.ts";
+import { rootTest } from "../support/root_test.ts";
+import { walkInChild } from "../support/tree_walk.ts";
+import { until } from "../support/until.ts";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+
+const FIXTURE = fixture("v6-prefetch-fs");
+const LOCAL = { type: "localfs", config: { dir: `${RAFS_FIXTURES}/blobs` } };
+
+/** Everything but inode counts of folders and the root's times, which an overlay has of its own. */
+const comparable = (entries: readonly ListedEntry[]) =>
+  entries.map(({ nlink, mtime, mtime_nsec, ...entry }) => ({
+    ...entry,
+    ...(entry.type === "dir" ? {} : { nlink }),
+    ...(entry.path === "/" ? {} : { mtime, mtime_nsec }),
+  }));
+
+const walk = (root: string) => walkInChild(root, AbortSignal.timeout(120_000));
+
+rootTest("an image whose blobs stay in their registry is unpacked, shown whole, and freed", async () => {
+  await using snapshots = await LazySnapshots.start(LOCAL);
+  const { client } = snapshots;
+  const image = await snapshots.unpack(FIXTURE);
+  equal((await client.list()).length, 1 + openBootstrap(await readFixtureBootstrap(FIXTURE)).blobs.length);
+
+  const root = snapshots.mount(await client.prepare("box", image), "box");
+  deepEqual(comparable(await walk(root)), comparable(storedListing(FIXTURE)));
+  await Deno.writeTextFile(`${root}/written`, "1");
+
+  const view = snapshots.mount(await client.view("look", image), "look");
+  deepEqual(comparable(await walk(view)), comparable(storedListing(FIXTURE)));
+  await rejects(Deno.writeTextFile(`${view}/written`, "1"), /read-only|os error 30/i);
+  const report = await statusOf(snapshots);
+  deepEqual(report.images.map(({ layer }) => layer), [layerOf(snapshots, image)]);
+  equal(report.images[0]?.used_by.length, 2);
+
+  unmountAll(root);
+  unmountAll(view);
+  await client.remove("box");
+  await client.remove("look");
+  for (let names = await client.list(); names.length > 0; names = await client.list()) {
+    await removeTop(snapshots, names);
+  }
+  deepEqual((await statusOf(snapshots)).images, []);
+  deepEqual([...Deno.readDirSync(snapshots.temp.join("root/snapshotter/snapshots"))], []);
+  deepEqual(namesOf(snapshots.temp.join("root/cache")).filter((name) => name.includes(".data")), []);
+});
+
+rootTest("a container goes on when the snapshotter is killed, and its mounts stay the same", async () => {
+  await using snapshots = await LazySnapshots.start(LOCAL);
+  const image = await snapshots.unpack(FIXTURE);
+  const mounts = await snapshots.client.prepare("box", image);
+  const root = snapshots.mount(mounts, "box");
+  await Deno.writeTextFile(`${root}/written`, "1");
+  const names = await snapshots.client.list();
+
+  await snapshots.restart();
+  deepEqual(await snapshots.client.list(), names);
+  deepEqual(await snapshots.client.mounts("box"), mounts);
+  const shown = (await walk(root)).filter(({ path }) => path !== "/written");
+  deepEqual(comparable(shown), comparable(storedListing(FIXTURE)));
+  const report = await statusOf(snapshots);
+  deepEqual([report.images[0]?.used_by.length, report.problems], [1, []]);
+  unmountAll(root);
+  await snapshots.client.remove("box");
+  deepEqual((await statusOf(snapshots)).images[0]?.used_by, []);
+});
+
+rootTest("blobs are found where the image was pulled from, if that may be asked", async () => {
+  await using registry = await FakeRegistry.start();
+  const bootstrap = await readFixtureBootstrap(FIXTURE);
+  for (const { id } of openBootstrap(bootstrap).blobs) {
+    registry.addBlob(await Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`));
+  }
+  const reference = `${registry.host}/app:1`;
+  {
+    await using snapshots = await LazySnapshots.start(undefined, {
+      reference,
+      env: { NYDUS_GD_FETCH_TRUSTED_ORIGINS: registry.host },
+    });
+    const image = await snapshots.unpack(FIXTURE);
+    const root = snapshots.mount(await snapshots.client.prepare("box", image), "box");
+    deepEqual(comparable(await walk(root)), comparable(storedListing(FIXTURE)));
+    const [shown] = (await statusOf(snapshots)).images;
+    deepEqual([shown?.names, shown?.home], [[reference], `registry ${registry.host}/app`]);
+  }
+  const asked = registry.requests.length;
+  await using snapshots = await LazySnapshots.start(undefined, { reference });
+  const image = await snapshots.unpack(FIXTURE);
+  await rejects(snapshots.client.prepare("box", image), {
+    code: status.UNAVAILABLE,
+    details: /loopback.*\(hint: .*fetch\.trusted_origins/,
+  });
+  equal(registry.requests.length, asked, "a name that only the image brings gets no request on this machine");
+  deepEqual(await snapshots.client.list("kind==active"), []);
+});
+
+rootTest("a call whose deadline passes leaves nothing behind", async () => {
+  await using registry = await FakeRegistry.start();
+  registry.lasting = { kind: "stall" };
+  await using snapshots = await LazySnapshots.start(undefined, {
+    reference: `${registry.host}/app:1`,
+    env: { NYDUS_GD_FETCH_TRUSTED_ORIGINS: registry.host },
+  });
+  const bootstrap = await readFixtureBootstrap(FIXTURE);
+  for (const { id } of openBootstrap(bootstrap).blobs) registry.stalled.add(id);
+  const image = await snapshots.unpack(FIXTURE);
+  await rejects(snapshots.client.prepare("box", image, {}, 500), { code: status.DEADLINE_EXCEEDED });
+  await until("the call has ended", async () => (await statusOf(snapshots)).images.length === 0);
+  deepEqual(await snapshots.client.list("kind==active"), []);
+  await snapshots.client.remove(image);
+});
+
+rootTest("garbage collection knows the images of snapshots, whether the daemon runs or not", async () => {
+  await using snapshots = await LazySnapshots.start(LOCAL);
+  const { client, temp, driver } = snapshots;
+  const image = await snapshots.unpack(FIXTURE);
+  const root = snapshots.mount(await client.prepare("box", image), "box");
+  await walk(root);
+  unmountAll(root);
+  await client.remove("box");
+  const cached = () => namesOf(temp.join("root/cache")).filter((name) => name.endsWith(".blob.data"));
+  const collected = async () => {
+    const { stdout, stderr } = await run([
+      ...["--log-level", "error", "gc", "-o", "json", "--root", temp.join("root")],
+      ...["--admin-socket", temp.join("root.admin.sock"), "--config", temp.join("config.json")],
+    ]);
+    equal(stderr, "");
+    return JSON.parse(stdout).blobs.length;
+  };
+  const before = cached();
+  deepEqual([before.length > 0, await collected(), cached()], [true, 0, before]);
+  await driver.stop();
+  deepEqual([await collected(), cached()], [0, before]);
+  await Deno.remove(temp.join(`root/snapshotter/snapshots/${layerOf(snapshots, image).replace(/\D/g, "")}`), {
+    recursive: true,
+  });
+  deepEqual([await collected(), cached()], [before.length, []]);
+});
+
+rootTest("a damaged bootstrap is refused when its layer is committed", async () => {
+  await using snapshots = await LazySnapshots.start(LOCAL);
+  const bootstrap = await readFixtureBootstrap(FIXTURE);
+  await rejects(snapshots.unpackLayer(bootstrap.subarray(0, 3000), ""), { code: status.INVALID_ARGUMENT });
+  const [key = ""] = await snapshots.client.list();
+  match(key, /^extract-/);
+  await snapshots.client.remove(key);
+  deepEqual(await snapshots.client.list(), []);
+});
+
+rootTest("the socket is private, and is not taken from another server", async () => {
+  await using snapshots = await LazySnapshots.start(LOCAL);
+  equal((Deno.statSync(snapshots.socket).mode ?? 0) & 0o777, 0o600);
+  const args = [
+    "--log-level",
+    "error",
+    "serve",
+    "--root",
+    snapshots.temp.join("other"),
+    "--socket",
+    snapshots.temp.join("other.sock"),
+  ];
+  const sockets = ["--admin-socket", snapshots.temp.join("a.sock"), "--snapshotter-socket", snapshots.socket];
+  await fails([...args, ...sockets], /another process serves it/, /choose another --snapshotter-socket/);
+  deepEqual(await snapshots.client.list(), []);
+  await snapshots.driver.stop();
+  await rejects(Deno.stat(snapshots.socket), Deno.errors.NotFound);
+  deepEqual(mountsBelow(snapshots.temp.path), []);
+});
+
+function namesOf(dir: string): string[] {
+  return [...Deno.readDirSync(dir)].map(({ name }) => name);
+}
+
+/** The image's id in the status: by its snapshot's folder. */
+function layerOf({ temp }: LazySnapshots, name: string): string {
+  const dir = temp.join("root/snapshotter/snapshots");
+  const number = namesOf(dir).find((number) =>
+    JSON.parse(Deno.readTextFileSync(`${dir}/${number}/record.json`)).name === name
+  );
+  return `snapshot-${number}`;
+}
+
+/** Removes the snapshots that nothing is stacked on. */
+async function removeTop({ client }: LazySnapshots, names: readonly string[]): Promise<void> {
+  const parents = new Set(await Promise.all(names.map(async (name) => (await client.stat(name))?.parent)));
+  for (const name of names) if (!parents.has(name)) await client.remove(name);
+}
+
+interface Status {
+  readonly images: {
+    readonly layer: string;
+    readonly names: string[];
+    readonly home: string;
+    readonly used_by: unknown[];
+  }[];
+  readonly problems: unknown[];
+}
+
+async function statusOf({ temp }: LazySnapshots): Promise<Status> {
+  using client = Deno.createHttpClient({ proxy: { transport: "unix", path: temp.join("root.admin.sock") } });
+  return await (await fetch("http://admin/v1/status", { client })).json();
+}
