@@ -10,13 +10,13 @@ import {
   type handleServerStreamingCall,
   type handleUnaryCall,
   Server,
-  ServerCredentials,
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { NydusGdError } from "../../lib/base/errors.ts";
 import type { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";
 import { type PlacedSocket, placeSocket, requireFreeSocket } from "../placed_socket.ts";
+import { GrpcListener } from "./grpc_listener.ts";
 import { codecOf, type Messages } from "./messages.ts";
 import { listResponses, type UnaryMethod, unaryMethods } from "./service.ts";
 import { statusOf } from "./status.ts";
@@ -28,7 +28,7 @@ const STOP_GRACE_MS = 10_000;
 
 /** A running snapshotter endpoint. */
 export class SnapshotterServer implements AsyncDisposable {
-  private constructor(private readonly server: Server, private readonly socket: PlacedSocket<unknown>) {}
+  private constructor(private readonly server: Server, private readonly socket: PlacedSocket<GrpcListener>) {}
 
   /**
    * Serves `store` at `path` with mode 0600. Creates the folder if it is missing.
@@ -40,12 +40,13 @@ export class SnapshotterServer implements AsyncDisposable {
     const server = new Server();
     const { definition, implementation } = serviceOf(store);
     server.addService(definition, implementation);
-    return new SnapshotterServer(server, await placeSocket(path, (early) => bind(server, early)));
+    return new SnapshotterServer(server, await placeSocket(path, (early) => new GrpcListener(early, server)));
   }
 
   /** Accepts no new calls, waits up to `graceMs` for running ones, then aborts them. */
   async stop(graceMs = STOP_GRACE_MS): Promise<void> {
     await this.socket.remove();
+    this.socket.listener.close();
     const timer = setTimeout(() => this.server.forceShutdown(), graceMs);
     try {
       await new Promise<void>((resolve) => this.server.tryShutdown(() => resolve()));
@@ -57,12 +58,6 @@ export class SnapshotterServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
-}
-
-function bind(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => error ? reject(error) : resolve());
-  });
 }
 
 /** The service in the form of the library. */

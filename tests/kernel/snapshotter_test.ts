@@ -13,6 +13,8 @@ import { FakeRegistry } from "../support/fake_registry.ts";
 import { LazySnapshots } from "../support/lazy_snapshots.ts";
 import { type ListedEntry, RAFS_FIXTURES, readFixtureBootstrap, storedListing } from "../support/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
+import { SnapshotClient } from "../support/snapshot_client.ts";
+import { TempDir } from "../support/temp_dir.ts";
 import { walkInChild } from "../support/tree_walk.ts";
 import { until } from "../support/until.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
@@ -179,6 +181,84 @@ rootTest("the socket is private, and is not taken from another server", async ()
   await snapshots.driver.stop();
   await rejects(Deno.stat(snapshots.socket), Deno.errors.NotFound);
   deepEqual(mountsBelow(snapshots.temp.path), []);
+});
+
+/** Number of confirmed calls after which the snapshotter is killed. */
+const KILL_AFTER = [0, 2, 5, 9, 13] as const;
+
+rootTest("after a kill at work, everything that was confirmed is there, and nothing partial", async () => {
+  await using snapshots = await LazySnapshots.start(LOCAL);
+  const dir = snapshots.temp.join("root/snapshotter");
+  for (const killAfter of KILL_AFTER) {
+    const confirmed = new Set<string>();
+    const enough = Promise.withResolvers<void>();
+    if (killAfter === 0) enough.resolve();
+    const note = (what: string) => {
+      if (confirmed.add(what).size === killAfter) enough.resolve();
+    };
+    const life = async ({ client }: LazySnapshots, id: string) => {
+      try {
+        const [mount] = await client.prepare(`extract ${id}`);
+        note(`extract ${id}`);
+        await Deno.writeTextFile(`${mount?.source}/f`, id);
+        await client.commit(id, `extract ${id}`);
+        note(`layer ${id}`);
+        await client.prepare(`box ${id}`, id);
+        note(`box ${id}`);
+        await client.remove(`box ${id}`);
+        note(`gone ${id}`);
+      } catch (error) {
+        equal((error as { code?: number }).code, status.UNAVAILABLE); // a broken connection is expected
+      }
+    };
+    const lives = ["a", "b", "c", "d"].map((id) => life(snapshots, id));
+    await enough.promise;
+    await snapshots.restart();
+    await Promise.all(lives);
+
+    const { client } = snapshots;
+    const names = await client.list();
+    const has = (name: string) => names.includes(name);
+    for (const id of ["a", "b", "c", "d"]) {
+      const known = (what: string) => confirmed.has(`${what} ${id}`);
+      if (known("extract")) equal(has(`extract ${id}`) !== has(id), true, `${id} is there, once`);
+      if (known("layer")) equal(has(id), true, id);
+      if (known("gone")) equal(has(`box ${id}`), false, id);
+      if (!has(id)) continue;
+      const [view] = await client.view(`look ${id}`, id);
+      equal(await Deno.readTextFile(`${view?.source}/f`), id);
+    }
+    const numbers = namesOf(`${dir}/snapshots`);
+    deepEqual([numbers.length, namesOf(`${dir}/making`), namesOf(`${dir}/removing`)], [
+      (await client.list()).length,
+      [],
+      [],
+    ]);
+    for (let left = await client.list(); left.length > 0; left = await client.list()) await removeTop(snapshots, left);
+    deepEqual(namesOf(`${dir}/snapshots`), []);
+  }
+});
+
+rootTest("connections leave nothing behind, and a time without descriptors is survived", async () => {
+  using dir = TempDir.make();
+  const logPath = dir.join("log");
+  await using snapshots = await LazySnapshots.start(LOCAL, { within: ["prlimit", "--nofile=100"], logPath });
+  const { client, socket, driver } = snapshots;
+  const openFiles = () => namesOf(`/proc/${driver.pid}/fd`).length;
+  deepEqual(await client.list(), []);
+  const before = openFiles();
+  for (let round = 0; round < 20; round++) {
+    using another = new SnapshotClient(socket);
+    deepEqual(await another.list(), []);
+  }
+  await until("all connections are closed", () => openFiles() <= before);
+
+  const idle = await Promise.all(Array.from({ length: 120 }, () => Deno.connect({ transport: "unix", path: socket })));
+  await until("it is out of descriptors", () => Deno.readTextFileSync(logPath).includes("cannot accept connections"));
+  for (const connection of idle) connection.close();
+  using another = new SnapshotClient(socket);
+  equal((await another.prepare("box")).length, 1);
+  await until("all connections are closed", () => openFiles() <= before + 1);
 });
 
 function namesOf(dir: string): string[] {
