@@ -35,10 +35,18 @@ export function referenceOf(labels: Labels): string | undefined {
   return labels.get(IMAGE_REFERENCE) || undefined;
 }
 
-/** The diffID of a layer without parent, which is its chain ID; undefined if it is not known. */
-export function diffIdOf(labels: Labels, parent: string): string | undefined {
-  const target = targetOf(labels);
-  return parent === "" && target !== undefined && isDigest(target) ? target : undefined;
+/** containerd's names of snapshots in its snapshotters: `NAMESPACE/NUMBER/NAME`. Clients without labels use chain IDs. */
+const CHAIN_ID_AT_END = /(?:^|\/)(sha256:[0-9a-f]{64})$/;
+
+/**
+ * The diffID of a layer without parent, which is its chain ID; undefined if it is not known.
+ *
+ * @param name under which the layer is committed
+ */
+export function diffIdOf(name: string, labels: Labels, parent: string): string | undefined {
+  if (parent !== "") return undefined;
+  const chainId = targetOf(labels) ?? CHAIN_ID_AT_END.exec(name)?.[1];
+  return chainId !== undefined && isDigest(chainId) ? chainId : undefined;
 }
 
 /**

@@ -17,12 +17,15 @@ Deno.test("other fields cannot be changed", () => {
   throws(() => updated({}, "parent"), { code: "usage", message: /"parent" cannot be changed/ });
 });
 
-Deno.test("the chain ID of a layer is its diffID only if nothing is below it", () => {
+Deno.test("the chain ID of a layer is its diffID only if nothing is below it; it is a label, or the end of a name", () => {
   const digest = `sha256:${"0a".repeat(32)}`;
   const labels = new Map([["containerd.io/snapshot.ref", digest]]);
-  equal(diffIdOf(labels, ""), digest);
-  equal(diffIdOf(labels, "parent"), undefined);
-  equal(diffIdOf(new Map([["containerd.io/snapshot.ref", "x"]]), ""), undefined);
+  equal(diffIdOf("any", labels, ""), digest);
+  equal(diffIdOf("any", labels, "parent"), undefined);
+  equal(diffIdOf("any", new Map([["containerd.io/snapshot.ref", "x"]]), ""), undefined);
+  equal(diffIdOf(digest, new Map(), ""), digest);
+  equal(diffIdOf(`k8s.io/17/${digest}`, new Map(), ""), digest);
+  equal(diffIdOf(`k8s.io/17/x${digest}`, new Map(), ""), undefined);
 });
 
 Deno.test("only the value true marks data of a nydus image", () => {

@@ -72,6 +72,7 @@ export class SnapshotImages {
     try {
       const { path } = await this.images.acquire(base.lazy, holder, signal);
       this.#held.set(number, base.lazy.id);
+      this.#stranded.delete(number); // its next mount has an image
       return [...base.folders, path];
     } catch (error) {
       if (!hasCode(error, "not-found", "exists", "usage")) throw error;

@@ -157,7 +157,7 @@ export class SnapshotStore implements AsyncDisposable {
       const active = this.#committable(name, key);
       const { fs } = this.#inside.paths.of(active.number);
       const usage = await this.#inside.differ.usage(fs, signal);
-      const layer = await this.#recognise(active, labels);
+      const layer = await this.#recognise(active, name, labels);
       await syncFileSystem(fs);
       const committed = await this.#change(async () => {
         if (this.#committable(name, key) !== active) throw unfit("commit snapshot", active);
@@ -308,14 +308,14 @@ export class SnapshotStore implements AsyncDisposable {
     return active;
   }
 
-  async #recognise(active: Snapshot, labels: Labels): Promise<NonNullable<Snapshot["layer"]>> {
+  async #recognise(active: Snapshot, name: string, labels: Labels): Promise<NonNullable<Snapshot["layer"]>> {
     const recognised = await recogniseLayer(this.#inside.paths.of(active.number).fs, this.#inside.lazyImages);
     if (recognised.bootstrap === undefined) {
       const { bare } = this.#baseOf(active.parent);
       if (bare !== undefined) throw noBootstrap(`commit snapshot ${JSON.stringify(active.name)}`, bare);
       return { ...recognised, isBlob: false };
     }
-    const diffId = diffIdOf(labels, active.parent);
+    const diffId = diffIdOf(name, labels, active.parent);
     const reference = referenceOf(labels) ?? referenceOf(labelsOf(active));
     return {
       ...recognised,
