@@ -52,7 +52,8 @@ export interface Settings {
     readonly parallelPerHost: number;
     readonly connectTimeoutMs: number;
     /**
-     * Timeout for a silent server; at most a quarter of the deadline, so that a dead connection is replaced in time.
+     * Timeout for a server that is silent or sends next to nothing; at most a quarter of the deadline, so that a dead
+     * connection is replaced in time.
      */
     readonly readTimeoutMs: number;
     readonly retries: number;

@@ -27,6 +27,8 @@ export type Fault =
   | { readonly kind: "content-range"; readonly value: string | undefined }
   /** No answer, or nothing after this many bytes, until the client disconnects. */
   | { readonly kind: "stall"; readonly after?: number }
+  /** The right answer, this many bytes of its body at a time. */
+  | { readonly kind: "drip"; readonly bytes: number; readonly everyMs: number }
   /** The connection is closed before the answer. */
   | { readonly kind: "reset" }
   /** Every byte of the answer is changed. */
@@ -88,6 +90,7 @@ export function answerRange(
     resized.set(body.subarray(0, resized.length));
     body = resized;
   }
+  if (fault?.kind === "drip") return drip(body, headers, fault, response);
   if (fault?.kind === "chunked") {
     response.writeHead(206, headers);
     response.write(body.subarray(0, body.length >> 1));
@@ -105,6 +108,21 @@ export function answerRange(
   response.write(part, () => {
     if (fault.kind === "truncate") response.socket?.destroy();
   });
+}
+
+function drip(
+  body: Uint8Array,
+  headers: Record<string, string>,
+  { bytes, everyMs }: Extract<Fault, { kind: "drip" }>,
+  response: ServerResponse,
+): void {
+  response.writeHead(206, { ...headers, "content-length": body.length });
+  let sent = 0;
+  const timer = setInterval(() => {
+    response.write(body.subarray(sent, sent += bytes));
+    if (sent >= body.length) response.end();
+  }, everyMs);
+  response.once("close", () => clearInterval(timer));
 }
 
 function writeRaw(socket: Socket | null, text: string, endless: string | undefined): void {

@@ -1,7 +1,8 @@
 /**
  * One HTTP request on one connection, from start to {@link Exchange.end}, within its time limits.
  *
- * Three phases have a limit and a name: connect (lookup, TCP, TLS, proxy tunnel), read (silence) and transfer (total).
+ * Three phases have a limit and a name: connect (lookup, TCP, TLS, proxy tunnel), read (silence, or a response that
+ * comes too slowly to be of use) and transfer (total).
  *
  * HTTP/1.1 is implemented here and in response_parser.ts on sockets of node:net and node:tls. node:http takes more than
  * twice the CPU time for a large response, five times for a small one, and 35 ms more for the first.
@@ -40,6 +41,15 @@ export interface Way {
  */
 const TURN_BYTES = 2 * 1024 * 1024;
 
+/** Maximum bytes of a request that are written at once. */
+const PART_BYTES = 64 * 1024;
+
+/**
+ * Rate below which a response counts as silent, bytes per second. A connection that shares a link of 20 kB/s with seven
+ * others is ten times faster; at this rate a chunk of 1 MiB would take an hour.
+ */
+const MIN_BYTES_PER_SECOND = 256;
+
 type Timer = ReturnType<typeof setTimeout>;
 
 /** A request in flight. */
@@ -70,7 +80,9 @@ export class Exchange {
   #ended = false;
   /** Bytes received since the last yield to the event loop. */
   #turnBytes = 0;
-  #lastActivity = performance.now();
+  #lastProgress = performance.now();
+  /** Bytes of the response since {@link #lastProgress}. */
+  #bytesSince = 0;
 
   constructor(private readonly request: HttpRequest, private readonly way: Way) {
     const { url, method } = request;
@@ -137,29 +149,42 @@ export class Exchange {
     socket.on("close", this.#onEnd);
     placeReads(socket, () => this.#parser.place());
     socket.resume();
-    this.#active();
-    this.#watchSilence(this.way.timeouts.readTimeoutMs);
-    socket.write(bytes);
-    const { body } = this.request;
-    this.#isSent = typeof body !== "object" || body instanceof Uint8Array;
-    if (typeof body === "object" && !(body instanceof Uint8Array)) void this.#stream(socket, body);
+    this.#progress();
+    this.#watchProgress(this.way.timeouts.readTimeoutMs);
+    void this.#send(socket, bytes);
   }
 
-  async #stream(socket: Socket, body: BodyStream): Promise<void> {
+  /** @param bytes the head, with the body unless that is a stream */
+  async #send(socket: Socket, bytes: Uint8Array): Promise<void> {
+    const { body } = this.request;
     try {
-      let left = body.length;
-      for await (const piece of body.open()) {
-        if (this.#socket !== socket) return;
-        left -= piece.length;
-        if (left < 0) break;
-        if (!socket.write(piece)) await Promise.race([once(socket, "drain"), this.#broken.promise]);
-        this.#active();
-      }
-      if (left !== 0) throw new Error(`the body does not have the ${body.length} bytes that were announced`);
+      await this.#write(socket, bytes);
+      if (typeof body === "object" && !(body instanceof Uint8Array)) await this.#stream(socket, body);
       this.#isSent = true;
     } catch (error) {
       // If the exchange failed first, its error is already reported and this one has no effect.
       this.#fail(error instanceof NydusGdError ? error : new NydusGdError("io", messageOf(error), { cause: error }));
+    }
+  }
+
+  async #stream(socket: Socket, body: BodyStream): Promise<void> {
+    let left = body.length;
+    for await (const piece of body.open()) {
+      if (this.#socket !== socket) return;
+      left -= piece.length;
+      if (left < 0) break;
+      await this.#write(socket, piece);
+    }
+    if (left !== 0) throw new Error(`the body does not have the ${body.length} bytes that were announced`);
+  }
+
+  /** Writes in parts, each of which counts as progress, since a slow link takes long for a large piece. */
+  async #write(socket: Socket, piece: Uint8Array): Promise<void> {
+    for (let at = 0; at < piece.length; at += PART_BYTES) {
+      if (socket.writableNeedDrain) await Promise.race([once(socket, "drain"), this.#broken.promise]);
+      if (this.#socket !== socket) return;
+      socket.write(piece.subarray(at, at + PART_BYTES));
+      this.#progress();
     }
   }
 
@@ -180,8 +205,7 @@ export class Exchange {
   }
 
   readonly #onData = (bytes: Uint8Array) => {
-    this.#hasBegun = true;
-    this.#active();
+    this.#arrived(bytes.length);
     this.#turnBytes += bytes.length;
     if (this.#turnBytes >= TURN_BYTES) this.#yield();
     try {
@@ -213,16 +237,26 @@ export class Exchange {
     if (signal !== undefined) this.#fail(interruption(signal));
   };
 
-  #active(): void {
-    this.#lastActivity = performance.now();
+  #progress(): void {
+    this.#lastProgress = performance.now();
+    this.#bytesSince = 0;
   }
 
-  /** Uses one timer for the whole exchange: on expiry it re-arms for what is left since the last activity. */
-  #watchSilence(limitMs: number): void {
+  /** Counts the first byte of a response as progress, then every further part of a useful size. */
+  #arrived(bytes: number): void {
+    const isFirst = !this.#hasBegun;
+    this.#hasBegun = true;
+    this.#bytesSince += bytes;
+    const part = this.way.timeouts.readTimeoutMs / 1000 * MIN_BYTES_PER_SECOND;
+    if (isFirst || this.#bytesSince >= part) this.#progress();
+  }
+
+  /** Uses one timer for the whole exchange: on expiry it re-arms for what is left since the last progress. */
+  #watchProgress(limitMs: number): void {
     const check = () => {
-      const left = limitMs - (performance.now() - this.#lastActivity);
+      const left = limitMs - (performance.now() - this.#lastProgress);
       if (left > 0) this.#after(Math.ceil(left), check);
-      else this.#timedOut("read", limitMs);
+      else this.#timedOut("read", limitMs, this.#bytesSince);
     };
     if (!this.#ended && limitMs > 0) this.#after(limitMs, check);
   }
@@ -231,8 +265,10 @@ export class Exchange {
     return limitMs > 0 ? this.#after(limitMs, () => this.#timedOut(name, limitMs)) : undefined;
   }
 
-  #timedOut(name: string, limitMs: number): void {
-    const state = `${name} from ${this.#server} timed out after ${limitMs} ms`;
+  /** @param bytes received within the limit */
+  #timedOut(name: string, limitMs: number, bytes = 0): void {
+    const slowly = bytes === 0 ? "" : `, in which ${bytes} bytes came`;
+    const state = `${name} from ${this.#server} timed out after ${limitMs} ms${slowly}`;
     this.#fail(new TransferError("unavailable", state, { prospect: "transient" }));
   }
 

@@ -11,7 +11,10 @@ export interface FetchOptions {
   readonly parallelPerHost: number;
   /** Name lookup, TCP and TLS handshake together. */
   readonly connectTimeoutMs: number;
-  /** Maximum silence of the server: before the first byte of a response, and between two pieces. */
+  /**
+   * Maximum silence of the server: before the first byte of a response, and between two pieces. A few bytes in that
+   * time count as silence (exchange.ts).
+   */
   readonly readTimeoutMs: number;
   /** Duration of one request, from its start to the last byte. */
   readonly totalTimeoutMs: number;

@@ -100,6 +100,7 @@ const TO_THE_NEXT: readonly [name: string, fault: Fault, isOfHost: boolean][] = 
   ["HTTP 403", { kind: "status", status: 403 }, false],
   ["a connection that is cut", { kind: "reset" }, true],
   ["silence", { kind: "stall" }, true],
+  ["one byte at a time", { kind: "drip", bytes: 1, everyMs: 100 }, true],
   ["a body that is cut off", { kind: "truncate", keep: 5 }, true],
   ["a redirect to nowhere", { kind: "redirect", location: "http://127.0.0.1:1/x" }, true],
 ];
