@@ -23,8 +23,8 @@ export interface OpenedImage {
   readonly layer: LazyLayer;
   readonly image: OpenImage;
   readonly backend: Backend;
-  /** File that stores the choice of the backend. */
-  readonly choicePath: string;
+  /** Drops the choice of the backend: the next opening looks for one. */
+  readonly forgetBackend: () => Promise<void>;
 }
 
 /** The part of a store's options that opening an image takes. */
@@ -57,15 +57,20 @@ export class ImageOpener {
     const recorder = this.options.recorder?.(layer.bootstrapPath);
     cleanup.move();
     const image = OpenImage.open({ name: layer.id, bootstrap, backend, cache, recorder });
-    return { layer, image, backend, choicePath, number };
+    return { layer, image, backend, number, forgetBackend: () => this.#forgetBackend(layer.id) };
   }
 
   /** Forgets what was decided for a removed layer. */
   async forget(layerId: string): Promise<void> {
     await this.options.numbers.forget(layerId);
+    await this.#forgetBackend(layerId);
+  }
+
+  async #forgetBackend(layerId: string): Promise<void> {
     await ignore(Deno.errors.NotFound, Deno.remove(this.#choicePath(layerId)));
   }
 
+  /** File that stores the choice of the backend. */
   #choicePath(layerId: string): string {
     if (layerId.includes("/")) throw new NydusGdError("internal", `Cannot use layer id ${layerId}: it is a path`);
     return `${this.options.stateDir}/${layerId}.json`;

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { ignore, messageOf } from "../../base/errors.ts";
+import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
@@ -90,7 +90,7 @@ export class LiveImage {
   async unmount(): Promise<void> {
     await this.stopPrefetch();
     await this.mount[Symbol.asyncDispose]();
-    if (!this.#isUsed) await ignore(Deno.errors.NotFound, Deno.remove(this.opened.choicePath));
+    if (!this.#isUsed) await this.opened.forgetBackend();
   }
 
   /** Returns the report of the image and its holders. */
