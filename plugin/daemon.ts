@@ -128,7 +128,7 @@ class Daemon implements AsyncDisposable {
       ...await lazySnapshotsIn(snapshotterDir(args.root)),
     ];
     const images = parts.use(await DaemonImages.open({ folders, settings, config, fsDriver, layers }));
-    const { store, offered, cache, pulled } = images;
+    const { store, offered, cache, pulled, containers } = images;
     const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
       const limitBytes = options.size === undefined ? 0 : parseSize(options.size, "limit containers");
       await images.configure(options);
@@ -145,7 +145,7 @@ class Daemon implements AsyncDisposable {
       return await collectGarbage({ cache, stateDir: folders.state, pulled, layers: known, images: store }, options);
     };
     const snapshots = snapshotter?.store;
-    const admin = { root: args.root, images: store, driver, snapshots, pulled, collect, log: logControl };
+    const admin = { root: args.root, images: store, driver, containers, snapshots, pulled, collect, log: logControl };
     parts.use(await serveUnix(args.adminSocket, createAdminApp(admin), "--admin-socket"));
     if (args.apisock !== undefined) parts.use(await serveUnix(args.apisock, createNydusdApp(offered), "--apisock"));
     const { listen } = settings.metrics;

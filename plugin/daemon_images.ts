@@ -58,6 +58,7 @@ interface Shared extends DaemonImagesOptions {
   readonly deps: BackendDeps;
   readonly cache: BlobCache;
   readonly numbers: ImageNumbers;
+  readonly containers: DockerContainers;
   readonly places: Omit<ImageMountsOptions, "dataPath">;
 }
 
@@ -91,6 +92,10 @@ export class DaemonImages implements AsyncDisposable {
 
   get pulled(): PulledImages {
     return this.shared.pulled;
+  }
+
+  get containers(): DockerContainers {
+    return this.shared.containers;
   }
 
   /** Applies Docker's storage options, and takes over the mounts of an earlier daemon. */
@@ -130,7 +135,7 @@ async function share(parts: AsyncDisposableStack, options: DaemonImagesOptions):
     minFree: settings.cache.minFree,
   };
   const numbers = await ImageNumbers.open(`${folders.state}/image-numbers.json`);
-  return { ...options, pulled, deps, cache, numbers, places };
+  return { ...options, pulled, deps, cache, numbers, containers: new DockerContainers(), places };
 }
 
 /** @param serving takes over the mounts of an earlier daemon, then returns the server of the kernel's cache */
@@ -150,10 +155,9 @@ async function openOffered(
 }
 
 async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyImageStore> {
-  const { folders, settings, config, fsDriver, layers, pulled, deps, cache, numbers, places } = shared;
+  const { folders, settings, config, fsDriver, layers, pulled, deps, cache, numbers, containers, places } = shared;
   const { trustedOrigins, deadlineMs } = settings.fetch;
   const learned = settings.prefetch.learned ? await LearnedReads.open(`${folders.state}/learned`) : undefined;
-  const containers = new DockerContainers();
   const whenQuiet = (quietMs: number, signal: AbortSignal) => cache.whenQuiet(quietMs, signal);
   return new LazyImageStore({
     stateDir: folders.homes,

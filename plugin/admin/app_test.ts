@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { LogLevelName } from "../../lib/cli/actions.ts";
+import { DockerContainers } from "../../lib/image/docker/containers.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { ImageNumbers } from "../../lib/image/lazy/image_numbers.ts";
 import { collectGarbage, type GarbageOptions } from "../../lib/image/gc/collect_garbage.ts";
@@ -49,7 +50,8 @@ async function withParts(
   const pulled = await PulledImages.open(temp.join("pulled"));
   const collect = (options: GarbageOptions) =>
     collectGarbage({ cache, stateDir: temp.path, pulled, layers: undefined }, options);
-  await test({ root: temp.path, images, driver, pulled, collect, log }, cache, levels);
+  const containers = new DockerContainers();
+  await test({ root: temp.path, images, driver, containers, pulled, collect, log }, cache, levels);
 }
 
 /** Returns the value of a metric without labels. */

@@ -5,7 +5,7 @@
  */
 import { VERSION } from "../../lib/base/version.ts";
 import type { BlobStats } from "../../lib/blob/cached_blob.ts";
-import { type DockerContainer, DockerContainers } from "../../lib/image/docker/containers.ts";
+import type { DockerContainer, DockerContainers } from "../../lib/image/docker/containers.ts";
 import { dockerImageDir } from "../../lib/image/docker/files.ts";
 import { DockerNames } from "../../lib/image/docker/names.ts";
 import type { LazyImagesReport, MountedImageReport, Trouble } from "../../lib/image/lazy/images_report.ts";
@@ -22,6 +22,7 @@ export interface AdminParts {
   readonly driver: GraphDriver;
   /** Default: none are served. */
   readonly snapshots?: Pick<SnapshotStore, "warnings"> | undefined;
+  readonly containers: DockerContainers;
 }
 
 /** A snapshot of the daemon. */
@@ -46,7 +47,6 @@ export async function takeReport({ images, driver, snapshots }: AdminParts): Pro
 /** Creates status documents. */
 export class StatusReporter {
   readonly #names = new DockerNames();
-  readonly #containers = new DockerContainers();
   readonly #startedAt = new Date();
   readonly #startedMs = performance.now();
 
@@ -99,7 +99,7 @@ export class StatusReporter {
       const imageDir = dockerImageDir(home);
       const [names, containers] = await Promise.all([
         this.#names.of(imageDir, new Set(own.flatMap(({ layer }) => layer.diffId ?? []))),
-        this.#containers.of(imageDir, new Set(own.flatMap(({ holders }) => holders))),
+        this.parts.containers.of(imageDir, new Set(own.flatMap(({ holders }) => holders))),
       ]);
       return own.map((image) => imageStatus(image, names, containers));
     }));

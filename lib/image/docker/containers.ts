@@ -23,7 +23,7 @@ const Commanded = v.object({
   Config: v.object({ Env: v.nullish(v.array(v.string()), []), WorkingDir: v.nullish(v.string(), "") }),
 });
 
-/** Size of the cache of layers by container. The layer of a container never changes. */
+/** Number of containers whose layer is remembered. It never changes. */
 const CONTAINERS_REMEMBERED = 10_000;
 
 /** A Docker container. */
@@ -35,8 +35,10 @@ export interface DockerContainer {
 
 /** Finds containers by layer. */
 export class DockerContainers {
-  /** Layer by container. */
+  /** Layer by container, each with the folder of Docker's mounts. */
   readonly #layers = new LRUCache<string, string>({ max: CONTAINERS_REMEMBERED });
+  /** The inverse: container by layer. */
+  readonly #containers = new LRUCache<string, string>({ max: CONTAINERS_REMEMBERED });
 
   /**
    * Returns the containers that own these layers, by layer. Layers of builds and of containers being created have none.
@@ -54,18 +56,23 @@ export class DockerContainers {
 
   /**
    * Returns the command of the container that owns a layer; undefined if there is none, or Docker has not recorded it
-   * yet.
+   * yet. Looks at other containers only to find the owner, once.
    *
    * @param imageDir `<data-root>/image/<driver>`
    */
   async commandOf(imageDir: string, layerId: string): Promise<Command | undefined> {
-    for await (const { id } of this.#owners(imageDir, new Set([layerId]))) {
-      const container = await readDockerJson(Commanded, configPath(imageDir, id));
-      if (container === undefined) return undefined;
-      const { Path: program, Args: args, Config: { Env: environment, WorkingDir: workingDir } } = container;
-      const path = environment.findLast((each) => each.startsWith("PATH="))?.slice("PATH=".length);
-      return { argv: [program, ...args], path: path ?? DEFAULT_PATH, workingDir: workingDir || "/" };
-    }
+    const id = await this.#ownerOf(imageDir, layerId);
+    const container = id === undefined ? undefined : await readDockerJson(Commanded, configPath(imageDir, id));
+    if (container === undefined) return undefined;
+    const { Path: program, Args: args, Config: { Env: environment, WorkingDir: workingDir } } = container;
+    const path = environment.findLast((each) => each.startsWith("PATH="))?.slice("PATH=".length);
+    return { argv: [program, ...args], path: path ?? DEFAULT_PATH, workingDir: workingDir || "/" };
+  }
+
+  async #ownerOf(imageDir: string, layerId: string): Promise<string | undefined> {
+    const known = this.#containers.get(`${mountsDir(imageDir)}/${layerId}`);
+    if (known !== undefined) return known;
+    for await (const { id } of this.#owners(imageDir, new Set([layerId]))) return id;
     return undefined;
   }
 
@@ -75,7 +82,7 @@ export class DockerContainers {
     layerIds: ReadonlySet<string>,
   ): AsyncGenerator<{ readonly id: string; readonly layerId: string }> {
     if (layerIds.size === 0) return;
-    const mounts = join(imageDir, "layerdb/mounts");
+    const mounts = mountsDir(imageDir);
     const entries = await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(mounts))) ?? [];
     for (const { name: id } of entries) {
       const layerId = await this.#layerOf(mounts, id);
@@ -88,9 +95,15 @@ export class DockerContainers {
     const known = this.#layers.get(key);
     if (known !== undefined) return known;
     const layerId = await readDockerWord(join(key, "mount-id"));
-    if (layerId !== undefined) this.#layers.set(key, layerId);
+    if (layerId === undefined) return undefined;
+    this.#layers.set(key, layerId);
+    this.#containers.set(`${mounts}/${layerId}`, containerId);
     return layerId;
   }
+}
+
+function mountsDir(imageDir: string): string {
+  return join(imageDir, "layerdb/mounts");
 }
 
 function configPath(imageDir: string, containerId: string): string {

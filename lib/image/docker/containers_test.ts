@@ -53,3 +53,13 @@ Deno.test("the command of a container is known once Docker has recorded it", asy
   await writeContainer(temp.path, DB, "b", '{"Path": 1}');
   assert.equal(await ask("b"), undefined);
 });
+
+Deno.test("the command of a container that is known is read without a look at the others", async () => {
+  using temp = TempDir.make();
+  const imageDir = dockerImageDir(temp.join("nydus-gd"));
+  const containers = new DockerContainers();
+  await writeContainer(temp.path, WEB, "a", '{"Path": "node", "Args": [], "Config": {}}');
+  assert.equal((await containers.of(imageDir, new Set(["a"]))).get("a")?.id, WEB);
+  await Deno.rename(`${imageDir}/layerdb/mounts`, `${imageDir}/layerdb/moved`);
+  assert.deepEqual((await containers.commandOf(imageDir, "a"))?.argv, ["node"]);
+});
