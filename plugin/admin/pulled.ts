@@ -3,7 +3,7 @@
  *
  * | route | what it does |
  * |---|---|
- * | `PUT /v1/pulled/sha256:…` | records blob locations and credentials (lib/image/lazy/pulled_images.ts): 204 |
+ * | `PUT /v1/pulled/sha256:…` | records blob locations and credentials (lib/image/lazy/pulled_images.ts): 204. Removes what killed pulls recorded |
  * | `DELETE /v1/pulled/sha256:…` | drops the record after a failed pull, unless Docker has the layer: 204 |
  * | `POST /v1/pulled/sha256:…/prefetch` | mounts the image and starts fetching all of it: 202 |
  *
@@ -11,6 +11,7 @@
  */
 import type { Hono } from "hono";
 import { NydusGdError } from "../../lib/base/errors.ts";
+import { forgetKilledPulls } from "../../lib/image/gc/collect_garbage.ts";
 import type { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
 import { type PulledImages, readPulledImage } from "../../lib/image/lazy/pulled_images.ts";
 import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
@@ -20,15 +21,17 @@ import { parseBody } from "./request_json.ts";
 
 /** Dependencies of the routes. */
 export interface PulledParts {
+  readonly root: string;
   readonly images: LazyImageStore;
   readonly driver: GraphDriver;
   readonly pulled: PulledImages;
 }
 
 /** Adds the routes. */
-export function addPulledRoutes(app: Hono, { images, driver, pulled }: PulledParts): void {
+export function addPulledRoutes(app: Hono, { root, images, driver, pulled }: PulledParts): void {
   app.put("/v1/pulled/:diffId", async (c) => {
     await pulled.record(diffIdOf(c.req.param("diffId")), readPulledImage(parseBody(await c.req.text())));
+    if (driver.ready) await forgetKilledPulls({ stateDir: `${root}/state`, pulled }, await driver.store.lazyLayers());
     return c.body(null, 204);
   });
   app.delete("/v1/pulled/:diffId", async (c) => {

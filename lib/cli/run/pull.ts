@@ -59,8 +59,8 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
 function daemonAt(socket: string, deadlineMs: number): LazyDaemon {
   const path = (diffId: string) => `/v1/pulled/${diffId}`;
   return {
-    async record(diffId, image, signal) {
-      await tellDaemon(socket, { method: "PUT", path: path(diffId), body: image }, signal);
+    async record(diffId, image) {
+      await tellDaemon(socket, { method: "PUT", path: path(diffId), body: image }, new AbortController().signal);
     },
     async drop(diffId) {
       await tellDaemon(socket, { method: "DELETE", path: path(diffId) }, new AbortController().signal);

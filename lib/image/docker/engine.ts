@@ -20,6 +20,7 @@ import type { HttpRequest } from "../../backend/http/request_bytes.ts";
 import type { HttpResponse } from "../../backend/http/http_response.ts";
 import { TransferError } from "../../backend/http/transfer_error.ts";
 import type { Credential } from "../../backend/registry/credential.ts";
+import { throwIfAborted } from "../../base/abort.ts";
 import { lengthOf } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
@@ -101,26 +102,32 @@ export class DockerEngine {
   /**
    * Loads an archive in the format of `docker save`.
    *
+   * Docker loads an archive that it has received even if nobody waits for its answer. So an abort ends only the
+   * transfer: once that is complete, the image will be there, and its arrival is awaited.
+   *
    * @param archive in pieces
    * @param memory that holds the pieces
    */
   async load(archive: readonly Uint8Array[], memory: ImageMemory, signal?: AbortSignal): Promise<void> {
+    throwIfAborted(signal);
     const headers = { "content-type": "application/x-tar" };
+    const transfer = new AbortController();
+    const stop = () => transfer.abort(signal?.reason);
+    signal?.addEventListener("abort", stop);
     const open = async function* () {
       for (const piece of archive) yield* partsOf(piece, memory);
+      signal?.removeEventListener("abort", stop);
     };
+    const body = { length: lengthOf(archive), open };
     const what = "load image";
-    await this.#ask(
-      {
-        method: "POST",
-        path: "/images/load?quiet=1",
-        headers,
-        body: { length: lengthOf(archive), open },
-        what,
-        signal,
-      },
-      (response) => readProgress(response, what, () => {}),
-    );
+    try {
+      await this.#ask(
+        { method: "POST", path: "/images/load?quiet=1", headers, body, what, signal: transfer.signal },
+        (response) => readProgress(response, what, () => {}),
+      );
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
   }
 
   /** Saves an image in the format of `docker save`, and passes it to `take` in pieces. */

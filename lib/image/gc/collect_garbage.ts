@@ -18,7 +18,7 @@ import { fscacheKeeperPath, Keeper } from "../../mount/keeper/keeper.ts";
 import type { LazyImageStore } from "../lazy/lazy_image_store.ts";
 import type { PulledImages } from "../lazy/pulled_images.ts";
 import { ownersOf } from "./layer_blobs.ts";
-import { STATE_FOLDERS, stateLeftOvers } from "./state_left_overs.ts";
+import { pulledLeftOvers, STATE_FOLDERS, stateLeftOvers } from "./state_left_overs.ts";
 
 const log = logger("image", "gc");
 
@@ -126,6 +126,18 @@ function knownOwners(layers: readonly LazyLayer[]): Set<string> | undefined {
     log.warn("blobs of images are unknown, none counts as unused", { reason: messageOf(error) });
     return undefined;
   }
+}
+
+/**
+ * Removes the records of pulls that were killed before Docker had their image. They may contain logins.
+ *
+ * @param layers all bootstrap layers that Docker has
+ */
+export async function forgetKilledPulls(
+  { stateDir, pulled }: Pick<GarbageSources, "stateDir" | "pulled">,
+  layers: readonly LazyLayer[],
+): Promise<void> {
+  for (const { path } of await pulledLeftOvers(stateDir, layers)) await removeState(path, pulled);
 }
 
 async function removeState(path: string, pulled: PulledImages): Promise<void> {

@@ -29,15 +29,23 @@ export async function stateLeftOvers(
 ): Promise<LeftOver[]> {
   const images = layers && new Set(layers.map(({ id }) => `${id}${IMAGE_SUFFIX}`));
   const homes = layers && new Set(layers.map(({ id }) => `${id}.json`));
-  const pulled = layers && new Set(layers.map(({ diffId }) => `${diffId?.replace("sha256:", "")}.json`));
   return [
     ...await oldFiles(
       stateDir,
       (name) => isAside(name) || (name.endsWith(IMAGE_SUFFIX) && images?.has(name) === false),
     ),
     ...await oldFiles(join(stateDir, STATE_FOLDERS.homes), (name) => isAside(name) || homes?.has(name) === false),
-    ...await oldFiles(join(stateDir, STATE_FOLDERS.pulled), (name) => isAside(name) || pulled?.has(name) === false),
+    ...await pulledLeftOvers(stateDir, layers),
   ];
+}
+
+/** Like {@link stateLeftOvers}, but only records of `nydus-gd pull`, whose images have not arrived or are removed. */
+export async function pulledLeftOvers(
+  stateDir: string,
+  layers: readonly LazyLayer[] | undefined,
+): Promise<LeftOver[]> {
+  const pulled = layers && new Set(layers.map(({ diffId }) => `${diffId?.replace("sha256:", "")}.json`));
+  return await oldFiles(join(stateDir, STATE_FOLDERS.pulled), (name) => isAside(name) || pulled?.has(name) === false);
 }
 
 function isAside(name: string): boolean {

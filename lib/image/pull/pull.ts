@@ -18,8 +18,11 @@ import type { SeenLogins } from "./seen_logins.ts";
 
 /** The daemon that will serve the image, as used by `pull`. */
 export interface LazyDaemon {
-  /** Records where the blobs are of the image whose bootstrap layer has this diffID. */
-  record(diffId: Digest, image: PulledImage, signal: AbortSignal): Promise<void>;
+  /**
+   * Records where the blobs are of the image whose bootstrap layer has this diffID. Cannot be aborted: it would not be
+   * known whether a later {@link drop} finds the record.
+   */
+  record(diffId: Digest, image: PulledImage): Promise<void>;
   /** Drops the record of an image that did not arrive. If Docker has the image regardless, the record is kept. */
   drop(diffId: Digest): Promise<void>;
   /** Starts to fetch all data of the image. */

@@ -137,7 +137,7 @@ function pulled(pull: Pull, { config }: Fetched): Way {
 }
 
 /** Blobs in a configured backend need no record, but a login may. */
-async function record({ request, parts, signal }: Pull, { diffId }: Way, left: BlobsLeft): Promise<void> {
+async function record({ request, parts }: Pull, { diffId }: Way, left: BlobsLeft): Promise<void> {
   const { host: registry, repository } = request.reference;
   if (!left.isRegistry) return;
   const image = {
@@ -148,7 +148,7 @@ async function record({ request, parts, signal }: Pull, { diffId }: Way, left: B
     pulledAt: new Date().toISOString(),
     logins: parts.logins.list(),
   };
-  await parts.daemon.record(diffId, image, signal);
+  await parts.daemon.record(diffId, image);
 }
 
 /** `docker load` only sets tags: an image named by digest gets a tag derived from the digest. */
