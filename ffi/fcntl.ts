@@ -95,6 +95,8 @@ const libc = loadLibc({
   openat: { parameters: ["i32", "buffer", "i32", "u32"], result: "i32" },
   // long syscall(SYS_openat2, int dirfd, const char *path, struct open_how *how, size_t size)
   openat2: { name: "syscall", parameters: ["i64", "i32", "buffer", "buffer", "usize"], result: "i32" },
+  // int fcntl(int fd, int cmd, ...)
+  fcntl: { parameters: ["i32", "i32", "i64"], result: "i32" },
   // int fallocate(int fd, int mode, off_t offset, off_t len)
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   // int posix_fadvise(int fd, off_t offset, off_t len, int advice): the error is the result
@@ -177,6 +179,30 @@ export function fallocate(fd: AnyFd, mode: number, offset: number, length: numbe
     result === -1 && errno() === ERRNO.EINTR
   );
   check(result, "fallocate", raw);
+}
+
+/** Commands and arguments of fcntl(2), asm-generic/fcntl.h and linux/fcntl.h 6.18. */
+const F_SETSIG = 10;
+const F_SETLEASE = 1024;
+const F_WRLCK = 1;
+const F_UNLCK = 2;
+const SIGURG = 23;
+
+/**
+ * Whether the file is open anywhere else, be it in the kernel itself: a write lease is granted only to the sole opener.
+ *
+ * @param fd the only descriptor of this file that the caller knows of
+ * @throws {SyscallError} EINVAL where the file system has no leases, EACCES for the file of another user
+ */
+export function isOpenElsewhere(fd: Fd): boolean {
+  const set = (command: number, argument: number) => libc().fcntl(fd.raw, command, BigInt(argument));
+  // who opens the file at this moment would end this process by SIGIO; SIGURG is ignored
+  check(set(F_SETSIG, SIGURG), "set signal of", fd.raw);
+  const error = set(F_SETLEASE, F_WRLCK) === -1 ? errno() : undefined;
+  if (error === ERRNO.EAGAIN) return true;
+  if (error !== undefined) throw new SyscallError("lease", error, `fd ${fd.raw}`);
+  check(set(F_SETLEASE, F_UNLCK), "end lease of", fd.raw);
+  return false;
 }
 
 const POSIX_FADV_WILLNEED = 3;

@@ -2,7 +2,19 @@ import assert from "node:assert/strict";
 import { goldenBytes } from "../tests/support/golden_bytes.ts";
 import { TempDir } from "../tests/support/temp_dir.ts";
 import { isErrno } from "./errno.ts";
-import { AT, dropPages, encodeOpenHow, FALLOC, fallocate, O, open, openat, openat2, RESOLVE } from "./fcntl.ts";
+import {
+  AT,
+  dropPages,
+  encodeOpenHow,
+  FALLOC,
+  fallocate,
+  isOpenElsewhere,
+  O,
+  open,
+  openat,
+  openat2,
+  RESOLVE,
+} from "./fcntl.ts";
 import { fstat, statat } from "./sys_stat.ts";
 import { lseek, pwriteAll, read, SEEK, writeAll } from "./unistd.ts";
 
@@ -41,6 +53,19 @@ Deno.test("a failed open names the file and the reason", () => {
   assert.throws(() => open(temp.join("link"), O.RDONLY | O.NOFOLLOW), (e) => isErrno(e, "ELOOP"));
   Deno.writeTextFileSync(temp.join("file"), "");
   assert.throws(() => open(temp.join("file"), O.RDONLY | O.DIRECTORY), (e) => isErrno(e, "ENOTDIR"));
+});
+
+Deno.test("a file is open elsewhere as long as another descriptor reads or writes it", () => {
+  using temp = TempDir.make();
+  Deno.writeTextFileSync(temp.join("file"), "x");
+  using file = open(temp.join("file"), O.RDONLY);
+  assert.equal(isOpenElsewhere(file), false);
+  for (const flags of [O.RDONLY, O.RDWR]) {
+    using _other = open(temp.join("file"), flags);
+    assert.equal(isOpenElsewhere(file), true);
+  }
+  assert.equal(isOpenElsewhere(file), false);
+  assert.equal(Deno.readTextFileSync(temp.join("file")), "x", "no lease is left");
 });
 
 Deno.test("openat2 confines a lookup to its directory", () => {

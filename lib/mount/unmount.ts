@@ -9,7 +9,7 @@ import { askWorker, startWorker, workerUrl } from "../base/worker.ts";
 import type { UnmountRequest, UnmountResult } from "./unmount_worker.ts";
 
 /**
- * Unmounts without blocking this thread. Nothing mounted at `target` is not an error.
+ * Unmounts without blocking this thread. Nothing mounted at `target`, or no such path, is not an error.
  *
  * @param flags MNT_* of sys_mount.ts
  * @throws {NydusGdError} "busy", "io"
@@ -19,7 +19,7 @@ export async function unmount(target: string, flags: number): Promise<void> {
   try {
     const request: UnmountRequest = { target, flags };
     const { errno } = await askWorker<UnmountResult>(worker, request, `Cannot unmount ${target}`);
-    if (errno === 0 || errno === ERRNO.EINVAL) return;
+    if (errno === 0 || errno === ERRNO.EINVAL || errno === ERRNO.ENOENT) return;
     const cause = new SyscallError("umount", errno, target);
     if (errno === ERRNO.EBUSY) {
       throw new NydusGdError("busy", `Cannot unmount ${target}: it is in use`, { cause, hint: `fuser -vm ${target}` });

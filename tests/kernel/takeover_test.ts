@@ -5,6 +5,8 @@
  */
 import { deepEqual, doesNotMatch, equal, match, notEqual } from "node:assert/strict";
 import { dirname } from "node:path";
+import { mountsBelow } from "../../ffi/mountinfo.ts";
+import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { daemonChecks } from "../../lib/doctor/daemon_checks.ts";
 import { Installation } from "../../lib/doctor/installation.ts";
 import { Keeper, keeperPath } from "../../lib/mount/keeper/keeper.ts";
@@ -12,6 +14,7 @@ import { run } from "../support/command.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
+import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 
@@ -131,6 +134,39 @@ fuseTest(
     deepEqual(await warningsOf(container), []);
   },
 );
+
+fuseTest(
+  "after all has died and was unmounted, a removed image leaves nothing in the cache (erofs-fanotify)",
+  async () => {
+    await using container = await LazyContainer.start("erofs-fanotify");
+    const { driver } = container;
+    await Deno.readFile(`${container.root}/3`);
+    const root = dirname(container.stateDir);
+    await driver.kill();
+    Deno.kill(container.keeperPid, "SIGKILL");
+    unmountBelow(dirname(root));
+    await driver.restart();
+    container.root = String((await driver.call("GraphDriver.Get", { ID: "box" }))["Dir"]);
+    deepEqual(await Deno.readFile(`${container.root}/4`), container.content(4));
+    for (const ID of ["box", "image"]) {
+      await driver.call("GraphDriver.Put", { ID });
+      await driver.call("GraphDriver.Remove", { ID });
+    }
+    const isOfImage = ({ name }: Deno.DirEntry) => name.startsWith(container.blobId);
+    await until("the data is removed", () => !Deno.readDirSync(`${root}/cache`).some(isOfImage), 50);
+  },
+);
+
+fuseTest("after all has died, an image that is unmounted but in use is served on (erofs-fanotify)", async () => {
+  await using container = await LazyContainer.start("erofs-fanotify");
+  using file = await Deno.open(`${container.root}/3`);
+  await container.driver.kill();
+  Deno.kill(container.keeperPid, "SIGKILL");
+  const mounts = mountsBelow(dirname(dirname(container.stateDir))).reverse();
+  for (const { mountPoint } of mounts) umount2(mountPoint, MNT.DETACH);
+  await container.driver.restart();
+  deepEqual(await new Response(file.readable).bytes(), container.content(3));
+});
 
 fuseTest("nobody is said to have read zeros from an image that was complete when all who watched died", async () => {
   using temp = TempDir.make();

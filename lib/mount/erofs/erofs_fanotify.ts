@@ -31,6 +31,7 @@ import type { DeviceTable } from "../../rafs/device_table.ts";
 import { EventFile } from "../fanotify/event_file.ts";
 import { EventServer } from "../fanotify/event_server.ts";
 import { type DeviceFiles, type ErofsDevice, openDevices } from "../fanotify/open_devices.ts";
+import { hasUnseenUsers } from "../fanotify/unseen_users.ts";
 import type { CopyFolder, WatchedDevice } from "../fanotify/watched_device.ts";
 import type { ImageMount } from "../image_mount.ts";
 import { fanotifyKeeperPath, Keeper } from "../keeper/keeper.ts";
@@ -64,6 +65,8 @@ interface WatchedGroup {
   readonly copies: CopyFolder;
   readonly server: EventServer;
   readonly keeper: Keeper;
+  /** The cache folder, by a mount whose accesses cause no events. */
+  readonly cacheMount: Fd;
 }
 
 /** Images mounted as EROFS on watched cache files. Disposing unmounts them all. */
@@ -99,8 +102,8 @@ export class FanotifyImages implements AsyncDisposable {
    * mounts say so.
    *
    * @param images returns what that process had mounted; called when needed
-   * @returns a mount for each image, undefined if it cannot be taken over; undefined as a whole if nothing is left, as
-   * after a reboot
+   * @returns a mount for each image, undefined if it cannot be taken over or is not in use any more; undefined as a
+   * whole if nothing is left, as after a reboot
    */
   static async resume(
     options: FanotifyOptions,
@@ -114,10 +117,14 @@ export class FanotifyImages implements AsyncDisposable {
     if (kept === undefined && before.length === 0) return undefined;
     const { group, events } = kept ?? { group: fanotifyInit(), events: EventFile.create() };
     const resumed = await FanotifyImages.#open(options, watch, group, events);
-    const mounts = await Promise.all(before.map((placed) => resumed.#restore(placed, kept !== undefined)));
+    const gone = await resumed.#goneOf(before); // before any of their files is opened here
+    const restore = (placed: PlacedImage) =>
+      gone.has(placed) ? undefined : resumed.#restore(placed, kept !== undefined);
+    const mounts = await Promise.all(before.map(restore));
     const suspects = kept !== undefined
       ? []
-      : before.filter((_, index) => mounts[index]?.isSuspect ?? true).map(({ image }) => image.name);
+      : before.filter((one, index) => !gone.has(one) && (mounts[index]?.isSuspect ?? true))
+        .map(({ image }) => image.name);
     if (suspects.length > 0) {
       await dropPages();
       log.error("images were not watched for a while, their users may have read zeros", { images: suspects });
@@ -155,7 +162,7 @@ export class FanotifyImages implements AsyncDisposable {
     const kept = new Map([[KEPT.group, group], [KEPT.events, events.fd]]);
     const keeper = await Keeper.start(fanotifyKeeperPath(stateDir), kept);
     cleanup.move();
-    return new FanotifyImages(options, watch, { group, events, copies, server, keeper });
+    return new FanotifyImages(options, watch, { group, events, copies, server, keeper, cacheMount });
   }
 
   /**
@@ -179,6 +186,16 @@ export class FanotifyImages implements AsyncDisposable {
     await tasks.mount({ ...request, readAheadKb: READ_AHEAD_KB });
     cleanup.move();
     return this.#mountOf(placed, devices, settled, false);
+  }
+
+  /** Images that were unmounted while nobody served them, and whose super block is gone. */
+  async #goneOf(before: readonly PlacedImage[]): Promise<ReadonlySet<PlacedImage>> {
+    const gone = new Set<PlacedImage>();
+    for (const placed of before) {
+      if (isErofsAt(placed.target)) continue;
+      if (!await hasUnseenUsers(placed.image, this.watched.cacheMount, this.watched.copies.ownMount)) gone.add(placed);
+    }
+    return gone;
   }
 
   /** Takes over an image of an earlier process; undefined, and logged, if that fails: its readers get errors. */

@@ -87,6 +87,11 @@ export interface CopyFolder {
   readonly ownMount: Fd;
 }
 
+/** Name of the copy for a blob of an image. */
+export function copyName(image: string, blobIndex: number): string {
+  return `${image}.${blobIndex}`;
+}
+
 /** A file that chunks are copied to. Removed with the device. */
 export class CopiedDevice implements WatchedDevice {
   readonly path: string;
@@ -104,7 +109,7 @@ export class CopiedDevice implements WatchedDevice {
    * @throws {NydusGdError} "io"
    */
   constructor(readonly known: KnownImage, readonly table: DeviceTable, source: OpenBlob, folder: CopyFolder) {
-    const name = `${known.image.name}.${table.blobIndex}`;
+    const name = copyName(known.image.name, table.blobIndex);
     this.path = `${folder.path}/${name}`;
     this.#source = source;
     this.#copy = CacheFile.open(this.path, `${procFdPath(folder.ownMount)}/${name}`);
