@@ -69,7 +69,9 @@ for (const type of TYPES) {
   Deno.test(`${type}: scheme, skip_verify and ca_cert_files set the protocol and the trusted certificates`, async () => {
     await withServer(type, true, async (server) => {
       const { section } = server;
-      await refuses(read(type, server, { ...section }), "unavailable", /certificate of .* is not trusted/);
+      const refused = read(type, server, { ...section });
+      const { hint } = await refuses(refused, "unavailable", /certificate of .* is not trusted/);
+      assert.match(hint ?? "", /\/ca\.crt or ca_cert_files, or correct the clock here$/);
       await read(type, server, { ...section, skip_verify: true });
       // the certificate does not cover the host of an OSS bucket
       if (type !== "oss") await read(type, server, { ...section, ca_cert_files: [CERTIFICATE_FILE] });

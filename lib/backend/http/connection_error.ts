@@ -49,7 +49,8 @@ export function connectionError(error: SocketError, peer: Peer, handshaking: boo
     return new TransferError("unavailable", `certificate of ${peer.name} is not trusted (${error.message})`, {
       ...details,
       prospect: "permanent",
-      hint: `put its CA into /etc/docker/certs.d/${peer.name}/ca.crt or ca_cert_files`,
+      // the runtime does not distinguish one that has expired
+      hint: `put its CA into /etc/docker/certs.d/${peer.name}/ca.crt or ca_cert_files, or correct the clock here`,
     });
   }
   if (handshaking && (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "EPROTO" || isDisconnect(error))) {

@@ -62,10 +62,9 @@ export class CacheFile implements Disposable {
     return BigInt(ctimeSec) * 1_000_000_000n + BigInt(ctimeNsec);
   }
 
-  /** Sets its mtime to now; persisted when the file system writes it. */
-  touch(): void {
-    const now = new Date();
-    this.syncing.utimeSync(now, now);
+  /** Sets its mtime; persisted when the file system writes it. */
+  touch(time: Date): void {
+    this.syncing.utimeSync(time, time);
   }
 
   /** Syncs the data, and the metadata needed to read it back, to disk. Runs on another thread. */

@@ -32,6 +32,7 @@ import { flock, LOCK } from "../../../ffi/sys_file.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
+import { UseTimes } from "../../base/use_times.ts";
 import type { Digester } from "../../rafs/bootstrap.ts";
 import type { ChunkColumns } from "../../rafs/chunk_table.ts";
 import { DescriptionConflict, isBlobName } from "./blob_names.ts";
@@ -135,6 +136,12 @@ function isName(name: string): boolean {
   return isBlobName(name) && name.length <= MAX_NAME_LENGTH;
 }
 
+/** The latest mtime that tells a use. */
+function lastUseMs(dir: string): number {
+  const names = Array.from(Deno.readDirSync(dir), ({ name }) => name).filter((name) => blobFileOf(name)?.tellsUse);
+  return Math.max(0, ...names.map((name) => Deno.lstatSync(join(dir, name)).mtime?.getTime() ?? 0));
+}
+
 /** Folder of a cache that keeps nothing, inside the folder of one that does. */
 const TRANSIENT_NAME = "transient";
 
@@ -145,10 +152,13 @@ export class CacheFolder implements Disposable {
    * without triggering events. Undefined if unavailable: not root, or before Linux 5.2.
    */
   readonly ownMount: Fd | undefined;
+  /** The mtimes for the files of blobs that are used. */
+  readonly uses: UseTimes;
 
   /** @param keeps whether its contents survive for the next server */
   private constructor(readonly path: string, private readonly lock: Fd, readonly keeps: boolean) {
     this.ownMount = cloneMount(path);
+    this.uses = new UseTimes(() => lastUseMs(path));
   }
 
   /**
@@ -326,7 +336,7 @@ export class BlobFiles implements Disposable {
    * changing it would break the seal.
    */
   touch(): void {
-    this.map.touch();
+    this.map.touch(this.folder.uses.next());
   }
 
   [Symbol.dispose](): void {

@@ -85,6 +85,19 @@ Deno.test("a read makes a blob the most recently used", () =>
     assert.deepEqual((await idsIn(dir)).sort(), ["a", "c"]);
   }));
 
+Deno.test("a blob that was used while the clock was ahead is no more recent than those used later", () =>
+  withCache(async (dir, reopen) => {
+    {
+      await using cache = reopen();
+      await fill(cache, "a");
+    }
+    usedAt(dir, "a", Date.now() / 1000 + 365 * 24 * 3600);
+    await using cache = reopen();
+    await fill(cache, "b");
+    await fill(cache, "c");
+    assert.deepEqual((await idsIn(dir)).sort(), ["b", "c"]);
+  }));
+
 Deno.test("a blob in use is never evicted, even above the limit, and is evictable once released", () =>
   withCache(async (dir, reopen) => {
     await using cache = reopen();

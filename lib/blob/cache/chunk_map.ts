@@ -94,9 +94,9 @@ export class ChunkMap implements Disposable {
     return this.file.syncData();
   }
 
-  /** Sets its mtime to now. */
-  touch(): void {
-    this.file.touch();
+  /** Sets its mtime. */
+  touch(time: Date): void {
+    this.file.touch(time);
   }
 
   [Symbol.dispose](): void {

@@ -16,7 +16,10 @@ const DEFAULT_PARENT = "/var/tmp";
 
 const PREFIX = "nydus-gd-scratch-";
 
-/** Age from which a folder without a lock is abandoned: a new one is locked in less. */
+/**
+ * Age from which a folder without a lock is abandoned: a new one is locked in less. One that was made in the future,
+ * by a clock that was ahead, is abandoned, too.
+ */
 const ABANDONED_MS = 60_000;
 
 /** A temporary folder. Disposing removes it with its content. */
@@ -48,7 +51,13 @@ async function removeAbandoned(parent: string): Promise<void> {
     if (!isDirectory || !name.startsWith(PREFIX)) continue;
     const path = join(parent, name);
     const info = await ignore(Deno.errors.NotFound, Deno.lstat(path));
-    if (info?.uid !== Deno.uid() || Date.now() - (info.mtime?.getTime() ?? Date.now()) < ABANDONED_MS) continue;
+    if (info?.uid !== Deno.uid() || awayMs(info) < ABANDONED_MS) continue;
     await removeUnlocked(path);
   }
+}
+
+/** Milliseconds between the last change and now, whichever is later. */
+function awayMs({ mtime }: Deno.FileInfo): number {
+  const now = Date.now();
+  return Math.abs(now - (mtime?.getTime() ?? now));
 }

@@ -4,12 +4,13 @@ import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { ScratchFolder } from "./scratch_folder.ts";
 import { lockFolder } from "../../base/folder_lock.ts";
 
-const YESTERDAY = new Date(Date.now() - 24 * 3_600_000);
+const DAY_MS = 24 * 3_600_000;
+const YESTERDAY = new Date(Date.now() - DAY_MS), TOMORROW = new Date(Date.now() + DAY_MS);
 
-async function oldFolder(path: string): Promise<string> {
+async function oldFolder(path: string, changed = YESTERDAY): Promise<string> {
   await Deno.mkdir(path);
   await Deno.writeTextFile(`${path}/image.boot`, "");
-  await Deno.utime(path, YESTERDAY, YESTERDAY);
+  await Deno.utime(path, changed, changed);
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
@@ -19,6 +20,7 @@ Deno.test("the remains of killed commands in the temporary folder are removed, a
   Deno.env.set("TMPDIR", temp.path);
   try {
     await oldFolder(temp.join("nydus-gd-scratch-dead"));
+    await oldFolder(temp.join("nydus-gd-scratch-of-a-clock-that-was-ahead"), TOMORROW);
     const used = await oldFolder(temp.join("nydus-gd-scratch-used"));
     using _use = lockFolder(temp.join(used), LOCK.EX);
     const other = await oldFolder(temp.join("other"));

@@ -17,6 +17,7 @@ import { messageOf } from "../../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
 import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import { logger } from "../../base/log.ts";
+import { UseTimes } from "../../base/use_times.ts";
 import { type BlobRange, ReadCoverage } from "../read_coverage.ts";
 
 const log = logger("image", "learned");
@@ -37,12 +38,13 @@ export class LearnedReads {
   /** By digest. */
   readonly #changing = new KeyedMutex<string>();
 
-  private constructor(private readonly folder: string) {}
+  private constructor(private readonly folder: string, private readonly uses: UseTimes) {}
 
   /** Creates the folder if it is missing. */
   static async open(folder: string): Promise<LearnedReads> {
     await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
-    return new LearnedReads(folder);
+    const times = (await filesIn(folder)).map(({ usedMs }) => usedMs);
+    return new LearnedReads(folder, new UseTimes(() => Math.max(0, ...times)));
   }
 
   /** Returns the reads of an image in order of first access. @param digest of its bootstrap: 64 hexadecimal digits */
@@ -61,7 +63,7 @@ export class LearnedReads {
       log.warn("learned reads are damaged", { path, reason: file.issues[0].message });
       return [];
     }
-    await Deno.utime(path, new Date(), new Date()).catch((error) => log.debug("age not recorded", { path, error }));
+    await this.#markUsed(path);
     return file.output.reads.map(([blobIndex, offset, length]) => ({ blobIndex, offset, length }));
   }
 
@@ -73,22 +75,31 @@ export class LearnedReads {
       const more = reads.filter((read) => !covered.has(read)).slice(0, MAX_READS - known.length);
       if (more.length === 0) return;
       const all = [...known, ...more].map(({ blobIndex, offset, length }) => [blobIndex, offset, length]);
-      await writeJsonFile(this.#pathOf(digest), { version: 1, reads: all });
+      const path = this.#pathOf(digest);
+      await writeJsonFile(path, { version: 1, reads: all });
+      await this.#markUsed(path);
       await this.#forgetOldest();
     });
   }
 
+  async #markUsed(path: string): Promise<void> {
+    const time = this.uses.next();
+    await Deno.utime(path, time, time).catch((error) => log.debug("age not recorded", { path, error }));
+  }
+
   async #forgetOldest(): Promise<void> {
-    const paths = (await Array.fromAsync(Deno.readDir(this.folder))).map(({ name }) => join(this.folder, name));
-    if (paths.length <= MAX_IMAGES) return;
-    const aged = await Promise.all(
-      paths.map(async (path) => ({ path, usedAt: (await Deno.stat(path)).mtime?.getTime() ?? 0 })),
-    );
-    aged.sort((a, b) => a.usedAt - b.usedAt);
-    for (const { path } of aged.slice(0, aged.length - MAX_IMAGES)) await Deno.remove(path);
+    const files = (await filesIn(this.folder)).sort((a, b) => a.usedMs - b.usedMs);
+    for (const { path } of files.slice(0, Math.max(0, files.length - MAX_IMAGES))) await Deno.remove(path);
   }
 
   #pathOf(digest: string): string {
     return join(this.folder, `${digest}.json`);
   }
+}
+
+async function filesIn(folder: string): Promise<{ readonly path: string; readonly usedMs: number }[]> {
+  const paths = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => join(folder, name));
+  return await Promise.all(
+    paths.map(async (path) => ({ path, usedMs: (await Deno.stat(path)).mtime?.getTime() ?? 0 })),
+  );
 }

@@ -49,6 +49,19 @@ Deno.test("a damaged file counts as empty, and is replaced", async () => {
   }
 });
 
+Deno.test("an image that was used while the clock was ahead is no more recent than those used later", async () => {
+  using temp = TempDir.make();
+  const digest = (i: number) => i.toString(16).padStart(64, "0");
+  for (let i = 0; i < 256; i++) await Deno.writeTextFile(temp.join(`${digest(i)}.json`), '{"version":1,"reads":[]}');
+  const nextYear = Date.now() / 1000 + 365 * 24 * 3600;
+  await Deno.utime(temp.join(`${digest(0)}.json`), nextYear, nextYear);
+  const learned = await LearnedReads.open(temp.path);
+  for (let i = 1; i < 256; i++) await learned.of(digest(i));
+  await learned.add(digest(999), [read(0, 0, 1)]);
+  const left = [...Deno.readDirSync(temp.path)].map(({ name }) => name);
+  assert.deepEqual([left.length, left.includes(`${digest(0)}.json`)], [256, false]);
+});
+
 Deno.test("the least recently used images are forgotten when there are too many", async () => {
   using temp = TempDir.make();
   const learned = await LearnedReads.open(temp.path);

@@ -43,6 +43,8 @@ const Record = v.object({
   /** ISO 8601. */
   pulledAt: v.pipe(v.string(), v.isoTimestamp("is not an ISO timestamp")),
   logins: v.array(Login),
+  /** Larger than that of every earlier record: the clock may have been set back since. Given by the daemon. */
+  sequence: v.optional(v.pipe(v.number(), v.safeInteger())),
 });
 
 /** The record of one image. */
@@ -64,7 +66,11 @@ export class PulledImages {
   /** Serializes changes to the record of an image. */
   readonly #changing = new KeyedMutex<Digest>();
 
-  private constructor(private readonly dir: string, private readonly images: Map<Digest, PulledImage>) {}
+  #sequence: number;
+
+  private constructor(private readonly dir: string, private readonly images: Map<Digest, PulledImage>) {
+    this.#sequence = Math.max(0, ...Array.from(images.values(), ({ sequence = 0 }) => sequence));
+  }
 
   /** Reads the folder; creates it if it is missing. */
   static async open(dir: string): Promise<PulledImages> {
@@ -101,8 +107,9 @@ export class PulledImages {
   /** Writes the record of an image, replacing an older one. */
   record(diffId: Digest, image: PulledImage): Promise<void> {
     return this.#changing.run(diffId, async () => {
-      await writeJsonFile(this.#pathOf(diffId), image);
-      this.images.set(diffId, image);
+      const recorded = { ...image, sequence: ++this.#sequence };
+      await writeJsonFile(this.#pathOf(diffId), recorded);
+      this.images.set(diffId, recorded);
       log.info("registry of a pulled image recorded", { diffId, reference: image.reference });
     });
   }
@@ -123,7 +130,9 @@ export class PulledImages {
   }
 
   #loginOf(name: string): Credential | undefined {
-    const newestFirst = [...this.images.values()].sort((a, b) => Date.parse(b.pulledAt) - Date.parse(a.pulledAt));
+    const newestFirst = [...this.images.values()].sort((a, b) =>
+      (b.sequence ?? 0) - (a.sequence ?? 0) || Date.parse(b.pulledAt) - Date.parse(a.pulledAt)
+    );
     for (const { logins, pulledAt, reference } of newestFirst) {
       const login = logins.find((each) => registryHost(each.host) === registryHost(name));
       if (login === undefined) continue;

@@ -39,12 +39,26 @@ Deno.test("a record is visible to the next process, and removed for good with it
   assert.equal((file.mode ?? 0) & 0o777, 0o600);
 });
 
+Deno.test("the newest login counts as such even if the clock was ahead at an earlier pull", async () => {
+  using dir = TempDir.make();
+  const login = (password: string) => ({ host: "r.example", kind: "basic" as const, user: "bob", password });
+  const before = { ...imageOf({ pulledAt: "2030-01-01T00:00:00.000Z", logins: [login("earlier version")] }) };
+  await Deno.writeTextFile(dir.join(`${"a".repeat(64)}.json`), JSON.stringify(before));
+  const images = await PulledImages.open(dir.path);
+  await images.record(diffId("b"), imageOf({ pulledAt: "2029-01-01T00:00:00.000Z", logins: [login("old")] }));
+  await images.record(diffId("c"), imageOf({ pulledAt: "2026-01-01T00:00:00.000Z", logins: [login("new")] }));
+  for (const each of [images, await PulledImages.open(dir.path)]) {
+    const credential = await each.keychain.resolve("r.example");
+    assert.equal(credential?.kind === "basic" && credential.password, "new");
+  }
+});
+
 Deno.test("the newest login of a host is used, for every name of Docker Hub, with its origin", async () => {
   using dir = TempDir.make();
   const images = await PulledImages.open(dir.path);
   const login = (password: string) => ({ host: "docker.io", kind: "basic" as const, user: "bob", password });
-  await images.record(diffId("a"), imageOf({ pulledAt: "2026-02-01T00:00:00.000Z", logins: [login("new")] }));
   await images.record(diffId("b"), imageOf({ pulledAt: "2026-01-01T00:00:00.000Z", logins: [login("old")] }));
+  await images.record(diffId("a"), imageOf({ pulledAt: "2026-02-01T00:00:00.000Z", logins: [login("new")] }));
   await images.record(diffId("c"), imageOf({ logins: [{ host: "q.example", kind: "identity-token", token: "t" }] }));
   assert.deepEqual(await images.keychain.resolve("index.docker.io"), {
     kind: "basic",
