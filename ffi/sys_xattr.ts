@@ -44,13 +44,14 @@ const libc = loadLibc({
 });
 
 const scratch = new Uint8Array(SIZE_MAX);
+const NOTHING = new Uint8Array(0);
 
 /** Calls with a small size, then with the maximum. */
 function grow(call: (size: bigint) => number, syscall: string, subject: Name | number): Uint8Array<ArrayBuffer> {
   let length = call(BigInt(FIRST_TRY));
   if (length < 0 && errno() === ERRNO.ERANGE) length = call(BigInt(SIZE_MAX));
   if (length < 0) throw failure(syscall, subject);
-  return scratch.slice(0, length);
+  return length === 0 ? NOTHING : scratch.slice(0, length);
 }
 
 /** Splits a list of NUL-terminated names. */

@@ -99,7 +99,7 @@ class FolderWalk {
   }
 
   #begin(type: NodeType, { path, stat }: Found, way: Uint8Array): void {
-    this.builder.entry(tarEntry({
+    this.builder.entry({
       type,
       name: this.#nameOf(path),
       mode: stat.mode & 0o7777,
@@ -112,7 +112,7 @@ class FolderWalk {
       devMinor: minor(stat.rdev),
       linkName: type === "symlink" ? readlinkat(AT.FDCWD, way) : NOTHING,
       xattrs: xattrsOf(way),
-    }));
+    });
   }
 
   /** Whether it is another name of a file already seen; if so, adds a hard link. */
@@ -154,17 +154,18 @@ function pathOf(folder: Uint8Array, name: Uint8Array): Uint8Array<ArrayBuffer> {
 const NO_XATTRS: TarEntry["xattrs"] = new Map();
 
 function xattrsOf(path: Uint8Array): TarEntry["xattrs"] {
-  const found = new Map<ByteString, Uint8Array>();
   try {
     const names = llistxattr(path);
     if (names.length === 0) return NO_XATTRS;
+    const found = new Map<ByteString, Uint8Array>();
     for (const name of names) {
       const key = toByteString(name);
       // synthesised by the kernel for the current file system, not part of the file
       if (!key.startsWith("system.nfs") && key !== "security.selinux") found.set(key, lgetxattr(path, name));
     }
+    return found;
   } catch (error) {
     if (!isErrno(error, "EOPNOTSUPP")) throw error;
+    return NO_XATTRS;
   }
-  return found;
 }

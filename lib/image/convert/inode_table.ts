@@ -71,7 +71,9 @@ export class InodeTable {
   /** The inode as it is written to the bootstrap. */
   specOf(inode: number, placeOf: (place: number) => ChunkPlace): InodeSpec {
     const target = this.#targets.get(inode);
-    const first = this.#firstPlace.at(inode);
+    const first = this.#firstPlace.at(inode), end = first + this.#placeCount.at(inode);
+    const chunks: ChunkPlace[] = [];
+    for (let place = first; place < end; place++) chunks.push(placeOf(place));
     return {
       mode: this.#mode.at(inode),
       uid: this.#uid.at(inode),
@@ -80,7 +82,7 @@ export class InodeTable {
       mtimeNsec: this.#mtimeNsec.at(inode),
       rdev: this.#rdev.at(inode),
       size: this.#size.at(inode),
-      chunks: Array.from({ length: this.#placeCount.at(inode) }, (_, k) => placeOf(first + k)),
+      chunks,
       xattrs: this.#xattrs.get(inode) ?? NO_XATTRS,
       ...(target === undefined ? {} : { target: fromByteString(target) }),
     };

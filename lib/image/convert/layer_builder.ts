@@ -37,6 +37,7 @@ import type { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { Compressor } from "./compress_pool.ts";
 import { compressChunk } from "./compression.ts";
 import { inodeOfEntry } from "./entry_inode.ts";
+import { EntryPaths } from "./entry_paths.ts";
 import type { PlacedInode } from "./inode_table.ts";
 import { LayerTree } from "./layer_tree.ts";
 import type { RafsOptions } from "./rafs_options.ts";
@@ -80,6 +81,7 @@ export class LayerBuilder implements TarVisitor {
   #blobBytes = 0;
   /** Place of the full-size chunk of zeros, once there is one. */
   #zeros: number | undefined;
+  readonly #paths = new EntryPaths();
   #path: ByteString[] = [];
   #spec: PlacedInode | undefined;
   /** Consecutive places of the current file's chunks, and bytes of its next chunk in the buffer. */
@@ -112,7 +114,7 @@ export class LayerBuilder implements TarVisitor {
   }
 
   entry(entry: TarEntry): void {
-    this.#path = entryParts(toByteString(entry.name));
+    this.#path = this.#paths.partsOf(entry.name);
     this.#spec = undefined;
     const { type } = entry;
     if (type === "link") return this.#tree.link(this.#path, entryParts(toByteString(entry.linkName)));

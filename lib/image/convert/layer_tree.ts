@@ -53,12 +53,20 @@ interface Folder {
 /** For inodes without chunks. */
 const NO_PLACES: PlaceRange = { first: 0, count: 0 };
 
+/** A folder and the path by which it was found: all but the last name of `path`. */
+interface FoundFolder {
+  readonly path: readonly ByteString[];
+  readonly children: Map<ByteString, Node>;
+}
+
 /** Tree of names and inodes of one layer. */
 export class LayerTree {
   readonly #inodes = new InodeTable();
   /** Shared inode of folders without an entry. */
   readonly #implied = this.#inodes.push(IMPLIED_FOLDER, NO_PLACES);
   readonly #root: Folder = { inode: this.#implied, children: new Map() };
+  /** Found last; undefined once a name was replaced, which may have been on its path. */
+  #found: FoundFolder | undefined;
 
   /**
    * Creates a new inode at the path.
@@ -76,9 +84,8 @@ export class LayerTree {
     const folder = this.#folderOf(path);
     const known = folder.get(checkName(path, name));
     const inode = this.#inodes.push(spec, places);
-    if (!isFolder) folder.set(name, inode);
-    else if (isFolderNode(known)) known.inode = inode;
-    else folder.set(name, { inode, children: new Map() });
+    if (isFolder && isFolderNode(known)) known.inode = inode;
+    else this.#set(folder, name, isFolder ? { inode, children: new Map() } : inode);
   }
 
   /**
@@ -93,7 +100,7 @@ export class LayerTree {
     if (isFolderNode(inode)) throw impossible(path, `it is a hard link to ${shown}, which is a folder`);
     const name = path.at(-1);
     if (name === undefined) throw impossible(path, "the root is not a folder");
-    this.#folderOf(path).set(checkName(path, name), inode);
+    this.#set(this.#folderOf(path), checkName(path, name), inode);
   }
 
   /**
@@ -131,8 +138,14 @@ export class LayerTree {
     return isFolderNode(folder) ? folder.children.get(name) : undefined;
   }
 
+  #set(folder: Map<ByteString, Node>, name: ByteString, node: Node): void {
+    if (folder.has(name)) this.#found = undefined;
+    folder.set(name, node);
+  }
+
   /** Contents of the folder that contains the path; missing folders are created. */
   #folderOf(path: readonly ByteString[]): Map<ByteString, Node> {
+    if (this.#found !== undefined && isSameFolder(this.#found.path, path)) return this.#found.children;
     const resolver = this.#resolver();
     for (const name of path.slice(0, -1)) {
       const { children } = resolver.folder;
@@ -141,7 +154,9 @@ export class LayerTree {
       if (node === undefined) children.set(name, next);
       if (!resolver.enter(next)) throw impossible(path, `"${showPath([name])}" is not a folder`);
     }
-    return resolver.folder.children;
+    const { children } = resolver.folder;
+    this.#found = { path, children };
+    return children;
   }
 
   #resolver(): PathResolver<Node, Folder> {
@@ -155,6 +170,13 @@ export class LayerTree {
 
 function isFolderNode(node: Node | undefined): node is Folder {
   return typeof node === "object";
+}
+
+/** Whether the two paths differ in their last names only. */
+function isSameFolder(a: readonly ByteString[], b: readonly ByteString[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let k = a.length - 2; k >= 0; k--) if (a[k] !== b[k]) return false; // most differ at the end
+  return true;
 }
 
 function checkName(path: readonly ByteString[], name: ByteString): ByteString {
