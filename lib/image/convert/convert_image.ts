@@ -7,8 +7,8 @@
  *                                                       └─► bootstrap layer ─► manifests ─► index ─► target's name
  * ```
  * Layers are converted one after the other, so that memory does not grow with the image; within a layer, compression
- * uses all cores. A layer that was converted before is found at the target and not read. A failure before the last step
- * leaves only unreferenced blobs at the target.
+ * uses all cores. Meanwhile the blob of the layer before is stored at the target, and layers that were converted before
+ * are looked up there, and not read. A failure before the last step leaves only unreferenced blobs at the target.
  *
  * @module
  */
@@ -23,6 +23,7 @@ import { type Manifest, parseManifestDocument } from "../../oci/manifest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { bootstrapLayerPieces, type ImageBlob } from "../image_builder.ts";
+import { BlobUploads } from "./blob_uploads.ts";
 import { CompressPool } from "./compress_pool.ts";
 import { type ConvertedLayer, convertLayer, type LayerConversion, layerKey } from "./convert_layer.ts";
 import { copyBlob } from "./copy_blob.ts";
@@ -111,17 +112,20 @@ export async function convertImage(
   mapLargePieces(LARGE_PIECE);
   using memory = new PagedMemory(dirname(await target.spoolPath()));
   using pool = new CompressPool(rafs);
+  await using uploads = new BlobUploads(signal);
   const known = await knownLayers(target, signal);
   await using earlier = new EarlierLayers({ target, cache, memory, known, signal });
   const chunks = dictionary?.chunks;
-  const conversion: LayerConversion = { rafs, pool, dictionary: chunks, target, memory, cache, earlier, signal };
+  const shared = { rafs, pool, dictionary: chunks, target, uploads, memory, cache, earlier };
+  const conversion: LayerConversion = { ...shared, signal: uploads.signal };
   const entries: object[] = [];
   const manifests: ImageBlob[] = [];
   const platforms: ConvertedPlatform[] = [];
   for (const image of images) {
-    const layers = await convertLayers(image, conversion, options);
-    const { made, start, bootstrapBytes } = await assemble(image, layers, conversion, options);
-    for (const blob of made.blobs) await target.putBytes(blob, signal);
+    const layers = await uploads.during(convertLayers(image, conversion, options));
+    const { made, start, bootstrapBytes } = await uploads.during(assemble(image, layers, conversion, options));
+    await uploads.done();
+    await putAll(made.blobs, target, signal);
     if (options.withOci && image.manifest !== undefined) {
       entries.push(...await copyOriginal(image.manifest, image.platform, target, signal));
     }
@@ -150,8 +154,7 @@ async function convertLayers(
   { onEvent }: ConvertOptions,
 ): Promise<ConvertedLayer[]> {
   const converted: ConvertedLayer[] = [];
-  lookAhead(layers, conversion);
-  for (const [k, source] of layers.entries()) {
+  for (const [k, source] of await newOnesFirst(layers, conversion)) {
     const layer = `${k + 1}/${layers.length} ${source.what}`;
     onEvent({ event: "layer", layer, platform: formatPlatform(platform), size: source.size });
     const progress = {
@@ -162,19 +165,31 @@ async function convertLayers(
     conversion.memory.dropPages();
     if (!made.reused) await freeMemory();
     onEvent({ event: "converted", layer, blob: made.digest, blobBytes: made.blobBytes, reused: made.reused });
-    converted.push(made);
+    converted[k] = made;
   }
   return converted;
 }
 
-/** Starts looking up all layers, and starts the Workers if one is new, so that both are ready when needed. */
-function lookAhead(layers: readonly SourceLayer[], conversion: LayerConversion): void {
+/**
+ * Starts looking up all layers, and starts the Workers if one is new, so that both are ready when needed.
+ *
+ * @returns the layers with their positions: new ones, which are converted while the others are looked up, then others
+ */
+async function newOnesFirst(
+  layers: readonly SourceLayer[],
+  conversion: LayerConversion,
+): Promise<(readonly [number, SourceLayer])[]> {
   const { pool, earlier } = conversion;
-  for (const layer of layers) {
+  const lookUp = async (layer: SourceLayer): Promise<boolean> => {
     const key = layerKey(layer, conversion);
-    if (key === undefined) pool.start();
+    const isNew = key === undefined || await earlier.isUnknown(key);
+    if (isNew) pool.start();
     else earlier.find(key).then((found) => found ?? pool.start()).catch(() => {}); // reported when awaited
-  }
+    return isNew;
+  };
+  const areNew = await Promise.all(layers.map(lookUp));
+  const numbered = layers.map((layer, k) => [k, layer] as const);
+  return [...numbered.filter(([k]) => areNew[k]), ...numbered.filter(([k]) => !areNew[k])];
 }
 
 /** Builds the bootstrap of the whole image and its documents. */
@@ -200,6 +215,7 @@ async function assemble(
     extra.push(blob);
     sizes.set(id, blob.size);
   }
+  if (run !== undefined) await conversion.uploads.done(); // it reads the blobs
   const start = run &&
     await convertStart({ ...image, bootstrap: merged.bootstrap, blobs: target.blobs }, run, conversion);
   if (start !== undefined) {
@@ -218,6 +234,12 @@ async function assemble(
   const { fsVersion } = rafs;
   const made = await nydusImage(image, { layers, extraBlobs: extra, bootstrapTar, fsVersion, memory });
   return { made, start: start && madeBlob(start), bootstrapBytes: bootstrap.length };
+}
+
+/** Stores the blobs at the same time. Does not fail before all have ended. */
+async function putAll(blobs: readonly ImageBlob[], target: ImageTarget, signal: AbortSignal): Promise<void> {
+  const ends = await Promise.allSettled(blobs.map((blob) => target.putBytes(blob, signal)));
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
 }
 
 function madeBlob({ bootstrap: _, ...blob }: ConvertedLayer): MadeBlob {

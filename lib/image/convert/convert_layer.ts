@@ -1,5 +1,5 @@
 /**
- * Provides one layer's blob at the target: finds it there, or makes and uploads it.
+ * Provides one layer's blob at the target: finds it there, or makes it and has it stored.
  *
  * @module
  */
@@ -7,6 +7,7 @@ import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import { type Digest, sha256Digest } from "../../oci/digest.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { SpoolFile } from "../source/spool_file.ts";
+import type { BlobUploads } from "./blob_uploads.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { CompressPool } from "./compress_pool.ts";
 import { buildLayer } from "./convert_tree.ts";
@@ -22,6 +23,7 @@ export interface LayerConversion {
   readonly pool: CompressPool;
   readonly dictionary: ChunkDictionary | undefined;
   readonly target: ImageTarget;
+  readonly uploads: BlobUploads;
   /** Memory for bootstraps. */
   readonly memory: ImageMemory;
   readonly cache: LayerCache;
@@ -30,7 +32,7 @@ export interface LayerConversion {
   readonly signal: AbortSignal;
 }
 
-/** A layer that is at the target. */
+/** A layer that is at the target, or on its way there. */
 export interface ConvertedLayer {
   readonly digest: Digest;
   readonly blobId: string;
@@ -55,7 +57,7 @@ export function layerKey({ diffId }: SourceLayer, { rafs, dictionary }: LayerCon
 }
 
 /**
- * Converts a layer unless it is at the target already.
+ * Converts a layer unless it is at the target already. A new one is there after {@link BlobUploads.done}.
  *
  * @throws {NydusGdError} errors of the source or the target
  */
@@ -65,25 +67,41 @@ export async function convertLayer(
   progress: LayerProgress,
 ): Promise<ConvertedLayer> {
   const key = layerKey(layer, conversion);
-  const { target, cache, earlier, signal } = conversion;
+  const { target, earlier, uploads } = conversion;
   const found = key === undefined ? undefined : await earlier.find(key);
   if (found !== undefined) return found;
   const path = await target.spoolPath();
   try {
     const { blobId, blobBytes, bootstrap } = await makeBlob(layer, path, conversion, progress.onRead);
-    const digest = sha256Digest(blobId);
-    const blob = { digest, size: blobBytes };
-    if (!await target.has(blob, signal)) await target.putFile(blob, path, progress.onPut, signal);
-    const made = { digest, blobId, blobBytes, bootstrap, key, reused: false };
-    const { place } = target;
-    if (key !== undefined) {
-      await cache.record(key, { blobId, blobBytes, ...(place === undefined ? {} : { place }) });
-      earlier.add(key, made);
-    }
+    const made = { digest: sha256Digest(blobId), blobId, blobBytes, bootstrap, key, reused: false };
+    await uploads.add(() => storeBlob(made, path, conversion, progress.onPut));
+    if (key !== undefined) earlier.add(key, made);
     return made;
-  } finally {
-    await ignore(Deno.errors.NotFound, Deno.remove(path));
+  } catch (error) {
+    await removeIfThere(path);
+    throw error;
   }
+}
+
+/** Stores the layer's blob and records it. Removes the file. */
+async function storeBlob(
+  { digest, blobId, blobBytes, key }: ConvertedLayer,
+  path: string,
+  { target, cache, signal }: LayerConversion,
+  onPut: OnBytes,
+): Promise<void> {
+  try {
+    const blob = { digest, size: blobBytes };
+    if (!await target.has(blob, signal)) await target.putFile(blob, path, onPut, signal);
+    const { place } = target;
+    if (key !== undefined) await cache.record(key, { blobId, blobBytes, ...(place === undefined ? {} : { place }) });
+  } finally {
+    await removeIfThere(path);
+  }
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  await ignore(Deno.errors.NotFound, Deno.remove(path));
 }
 
 async function makeBlob(

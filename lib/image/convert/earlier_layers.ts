@@ -58,7 +58,15 @@ export class EarlierLayers implements AsyncDisposable {
     return found;
   }
 
-  /** Records that the layer is now at the target. */
+  /** Whether the layer has no record. Then {@link find} finds nothing, without waiting for other lookups. */
+  async isUnknown(key: string): Promise<boolean> {
+    const { cache, known } = this.options;
+    if (this.#found.has(key) || known.has(key) || await cache.find(key) !== undefined) return false;
+    this.#found.set(key, Promise.resolve(undefined));
+    return true;
+  }
+
+  /** Records that the layer is at the target, or on its way there. */
   add(key: string, layer: ConvertedLayer): void {
     this.#found.set(key, Promise.resolve({ ...layer, reused: true }));
   }

@@ -109,7 +109,9 @@ export async function convertStart(
   const rafs = startOptions(conversion.rafs);
   using pool = new CompressPool(rafs);
   const silent = { onRead: () => {}, onPut: () => {} };
-  return await convertLayer(layer, { ...conversion, rafs, pool, dictionary: undefined }, silent);
+  const made = await convertLayer(layer, { ...conversion, rafs, pool, dictionary: undefined }, silent);
+  await conversion.uploads.done();
+  return made;
 }
 
 /** The layer is small and always read as a whole, so larger batches and a higher level pay off. */
