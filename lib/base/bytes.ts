@@ -4,27 +4,49 @@
  * @module
  */
 /**
+ * Reads a u16. Like {@link readU32}, faster than the view's own method in code that does not run long: the runtime's
+ * first compiler inlines the methods for signed numbers only.
+ */
+export function readU16(view: DataView, at: number): number {
+  return view.getInt16(at, true) & 0xffff;
+}
+
+/** Reads a u32. */
+export function readU32(view: DataView, at: number): number {
+  return view.getInt32(at, true) >>> 0;
+}
+
+/** Writes a number modulo 2^16. */
+export function writeU16(view: DataView, at: number, value: number): void {
+  view.setInt16(at, value, true);
+}
+
+/** Writes an integer modulo 2^32. */
+export function writeU32(view: DataView, at: number, value: number): void {
+  view.setInt32(at, value, true);
+}
+
+/**
  * Reads a u64 that must be at most 2^53-1.
  *
  * @throws {RangeError} beyond 2^53-1, and beyond the view
  */
 export function readU64(view: DataView, at: number): number {
-  const value = view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
+  const value = readU32(view, at) + readU32(view, at + 4) * 0x1_0000_0000;
   if (value > Number.MAX_SAFE_INTEGER) throw new RangeError(`Cannot read u64 at ${at}: value exceeds 2^53-1`);
   return value;
 }
 
 /** Writes a safe integer as a u64. */
 export function writeU64(view: DataView, at: number, value: number): void {
-  view.setUint32(at, value % 0x1_0000_0000, true);
-  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+  writeU32(view, at, value);
+  writeU32(view, at + 4, Math.floor(value / 0x1_0000_0000));
 }
 
 /** Writes a safe integer as an i64, two's complement. */
 export function writeI64(view: DataView, at: number, value: number): void {
-  const high = Math.floor(value / 0x1_0000_0000);
-  view.setUint32(at, value - high * 0x1_0000_0000, true);
-  view.setInt32(at + 4, high, true);
+  writeU32(view, at, value);
+  view.setInt32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }
 
 /** Rounds `value` up to a multiple of `unit`. Exact up to 2^53-1, unlike bit operations. */

@@ -6,8 +6,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Readable } from "node:stream";
-import { createGzip, gzip } from "node:zlib";
+import { gzip } from "node:zlib";
 import { promisify } from "node:util";
 import { encodeTarHeader, TAR_END, tarPadding } from "../archive/tar_writer.ts";
 import { tarEntry } from "../archive/tar.ts";
@@ -15,7 +14,9 @@ import { concatenate } from "../base/bytes.ts";
 import { type Digest, sha256Digest } from "../oci/digest.ts";
 import { MEDIA_TYPE } from "../oci/media_types.ts";
 import { ORDINARY_MEMORY, partsOf } from "../rafs/image_memory.ts";
+import { SequentialImage } from "../rafs/sequential_image.ts";
 import { type BlobOrigin, formatBlobOrigin, ORIGIN_FILE } from "./blob_origin.ts";
+import { type Pack, packHere } from "./gzip_parts.ts";
 
 /** A blob to push. */
 export interface ImageBlob {
@@ -43,15 +44,12 @@ export interface ImageConfig {
 const BOOTSTRAP_FOLDER = "image/";
 const BOOTSTRAP_FILE = "image.boot";
 
-/** Chunk size of the gzip output. */
-const PACKED_BYTES = 64 << 10;
-
 /** nydusify's suffix of the chunk tables next to the bootstrap. */
 const META_SUFFIX = ".blob.meta";
 
 /** Returns the tar of {@link bootstrapLayerPieces} in one piece. */
-export function bootstrapLayerTar(...content: Parameters<typeof bootstrapLayerPieces>): Uint8Array<ArrayBuffer> {
-  return concatenate(bootstrapLayerPieces(...content));
+export function bootstrapLayerTar(bootstrap: Uint8Array, origin?: BlobOrigin): Uint8Array<ArrayBuffer> {
+  return concatenate(bootstrapLayerPieces(bootstrap, origin));
 }
 
 /**
@@ -60,11 +58,11 @@ export function bootstrapLayerTar(...content: Parameters<typeof bootstrapLayerPi
  *
  * @param metas chunk tables by blob ID, in the format of the cache; each saves a request
  */
-export function bootstrapLayerPieces(
-  bootstrap: Uint8Array,
+export function bootstrapLayerPieces<Image extends Uint8Array | SequentialImage>(
+  bootstrap: Image,
   origin?: BlobOrigin,
   metas: ReadonlyMap<string, Uint8Array> = new Map(),
-): Uint8Array[] {
+): (Uint8Array | Image)[] {
   const folder = tarEntry({ type: "directory", name: encodeText(BOOTSTRAP_FOLDER), mode: 0o755 });
   return [
     encodeTarHeader(folder),
@@ -75,7 +73,10 @@ export function bootstrapLayerPieces(
   ];
 }
 
-function tarFile(name: string, content: Uint8Array): Uint8Array[] {
+function tarFile<Content extends { readonly length: number }>(
+  name: string,
+  content: Content,
+): (Uint8Array | Content)[] {
   const path = encodeText(BOOTSTRAP_FOLDER + name);
   const entry = tarEntry({ type: "file", name: path, mode: 0o444, sizeBytes: content.length });
   return [encodeTarHeader(entry), content, tarPadding(content.length)];
@@ -143,24 +144,26 @@ export async function gzipped(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer
 }
 
 /**
- * Compresses a tar in another thread while this one computes its digest. Deterministic.
+ * Compresses a tar. Its images are written meanwhile. Deterministic.
  *
  * @param memory that holds the pieces
+ * @param pack compresses, possibly in another thread
+ * @throws errors of the writer of an image
  */
 export async function packedLayer(
-  tar: readonly Uint8Array[],
+  tar: readonly (Uint8Array | SequentialImage)[],
   memory = ORDINARY_MEMORY,
+  pack: Pack = packHere,
 ): Promise<{ readonly layer: ImageBlob; readonly diffId: string }> {
   const hash = createHash("sha256");
   const parts = function* () {
     for (const piece of tar) {
-      for (const part of partsOf(piece, memory)) {
+      for (const part of piece instanceof SequentialImage ? piece.parts(memory) : partsOf(piece, memory)) {
         hash.update(part);
         yield part;
       }
     }
   };
-  const packed: Uint8Array[] = [];
-  for await (const piece of Readable.from(parts()).pipe(createGzip({ chunkSize: PACKED_BYTES }))) packed.push(piece);
-  return { layer: blobOf(MEDIA_TYPE.ociLayerGzip, concatenate(packed)), diffId: `sha256:${hash.digest("hex")}` };
+  const packed = concatenate(await pack(parts()));
+  return { layer: blobOf(MEDIA_TYPE.ociLayerGzip, packed), diffId: `sha256:${hash.digest("hex")}` };
 }

@@ -143,6 +143,12 @@ export const CHUNK_FLAG = { compressed: 1, hole: 2, encrypted: 4, batch: 8, hasC
  */
 export type DirVisitor = (name: Uint8Array, ino: number, type: number, next: number) => boolean;
 
+/** {@link DirVisitor} that gets a name as its range `[start, end)` of {@link Bootstrap.bytes}. */
+export type RangeVisitor = (start: number, end: number, ino: number, type: number, next: number) => boolean;
+
+/** Called for each chunk of a file; the arguments are those of an {@link Extent}. */
+export type ChunkVisitor = (blobIndex: number, chunkIndex: number, chunkLength: number) => void;
+
 /**
  * An opened bootstrap. Methods throw {@link RafsError} on damage, including inode numbers that are not in the image.
  */
@@ -150,6 +156,8 @@ export interface Bootstrap {
   readonly version: 5 | 6;
   /** Flags of the super block: IMAGE_FLAG in flags.ts. */
   readonly flags: number;
+  /** The bootstrap. */
+  readonly bytes: Uint8Array;
   /** Bytes of the bootstrap. */
   readonly byteLength: number;
   readonly rootIno: number;
@@ -172,11 +180,15 @@ export interface Bootstrap {
   lookup(dir: number, name: Uint8Array): number;
   /** Lists `dir` without "." and "..", from `cookie` (0: from the start). `type` is DT_* of dirent.h. */
   readdir(dir: number, cookie: number, visit: DirVisitor): void;
+  /** Like {@link readdir}, without an object per name. */
+  list(dir: number, cookie: number, visit: RangeVisitor): void;
   readlink(ino: number): Uint8Array;
   /** All extended attributes as full name ("user.x") and value; both are views. */
   xattrs(ino: number): Iterable<readonly [name: Uint8Array, value: Uint8Array]>;
   /** Extents of `[offset, offset + length)` of a regular file, in order, truncated at the end of the file. */
   extents(ino: number, offset: number, length: number): Extent[];
+  /** Visits all chunks of a regular file in order, if possible without an object per chunk. */
+  eachChunk(ino: number, visit: ChunkVisitor): void;
   /**
    * Chunk records of all blobs or of one. A chunk may be reported more than once. The object is reused between steps.
    */

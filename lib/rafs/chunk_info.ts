@@ -5,8 +5,8 @@
  *
  * @module
  */
+import { readU32, writeU32, writeU64 } from "../base/bytes.ts";
 import type { ChunkRecord } from "./bootstrap.ts";
-import { writeU64 } from "../base/bytes.ts";
 import { readU64, unreadable } from "./guard.ts";
 
 /** Byte offsets. */
@@ -66,25 +66,25 @@ export function checkChunkInfo(record: Readonly<ChunkRecord>, at: number, limits
 /** Fills `out` from the chunk info at `at`, whose bounds the caller has checked. Does not validate the values. */
 export function readChunkInfo(bytes: Uint8Array, view: DataView, at: number, out: ChunkRecord, what = "chunk"): void {
   out.digest = bytes.subarray(at, at + 32);
-  out.blobIndex = view.getUint32(at + CHUNK_INFO.blobIndex, true);
-  out.chunkIndex = view.getUint32(at + CHUNK_INFO.index, true);
-  out.flags = view.getUint32(at + CHUNK_INFO.flags, true);
-  out.compressedSize = view.getUint32(at + CHUNK_INFO.compressedSize, true);
-  out.uncompressedSize = view.getUint32(at + CHUNK_INFO.uncompressedSize, true);
+  out.blobIndex = readU32(view, at + CHUNK_INFO.blobIndex);
+  out.chunkIndex = readU32(view, at + CHUNK_INFO.index);
+  out.flags = readU32(view, at + CHUNK_INFO.flags);
+  out.compressedSize = readU32(view, at + CHUNK_INFO.compressedSize);
+  out.uncompressedSize = readU32(view, at + CHUNK_INFO.uncompressedSize);
   out.compressedOffset = readU64(view, at + CHUNK_INFO.compressedOffset, what);
   out.uncompressedOffset = readU64(view, at + CHUNK_INFO.uncompressedOffset, what);
-  out.crc32 = view.getUint32(at + CHUNK_INFO.crc32, true);
+  out.crc32 = readU32(view, at + CHUNK_INFO.crc32);
 }
 
 /** Writes a record. The file offset, which only v5 has, is left unchanged. */
 export function writeChunkInfo(bytes: Uint8Array, view: DataView, at: number, record: Readonly<ChunkRecord>): void {
   bytes.set(record.digest, at + CHUNK_INFO.digest);
-  view.setUint32(at + CHUNK_INFO.blobIndex, record.blobIndex, true);
-  view.setUint32(at + CHUNK_INFO.flags, record.flags, true);
-  view.setUint32(at + CHUNK_INFO.compressedSize, record.compressedSize, true);
-  view.setUint32(at + CHUNK_INFO.uncompressedSize, record.uncompressedSize, true);
+  writeU32(view, at + CHUNK_INFO.blobIndex, record.blobIndex);
+  writeU32(view, at + CHUNK_INFO.flags, record.flags);
+  writeU32(view, at + CHUNK_INFO.compressedSize, record.compressedSize);
+  writeU32(view, at + CHUNK_INFO.uncompressedSize, record.uncompressedSize);
   writeU64(view, at + CHUNK_INFO.compressedOffset, record.compressedOffset);
   writeU64(view, at + CHUNK_INFO.uncompressedOffset, record.uncompressedOffset);
-  view.setUint32(at + CHUNK_INFO.index, record.chunkIndex, true);
-  view.setUint32(at + CHUNK_INFO.crc32, record.crc32, true);
+  writeU32(view, at + CHUNK_INFO.index, record.chunkIndex);
+  writeU32(view, at + CHUNK_INFO.crc32, record.crc32);
 }

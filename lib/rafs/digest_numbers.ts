@@ -32,7 +32,7 @@ export class DigestNumbers {
     const known = this.#slots[slot] as number;
     if (known !== 0) return known - 1;
     const number = this.count;
-    this.#digests.append(bytes.subarray(at, at + DIGEST_SIZE));
+    this.#digests.appendRange(bytes, at, at + DIGEST_SIZE);
     this.#slots[slot] = number + 1;
     if (this.count * 2 > this.#slots.length) this.#grow();
     return number;

@@ -43,9 +43,8 @@ export function makeErofsImage(tree: Bootstrap, uuid?: Uint8Array): ErofsImage {
   const writer = new BootstrapWriter({ chunkSize: tree.chunkSize, compressor: "none", digester: "sha256", uuid });
   if (!writer.copyTree(tree, devices.add)) addTree(tree, writer, devices);
   const tables = devices.finish();
-  writer.moveChunks(devices.move);
   const entries = tables.map((device, index) => blobEntry(tree, device, index));
-  return { bytes: writer.finish(entries), devices: tables };
+  return { bytes: writer.finish(entries, [], devices.move), devices: tables };
 }
 
 /** Adds every inode and name found by walking the tree. */

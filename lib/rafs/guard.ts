@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { readU32 } from "../base/bytes.ts";
 import { RafsError } from "./bootstrap.ts";
 
 /** DataView over exactly the given bytes. */
@@ -37,14 +38,14 @@ export function checkRange(at: number, size: number, length: number, what: strin
 
 /** Reads a u64 of at most 2^53-1. The caller has checked the range. */
 export function readU64(view: DataView, at: number, what: string): number {
-  const value = view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
+  const value = readU32(view, at) + readU32(view, at + 4) * 0x1_0000_0000;
   if (value > Number.MAX_SAFE_INTEGER) unreadable(what, at, "value exceeds 2^53-1");
   return value;
 }
 
 /** Reads an i64 (two's complement) with a magnitude of at most 2^53-1. The caller has checked the range. */
 export function readI64(view: DataView, at: number, what: string): number {
-  const value = view.getUint32(at, true) + view.getInt32(at + 4, true) * 0x1_0000_0000;
+  const value = readU32(view, at) + view.getInt32(at + 4, true) * 0x1_0000_0000;
   if (!Number.isSafeInteger(value)) unreadable(what, at, "magnitude exceeds 2^53-1");
   return value;
 }

@@ -23,7 +23,8 @@ export abstract class ImageFacts {
   readonly flags: number;
 
   protected constructor(
-    bytes: Uint8Array,
+    /** The whole bootstrap. */
+    readonly bytes: Uint8Array,
     { inodeCount, chunkSize, flags }: SuperBlockFacts,
     readonly blobs: readonly BlobDescriptor[],
   ) {

@@ -1,5 +1,6 @@
 /**
- * Digests and compresses parcels of chunks in Workers, one per core. Callers get promises in the order they choose.
+ * Digests and compresses parcels of chunks in Workers, one per core. Callers get promises in the order they choose. A
+ * Worker also packs the image's bootstrap.
  *
  * @module
  */
@@ -8,9 +9,23 @@ import { ENOUGH_BYTES } from "../../base/free_memory.ts";
 import { workerUrl } from "../../base/worker.ts";
 import { receiveError, WorkerPool } from "../../base/worker_pool.ts";
 import { prepareDigests } from "../../blob/codec/codec.ts";
+import { type Pack, packHere } from "../gzip_parts.ts";
 import type { CompressReply, CompressRequest } from "./compress_worker.ts";
+import { packInWorker } from "./pack_in_worker.ts";
 import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";
 import type { RafsOptions } from "./rafs_options.ts";
+
+/**
+ * A stored layer of so many bytes is a few parcels, and a bootstrap of so many is packed, in the time in which a Worker
+ * starts.
+ */
+const FEW_BYTES = 1 << 20;
+
+/** Parcels of a small layer that are processed in this thread: a Worker takes longer to start. */
+const FEW_PARCELS = 4;
+
+/** zstd levels above take longer than the start of a Worker. */
+const FAST_LEVEL = 6;
 
 /** How chunks are digested and compressed. */
 export type ParcelOptions = Pick<RafsOptions, "compressor" | "level" | "digester">;
@@ -53,19 +68,44 @@ export class CompressPool implements Compressor, Disposable {
   readonly #pool: WorkerPool<CompressRequest, CompressReply>;
   readonly #slots: WorkerSlot[] = [];
   readonly #room: ArrayBuffer[] = [];
+  readonly #inline: Compressor;
+  /** Parcels that are still to be processed in this thread. */
+  #inlineParcels = 0;
   #nextNumber = 0;
 
   /** @param size number of Workers */
   constructor(private readonly options: ParcelOptions, private readonly size = navigator.hardwareConcurrency) {
     this.#pool = new WorkerPool(workerUrl(import.meta, "compress_worker.ts"), size);
+    this.#inline = compressInline(options);
   }
 
-  /** Starts all Workers, so that they are ready for the first parcel. */
-  start(): void {
+  /**
+   * Gets ready for a layer of `storedBytes`: starts all Workers, or has the first parcels processed in this thread if
+   * the layer is small.
+   */
+  start(storedBytes = Infinity): void {
+    const isSmall = storedBytes <= FEW_BYTES && this.options.level <= FAST_LEVEL;
+    if (isSmall && this.#slots.length === 0) this.#inlineParcels = FEW_PARCELS;
+    if (isSmall) return;
+    this.#inlineParcels = 0;
     while (this.#slots.length < this.size) this.#open();
   }
 
+  /** Returns a function that packs a bootstrap of about `sizeBytes`, for which a Worker gets ready if that is worth it. */
+  packer(sizeBytes: number): Pack {
+    if (sizeBytes <= FEW_BYTES) return packHere;
+    const slot = this.#slots[0] ?? this.#open();
+    return packInWorker(async (parts, place) => {
+      const reply = await slot.ask({ type: "gzip", parts, ...place }, [parts.bytes.buffer]);
+      return reply.type === "gzipped" ? reply : outOfStep();
+    });
+  }
+
   take(parcel: Parcel): HeldParcel {
+    if (this.#inlineParcels > 0) {
+      this.#inlineParcels--;
+      return this.#inline.take(parcel);
+    }
     const slot = this.#pick();
     const { digester, ...compression } = this.options;
     const number = this.#nextNumber++;

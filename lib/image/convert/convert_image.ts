@@ -183,8 +183,8 @@ async function newOnesFirst(
   const lookUp = async (layer: SourceLayer): Promise<boolean> => {
     const key = layerKey(layer, conversion);
     const isNew = key === undefined || await earlier.isUnknown(key);
-    if (isNew) pool.start();
-    else earlier.find(key).then((found) => found ?? pool.start()).catch(() => {}); // reported when awaited
+    if (isNew) pool.start(layer.size);
+    else earlier.find(key).then((found) => found ?? pool.start(layer.size)).catch(() => {}); // reported when awaited
     return isNew;
   };
   const areNew = await Promise.all(layers.map(lookUp));
@@ -204,7 +204,8 @@ async function assemble(
     blobId,
     hasWhiteouts: image.layers[k]?.hasWhiteouts ?? true,
   }));
-  const { memory, signal } = conversion;
+  const { memory, pool, signal } = conversion;
+  const pack = pool.packer(layers.reduce((sum, { bootstrap }) => sum + bootstrap.length, 0));
   const merged = mergeLayers(mergeable, rafs, { prefetch, memory });
   const sizes = new Map(layers.map(({ blobId, blobBytes }) => [blobId, blobBytes]));
   const extra = [];
@@ -217,7 +218,7 @@ async function assemble(
   }
   if (run !== undefined) await conversion.uploads.done(); // it reads the blobs
   const start = run &&
-    await convertStart({ ...image, bootstrap: merged.bootstrap, blobs: target.blobs }, run, conversion);
+    await convertStart({ ...image, bootstrap: merged.bootstrap.whole(), blobs: target.blobs }, run, conversion);
   if (start !== undefined) {
     extra.push({ digest: start.digest, size: start.blobBytes });
     sizes.set(start.blobId, start.blobBytes);
@@ -232,7 +233,7 @@ async function assemble(
   await freeMemory(); // used by the merge
   const bootstrapTar = bootstrapLayerPieces(bootstrap, place && { ...place, blobSizes });
   const { fsVersion } = rafs;
-  const made = await nydusImage(image, { layers, extraBlobs: extra, bootstrapTar, fsVersion, memory });
+  const made = await nydusImage(image, { layers, extraBlobs: extra, bootstrapTar, fsVersion, memory, pack });
   return { made, start: start && madeBlob(start), bootstrapBytes: bootstrap.length };
 }
 

@@ -58,7 +58,7 @@ export async function convertTree(entries: Entries, options: LayerBuilderOptions
   const layer = await buildLayer(entries, options);
   const tree = openBootstrap(layer.bootstrap);
   const { bootstrap } = mergeLayers([{ tree, blobId: layer.blobId, hasWhiteouts: false }], options.rafs);
-  return { ...layer, bootstrap };
+  return { ...layer, bootstrap: bootstrap.whole() };
 }
 
 /** Like {@link convertTree}, in Workers. The blob is written to `dir` under its id. */

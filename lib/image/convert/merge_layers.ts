@@ -4,17 +4,17 @@
  * @module
  */
 import { type ByteString, toByteString } from "../../base/bytes.ts";
-import type { Bootstrap, Extent } from "../../rafs/bootstrap.ts";
-import { GrowingColumn } from "../../rafs/growing.ts";
+import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../rafs/inode_mode.ts";
-import type { BlobEntry } from "../../rafs/v6/writer.ts";
+import type { SequentialImage } from "../../rafs/sequential_image.ts";
 import { TreeBudget } from "../../rafs/tree_budget.ts";
-import { emptyAttr, fileExtents } from "../../rafs/walk.ts";
+import type { BlobEntry, InodeSpec, MovablePlace } from "../../rafs/v6/writer.ts";
+import { emptyAttr } from "../../rafs/walk.ts";
 import { type BootstrapWriter, makeBootstrapWriter } from "./bootstrap_writer.ts";
 import { isImpliedMark } from "./layer_tree.ts";
-import { MergedChunks } from "./merged_chunks.ts";
-import { eachName } from "./merged_names.ts";
+import { MergedChunks, nameChunk } from "./merged_chunks.ts";
+import { eachName, type MergedName } from "./merged_names.ts";
 import type { PrefetchPatterns } from "./prefetch_patterns.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
@@ -30,7 +30,8 @@ export interface MergeableLayer {
 
 /** A whole image. */
 export interface MergedImage {
-  readonly bootstrap: Uint8Array<ArrayBuffer>;
+  /** Written while it is read. Needs the layers' trees until then. */
+  readonly bootstrap: SequentialImage;
   /** The blobs that contain its files. */
   readonly blobs: readonly BlobEntry[];
 }
@@ -57,104 +58,104 @@ export function mergeLayers(
   { prefetch, start, memory = ORDINARY_MEMORY }: MergeExtras = {},
 ): MergedImage {
   const chunks = new MergedChunks(layers, start, memory);
-  const readers = layers.map(({ tree }) => new InodeReader(tree));
-  /** Chunks of the names in order: how many for each, and which. */
-  const counts = GrowingColumn.u32();
-  const used = GrowingColumn.u32();
-  eachName(layers, ({ layer, ino }) => {
-    const extents = (readers[layer] as InodeReader).newExtents(ino);
-    if (counts.push(extents.length) % DROP_INTERVAL === 0) memory.dropPages();
-    for (const extent of extents) used.push(chunks.use(layer, extent));
+  const writer = makeBootstrapWriter(options, memory);
+  const readers = layers.map(({ tree }, layer) => new InodeReader(tree, layer, chunks));
+  const wanted = new Map<number, number>();
+  const paths = prefetch && new PathMatcher(prefetch);
+  let names = 0;
+  eachName(layers, (name) => {
+    if (names++ % DROP_INTERVAL === 0) memory.dropPages();
+    const { layer, ino, start, end, parent } = name;
+    const reader = readers[layer] as InodeReader;
+    const number = reader.addTo(writer, ino);
+    if (parent !== undefined) writer.addEntry(parent, reader.tree.bytes, number, start, end);
+    const isMatch = paths?.matches(name, reader.tree, number) ?? false;
+    const rank = chunks.firstOffset(reader.newChunks) ?? (isMatch ? Infinity : undefined);
+    if (rank !== undefined && !wanted.has(number)) wanted.set(number, rank);
+    return number;
   });
   const blobs = chunks.number();
-  const writer = makeBootstrapWriter(options, memory);
   writer.addChunkRecords(chunks);
-  /** Inodes to prefetch, with their rank. */
-  const wanted = new Map<number, number>();
-  let names = 0;
-  let place = 0;
-  eachName<NamedFolder>(layers, ({ layer, ino, name, parent }) => {
-    if (names % DROP_INTERVAL === 0) memory.dropPages();
-    const own = used.values.subarray(place, place += counts.at(names++));
-    const number = (readers[layer] as InodeReader).addTo(writer, ino, own, chunks);
-    if (parent !== undefined) writer.addEntry(parent.number, name, number);
-    const named = prefetch === undefined ? UNNAMED : { name: toByteString(name), parent };
-    const at = chunks.firstOffset(own) ?? (prefetch?.matches(pathOf(named)) ? Infinity : undefined);
-    if (at !== undefined && !wanted.has(number)) wanted.set(number, at);
-    return { number, ...named };
-  });
   const listed = [...wanted].sort(([, a], [, b]) => a === b ? 0 : a - b).map(([number]) => number);
-  return { bootstrap: writer.finish(blobs, listed), blobs };
+  return { bootstrap: writer.begin(blobs, listed, (place) => chunks.move(place)), blobs };
 }
 
-/** A name and its folder; undefined for the root. */
-interface Named {
-  readonly name: ByteString;
-  readonly parent: NamedFolder | undefined;
+/** Matches the paths of merged names with patterns. */
+class PathMatcher {
+  /** Paths of folders, by number in the output; that of the root is empty. */
+  readonly #folders = new Map<number, ByteString>();
+
+  constructor(private readonly patterns: PrefetchPatterns) {}
+
+  /** @param number of the inode in the output. Folders are asked for before their contents. */
+  matches({ start, end, parent, isFolder }: Readonly<MergedName>, { bytes }: Bootstrap, number: number): boolean {
+    const path = parent === undefined ? "" : `${this.#folders.get(parent)}/${toByteString(bytes.subarray(start, end))}`;
+    if (isFolder) this.#folders.set(number, path);
+    return this.patterns.matches(path === "" ? "/" : path);
+  }
 }
 
-/** A folder that was written. */
-interface NamedFolder extends Named {
-  readonly number: number;
-}
+type Xattrs = NonNullable<InodeSpec["xattrs"]>;
 
-/** Used if nobody needs paths. */
-const UNNAMED: Named = { name: "", parent: undefined };
+const NO_XATTRS: Xattrs = [];
 
-/** Returns the absolute path. */
-function pathOf({ name, parent }: Named): ByteString {
-  if (parent === undefined) return "/";
-  return parent.parent === undefined ? `/${name}` : `${pathOf(parent)}/${name}`;
-}
-
-/** Reads the inodes of one layer. */
+/** Reads the inodes of one layer and adds them to a writer. */
 class InodeReader {
   /** Number in the output by inode, for inodes with several names. */
   readonly #written = new Map<number, number>();
   readonly #attr = emptyAttr();
-
-  /** Inodes with several names for which {@link newExtents} has been called. */
-  readonly #counted = new Set<number>();
   readonly #budget: TreeBudget;
+  /** Numbers of the chunks of the inode added last; empty if {@link addTo} found it already added. */
+  readonly newChunks: number[] = [];
+  /** Places of these chunks, and objects for places. */
+  readonly #places: MovablePlace[] = [];
+  readonly #room: MovablePlace[] = [];
 
-  constructor(private readonly tree: Bootstrap) {
+  constructor(readonly tree: Bootstrap, private readonly layer: number, private readonly chunks: MergedChunks) {
     this.#budget = new TreeBudget(tree.byteLength);
   }
 
-  /** All extents of a file at its first name; none otherwise. */
-  newExtents(ino: number): Extent[] {
-    this.tree.attr(ino, this.#attr);
-    const { mode, size, nlink } = this.#attr;
-    if ((mode & S_IFMT) !== S_IFREG || this.#counted.has(ino)) return [];
-    if (nlink > 1) this.#counted.add(ino);
-    const extents: Extent[] = [];
-    for (const extent of fileExtents(this.tree, ino, size)) {
-      this.#budget.takeChunk(ino);
-      extents.push(extent);
-    }
-    return extents;
-  }
-
-  /** Returns the inode's number in the output, adding it if needed. */
-  addTo(writer: BootstrapWriter, ino: number, own: Uint32Array, chunks: MergedChunks): number {
+  /** Returns the inode's number in the output, adding it if needed. Its chunks have places of {@link nameChunk}. */
+  addTo(writer: BootstrapWriter, ino: number): number {
+    this.newChunks.length = 0;
     const known = this.#written.get(ino);
     if (known !== undefined) return known;
     this.tree.attr(ino, this.#attr);
     const { mode, uid, gid, mtime, mtimeNsec, rdev, size, nlink } = this.#attr;
     const type = mode & S_IFMT;
+    if (type === S_IFREG) this.#readChunks(ino);
     const target = type === S_IFLNK ? this.tree.readlink(ino) : undefined;
-    this.#budget.takeBytes(ino, target?.length ?? 0);
-    const places = Array.from(own, (chunk) => chunks.placeOf(chunk));
-    const xattrs = this.#xattrs(ino);
-    const spec = { mode, uid, gid, mtime, mtimeNsec, rdev, size, chunks: places, xattrs, target };
+    if (target !== undefined) this.#budget.takeBytes(ino, target.length);
+    const chunks = this.#placeChunks();
+    const spec = { mode, uid, gid, mtime, mtimeNsec, rdev, size, chunks, xattrs: this.#xattrs(ino), target };
     const number = writer.addInode(spec);
     if (nlink > 1 && type !== S_IFDIR) this.#written.set(ino, number);
     return number;
   }
 
-  #xattrs(ino: number): (readonly [Uint8Array, Uint8Array])[] {
-    if (!this.tree.hasXattrs) return [];
+  #readChunks(ino: number): void {
+    this.tree.eachChunk(ino, (blobIndex, chunkIndex, chunkLength) => {
+      this.#budget.takeChunk(ino);
+      this.newChunks.push(this.chunks.use(this.layer, blobIndex, chunkIndex, chunkLength));
+    });
+  }
+
+  #placeChunks(): readonly MovablePlace[] {
+    const { newChunks } = this;
+    const places = this.#places;
+    places.length = newChunks.length;
+    for (let k = 0; k < newChunks.length; k++) {
+      const place = this.#room[k] ??= { blobIndex: 0, chunkIndex: 0, uncompressedOffset: 0 };
+      nameChunk(newChunks[k] as number, place);
+      places[k] = place;
+    }
+    return places;
+  }
+
+  #xattrs(ino: number): Xattrs {
+    if (!this.tree.hasXattrs) return NO_XATTRS;
     const xattrs = [...this.tree.xattrs(ino)];
+    if (xattrs.length === 0) return NO_XATTRS;
     this.#budget.takeXattrs(ino, xattrs);
     return xattrs.filter(([name]) => !isImpliedMark(name));
   }

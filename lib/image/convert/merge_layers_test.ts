@@ -44,7 +44,7 @@ function merged(layers: readonly Uint8Array<ArrayBuffer>[], fsVersion: 5 | 6): n
   try {
     const trees = layers.map((bytes, k) => ({ tree: openBootstrap(bytes), blobId: `${k}${ID.slice(1)}` }));
     const { bootstrap } = mergeLayers(trees.map((layer) => ({ ...layer, hasWhiteouts: true })), optionsOf(fsVersion));
-    const tree = openBootstrap(bootstrap);
+    const tree = openBootstrap(bootstrap.whole());
     let names = 0;
     for (const { ino, attr } of walkTree(tree)) {
       names++;

@@ -7,14 +7,14 @@
  * @module
  */
 import { NydusGdError } from "../../base/errors.ts";
-import type { Bootstrap, ChunkRecord, Extent } from "../../rafs/bootstrap.ts";
+import type { Bootstrap, ChunkRecord } from "../../rafs/bootstrap.ts";
 import type { ChunkRecords } from "../../rafs/chunk_info_table.ts";
 import { DigestNumbers } from "../../rafs/digest_numbers.ts";
 import { BLOB_FEATURE, effectiveBlobId } from "../../rafs/flags.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
 import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { IndexColumn } from "../../rafs/index_column.ts";
-import type { BlobEntry, ChunkPlace } from "../../rafs/v6/writer.ts";
+import type { BlobEntry, MovablePlace } from "../../rafs/v6/writer.ts";
 
 /** A layer's bootstrap and the id of its blob. */
 export interface ChunkedLayer {
@@ -39,9 +39,21 @@ interface Collected {
   readonly ofBlobs: readonly IndexColumn[];
 }
 
+/** Chunks whose number a place can name by its index, which has 24 bits. */
+const INDEXES = 1 << 24;
+/** Offsets of places are multiples of this. */
+const BLOCK = 4096;
+
+/** Sets `place` to the one that stands for a chunk until {@link MergedChunks.move}. */
+export function nameChunk(chunk: number, place: MovablePlace): void {
+  place.blobIndex = 0;
+  place.chunkIndex = chunk % INDEXES;
+  place.uncompressedOffset = Math.floor(chunk / INDEXES) * BLOCK;
+}
+
 /**
- * Merged chunk table. Call {@link use} for every file, then {@link number} once; then places and {@link records} are
- * known.
+ * Merged chunk table. Call {@link use} for every file, then {@link number} once; then {@link records} are known, and
+ * places can be moved.
  */
 export class MergedChunks implements ChunkRecords {
   readonly #rows: Row[] = [];
@@ -73,11 +85,11 @@ export class MergedChunks implements ChunkRecords {
   }
 
   /**
-   * Marks the chunk of an extent as used and returns its number.
+   * Marks a chunk of a layer's file as used and returns its number.
    *
    * @throws {NydusGdError} "invalid-image" for a chunk that is not in the layer's table
    */
-  use(layer: number, { blobIndex, chunkIndex, chunkLength }: Extent): number {
+  use(layer: number, blobIndex: number, chunkIndex: number, chunkLength: number): number {
     const chunk = this.#layers[layer]?.ofBlobs[blobIndex]?.at(chunkIndex);
     if (chunk === undefined || this.#size.at(chunk) !== chunkLength) {
       throw new NydusGdError(
@@ -97,16 +109,21 @@ export class MergedChunks implements ChunkRecords {
     return used.map((row, index) => ({ ...row.entry, index: row.index = index }));
   }
 
-  /** The place of a chunk. */
-  placeOf(chunk: number): ChunkPlace {
-    const { index: blobIndex } = this.#rowOfChunk(chunk);
-    return { blobIndex, chunkIndex: this.#chunkIndex.at(chunk), uncompressedOffset: this.#offset.at(chunk) };
+  /** Replaces a place made by {@link nameChunk} by that of the chunk. */
+  move(place: MovablePlace): void {
+    const chunk = place.uncompressedOffset / BLOCK * INDEXES + place.chunkIndex;
+    place.blobIndex = this.#rowOfChunk(chunk).index;
+    place.chunkIndex = this.#chunkIndex.at(chunk);
+    place.uncompressedOffset = this.#offset.at(chunk);
   }
 
   /** Offset of the file in `first` if all its chunks are there; otherwise, or without chunks, undefined. */
-  firstOffset(chunks: Uint32Array): number | undefined {
+  firstOffset(chunks: readonly number[]): number | undefined {
     const [start] = chunks;
-    if (start === undefined || !chunks.every((chunk) => this.#chunkRow.at(chunk) < this.#firstRows)) return undefined;
+    if (
+      this.#firstRows === 0 || start === undefined ||
+      !chunks.every((chunk) => this.#chunkRow.at(chunk) < this.#firstRows)
+    ) return undefined;
     return this.#offset.at(start);
   }
 

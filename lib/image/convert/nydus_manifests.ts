@@ -13,8 +13,10 @@
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../oci/media_types.ts";
 import type { Platform } from "../../oci/platform.ts";
+import type { Pack } from "../gzip_parts.ts";
 import { blobOfJson, descriptorOf, type ImageBlob, packedLayer } from "../image_builder.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
+import type { SequentialImage } from "../../rafs/sequential_image.ts";
 import { PULLED_HISTORY } from "../pull/bootstrap_only.ts";
 import type { ConvertedLayer } from "./convert_layer.ts";
 import type { SourceImage } from "./source_image.ts";
@@ -59,18 +61,20 @@ export interface NydusImageParts {
   /** Blobs with file data other than those of the layers. */
   readonly extraBlobs: readonly Pick<Descriptor, "digest" | "size">[];
   /** The tar of the bootstrap's layer, in pieces. */
-  readonly bootstrapTar: readonly Uint8Array[];
+  readonly bootstrapTar: readonly (Uint8Array | SequentialImage)[];
   readonly fsVersion: 5 | 6;
   /** Holds the bootstrap. */
   readonly memory: ImageMemory;
+  /** Packs the tar. */
+  readonly pack: Pack;
 }
 
 /** Builds the documents of one platform. */
 export async function nydusImage(
   source: SourceImage,
-  { layers, extraBlobs, bootstrapTar, fsVersion, memory }: NydusImageParts,
+  { layers, extraBlobs, bootstrapTar, fsVersion, memory, pack }: NydusImageParts,
 ): Promise<NydusImage> {
-  const { layer: bootstrap, diffId } = await packedLayer(bootstrapTar, memory);
+  const { layer: bootstrap, diffId } = await packedLayer(bootstrapTar, memory, pack);
   const data = [...layers.map(dataLayer), ...extraBlobs.map((blob) => dataLayer({ ...blob, blobBytes: blob.size }))];
   const bootstrapLayer = {
     ...descriptorOf(bootstrap),

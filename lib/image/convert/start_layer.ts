@@ -108,6 +108,7 @@ export async function convertStart(
   };
   const rafs = startOptions(conversion.rafs);
   using pool = new CompressPool(rafs);
+  pool.start();
   const silent = { onRead: () => {}, onPut: () => {} };
   const made = await convertLayer(layer, { ...conversion, rafs, pool, dictionary: undefined }, silent);
   await conversion.uploads.done();

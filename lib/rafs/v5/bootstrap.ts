@@ -6,7 +6,16 @@
  *
  * @module
  */
-import type { Bootstrap, ChunkRecord, Digester, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
+import type {
+  Bootstrap,
+  ChunkRecord,
+  ChunkVisitor,
+  Digester,
+  DirVisitor,
+  Extent,
+  InodeAttr,
+  RangeVisitor,
+} from "../bootstrap.ts";
 import { CHUNK_FLAG } from "../bootstrap.ts";
 import { checkChunkInfo, CHUNK_INFO, type ChunkLimits, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
 import { DIGEST_SIZE } from "../chunk_table.ts";
@@ -14,6 +23,7 @@ import { checkRequest, readU64, refuse, type Region, unreadable, viewOf } from "
 import { ImageFacts } from "../image_facts.ts";
 import { readPrefetchTable } from "../prefetch_table.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
+import { fileExtents } from "../walk.ts";
 import { readBlobTable } from "./blob_table.ts";
 import { DirectoryReader } from "./directory.ts";
 import { InodeCursor } from "./inode.ts";
@@ -53,7 +63,6 @@ export function openV5(bytes: Uint8Array, options: OpenOptions = {}): V5Bootstra
 class Reader extends ImageFacts implements V5Bootstrap {
   readonly version = 5;
   readonly rootIno = 1;
-  readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #sb: SuperBlock;
   readonly #limits: ChunkLimits;
@@ -65,7 +74,6 @@ class Reader extends ImageFacts implements V5Bootstrap {
     const view = viewOf(bytes);
     const sb = readSuperBlock(view);
     super(bytes, sb, readBlobTable(bytes, view, sb));
-    this.#bytes = bytes;
     this.#view = view;
     this.#sb = sb;
     this.#inode = new InodeCursor(view, sb);
@@ -110,18 +118,22 @@ class Reader extends ImageFacts implements V5Bootstrap {
     this.#directory.readdir(dir, cookie, visit);
   }
 
+  list(dir: number, cookie: number, visit: RangeVisitor): void {
+    this.#directory.list(dir, cookie, visit);
+  }
+
   readlink(ino: number): Uint8Array {
     const inode = this.#inode;
     inode.load(ino);
     if (!inode.isSymlink) unreadable("RAFS v5 symbolic link", inode.at, `inode ${ino} is not a symbolic link`);
-    const target = this.#bytes.subarray(inode.targetAt, inode.targetAt + inode.targetSize);
+    const target = this.bytes.subarray(inode.targetAt, inode.targetAt + inode.targetSize);
     if (target.includes(0)) unreadable("RAFS v5 symbolic link", inode.at, "target contains NUL");
     return target;
   }
 
   xattrs(ino: number): Iterable<readonly [Uint8Array, Uint8Array]> {
     this.#inode.load(ino);
-    return readXattrs(this.#bytes, this.#view, this.#inode);
+    return readXattrs(this.bytes, this.#view, this.#inode);
   }
 
   extents(ino: number, offset: number, length: number): Extent[] {
@@ -165,6 +177,14 @@ class Reader extends ImageFacts implements V5Bootstrap {
     return extents;
   }
 
+  eachChunk(ino: number, visit: ChunkVisitor): void {
+    const inode = this.#inode;
+    inode.load(ino);
+    for (const { blobIndex, chunkIndex, chunkLength } of fileExtents(this, ino, inode.size)) {
+      visit(blobIndex, chunkIndex, chunkLength);
+    }
+  }
+
   *chunkRecords(blobIndex?: number): Generator<Readonly<ChunkRecord>> {
     const inode = new InodeCursor(this.#view, this.#sb);
     const record = emptyChunkRecord();
@@ -187,10 +207,10 @@ class Reader extends ImageFacts implements V5Bootstrap {
   recordDigest(index: number): { input: Uint8Array<ArrayBuffer>; expected: Uint8Array } {
     const inode = this.#inode;
     inode.loadRecord(index);
-    const digestAt = (at: number) => this.#bytes.subarray(at + INODE.digest, at + INODE.digest + DIGEST_SIZE);
+    const digestAt = (at: number) => this.bytes.subarray(at + INODE.digest, at + INODE.digest + DIGEST_SIZE);
     const expected = digestAt(inode.at);
     if (inode.isSymlink) {
-      return { input: this.#bytes.slice(inode.targetAt, inode.targetAt + inode.targetSize), expected };
+      return { input: this.bytes.slice(inode.targetAt, inode.targetAt + inode.targetSize), expected };
     }
     if (!inode.isRegular && !inode.isDirectory) return { input: new Uint8Array(0), expected };
     const { childIndex, childCount } = inode;
@@ -214,7 +234,7 @@ class Reader extends ImageFacts implements V5Bootstrap {
   }
 
   #readChunk(at: number, record: ChunkRecord): void {
-    readChunkInfo(this.#bytes, this.#view, at, record, CHUNKS);
+    readChunkInfo(this.bytes, this.#view, at, record, CHUNKS);
     checkChunkInfo(record, at, this.#limits, CHUNKS);
     if ((record.flags & CHUNK_FLAG.hole) !== 0) refuse(`${CHUNKS} at ${at}`, "chunks that are holes are not supported");
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { DirVisitor } from "../bootstrap.ts";
+import type { DirVisitor, RangeVisitor } from "../bootstrap.ts";
 import { compareRange, compareRanges, isCookie, isDots, unreadable } from "../guard.ts";
 import { S_IFMT } from "../inode_mode.ts";
 import type { InodeCursor } from "./inode.ts";
@@ -37,6 +37,12 @@ export class DirectoryReader {
 
   /** Calls `visit` for every entry from `cookie` on; a cookie is a position. The visitor may use the reader. */
   readdir(dir: number, cookie: number, visit: DirVisitor): void {
+    const { bytes } = this;
+    this.list(dir, cookie, (start, end, ino, type, next) => visit(bytes.subarray(start, end), ino, type, next));
+  }
+
+  /** Like {@link readdir}, but passes each name as a range of the image's bytes. */
+  list(dir: number, cookie: number, visit: RangeVisitor): void {
     if (!isCookie(cookie)) return;
     const { inode, bytes } = this;
     inode.loadDirectory(dir);
@@ -52,7 +58,7 @@ export class DirectoryReader {
       previousEnd = end;
       this.#checkName(at, start, end);
       const type = (inode.mode & S_IFMT) >> 12;
-      if (!visit(bytes.subarray(start, end), this.#enter(dir), type, k + 1)) return;
+      if (!visit(start, end, this.#enter(dir), type, k + 1)) return;
     }
   }
 

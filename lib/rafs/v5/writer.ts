@@ -22,7 +22,8 @@ import { BLOB_FEATURE, checkChunkSize, IMAGE_FLAG } from "../flags.ts";
 import { IndexColumn } from "../index_column.ts";
 import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
 import { S_IFMT, S_IFREG } from "../inode_mode.ts";
-import type { BlobEntry, InodeSpec } from "../v6/writer.ts";
+import { SequentialImage } from "../sequential_image.ts";
+import type { BlobEntry, InodeSpec, MoveChunk } from "../v6/writer.ts";
 import { TreeTable } from "../v6/tree_table.ts";
 import { BLOB_HEAD, EXT_BLOB, INODE, INODE_FLAG, SUPER, UNIT } from "./layout.ts";
 import { numberRecords, type RecordRows } from "./record_numbers.ts";
@@ -84,9 +85,12 @@ export class BootstrapWriter {
     return inode;
   }
 
-  /** Gives an inode a name. A directory gets exactly one, and must be added after the directory that contains it. */
-  addEntry(directory: number, name: Uint8Array, inode: number): void {
-    this.#tree.addEntry(directory, name, inode);
+  /**
+   * Gives an inode a name: the bytes `[start, end)` of `name`. A directory gets exactly one, and must be added after the
+   * directory that contains it.
+   */
+  addEntry(directory: number, name: Uint8Array, inode: number, start = 0, end = name.length): void {
+    this.#tree.addEntry(directory, name, inode, start, end);
   }
 
   /** Adds a record of a chunk that files use. */
@@ -100,14 +104,21 @@ export class BootstrapWriter {
     for (const record of records.records()) this.addChunkRecord(record);
   }
 
+  /** Returns the bootstrap of {@link finish}. All of it is written at once, since digests are computed from the end. */
+  begin(...content: Parameters<BootstrapWriter["finish"]>): SequentialImage {
+    const image = this.finish(...content);
+    return new SequentialImage(image, [image.length].values());
+  }
+
   /**
    * Returns the bootstrap.
    *
    * @param blobs in index order
    * @param prefetch inodes to prefetch, by their numbers from {@link addInode}
+   * @param move called for every chunk of every file, once
    * @throws {RafsError} "unsupported" when the tree is incomplete or does not fit the format
    */
-  finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = []): Uint8Array<ArrayBuffer> {
+  finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = [], move?: MoveChunk): Uint8Array<ArrayBuffer> {
     if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
     const rows = numberRecords(this.#tree, this.#tree.sort());
     const ids = blobIds(blobs);
@@ -136,7 +147,7 @@ export class BootstrapWriter {
     prefetch.forEach((inode, k) => view.setUint32(prefetchTable + k * 4, rows.firstOf(inode), true));
     image.set(ids, blobTable);
     blobs.forEach((blob, k) => writeExtBlob(view, extTable + k * EXT_BLOB.SIZE, blob));
-    this.#writeRecords(image, view, rows, places.at);
+    this.#writeRecords(image, view, rows, places.at, move);
     this.#memory.dropPages();
     return image;
   }
@@ -186,6 +197,7 @@ export class BootstrapWriter {
     view: DataView,
     rows: RecordRows,
     placeOf: (index: number) => number,
+    move: MoveChunk | undefined,
   ): void {
     let looked = 0;
     for (let index = rows.count; index >= 1; index--) {
@@ -201,7 +213,7 @@ export class BootstrapWriter {
       const xattrs = this.#xattrs.get(inode) ?? new Uint8Array(0);
       const targetAt = at + INODE.SIZE + roundUp(name.length, UNIT);
       const xattrAt = targetAt + roundUp(target.length, UNIT);
-      const chunks = this.#writeChunks(image, view, xattrAt + xattrs.length, inode);
+      const chunks = this.#writeChunks(image, view, xattrAt + xattrs.length, inode, move);
       image.set(name, at + INODE.SIZE);
       image.set(target, targetAt);
       image.set(xattrs, xattrAt);
@@ -240,13 +252,20 @@ export class BootstrapWriter {
   }
 
   /** Writes a file's chunk infos and returns their concatenated digests; undefined for other types. */
-  #writeChunks(image: Uint8Array, view: DataView, start: number, inode: number): Uint8Array | undefined {
+  #writeChunks(
+    image: Uint8Array,
+    view: DataView,
+    start: number,
+    inode: number,
+    move: MoveChunk | undefined,
+  ): Uint8Array | undefined {
     if ((this.#tree.modeOf(inode) & S_IFMT) !== S_IFREG) return undefined;
     const digests = new Uint8Array(this.#tree.chunkCountOf(inode) * DIGEST_SIZE);
     const record = emptyChunkRecord();
     const place = { blobIndex: 0, chunkIndex: 0, uncompressedOffset: 0 };
     for (let k = 0; k * DIGEST_SIZE < digests.length; k++) {
       this.#tree.chunkOf(inode, k, place);
+      move?.(place);
       const { blobIndex, chunkIndex } = place;
       const row = this.#chunkRows[blobIndex]?.at(chunkIndex);
       if (row === undefined) unwritable("chunk", `chunk ${chunkIndex} of blob ${blobIndex} was not added`);

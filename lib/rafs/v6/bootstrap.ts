@@ -6,7 +6,15 @@
  *
  * @module
  */
-import type { Bootstrap, ChunkRecord, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
+import type {
+  Bootstrap,
+  ChunkRecord,
+  ChunkVisitor,
+  DirVisitor,
+  Extent,
+  InodeAttr,
+  RangeVisitor,
+} from "../bootstrap.ts";
 import { checkChunkInfo, CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
 import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../flags.ts";
 import { checkRequest, type Region, unreadable, viewOf } from "../guard.ts";
@@ -15,7 +23,7 @@ import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { readPrefetchTable } from "../prefetch_table.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
 import { TreeBudget } from "../tree_budget.ts";
-import { walkTree } from "../walk.ts";
+import { fileExtents, walkTree } from "../walk.ts";
 import { readBlobTable } from "./blob_table.ts";
 import { ChunkIndex } from "./chunk_index.ts";
 import { copyTree, type PlaceChunk } from "./copy_tree.ts";
@@ -44,7 +52,6 @@ export function openV6(bytes: Uint8Array, options: OpenOptions = {}): Bootstrap 
 class V6Bootstrap extends ImageFacts implements Bootstrap {
   readonly version = 6;
   readonly rootIno: number;
-  readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #sb: SuperBlock;
   readonly #inode: InodeCursor;
@@ -59,7 +66,6 @@ class V6Bootstrap extends ImageFacts implements Bootstrap {
     compressorOf(sb.flags, undefined, "RAFS v6 extended super block", 1152);
     digesterOf(sb.flags, undefined, "RAFS v6 extended super block", 1152);
     super(bytes, sb, readBlobTable(bytes, view, sb));
-    this.#bytes = bytes;
     this.#view = view;
     this.#sb = sb;
     this.#inode = new InodeCursor(view, sb);
@@ -97,14 +103,18 @@ class V6Bootstrap extends ImageFacts implements Bootstrap {
     this.#directory.readdir(dir, cookie, visit);
   }
 
+  list(dir: number, cookie: number, visit: RangeVisitor): void {
+    this.#directory.list(dir, cookie, visit);
+  }
+
   readlink(ino: number): Uint8Array {
     this.#inode.load(ino);
-    return this.#inode.linkTarget(this.#bytes);
+    return this.#inode.linkTarget(this.bytes);
   }
 
   xattrs(ino: number): Iterable<readonly [Uint8Array, Uint8Array]> {
     this.#inode.load(ino);
-    return readXattrs(this.#bytes, this.#view, this.#inode);
+    return readXattrs(this.bytes, this.#view, this.#inode);
   }
 
   extents(ino: number, offset: number, length: number): Extent[] {
@@ -114,10 +124,27 @@ class V6Bootstrap extends ImageFacts implements Bootstrap {
     return extents.map((extent) => ({ ...extent, chunkIndex: chunks.indexOf(extent.blobIndex, extent.chunkOffset) }));
   }
 
+  eachChunk(ino: number, visit: ChunkVisitor): void {
+    this.#loadFile(ino);
+    const { chunksAt, chunkCount, size } = this.#inode;
+    if (this.#isTarfs) {
+      for (const { blobIndex, chunkIndex, chunkLength } of fileExtents(this, ino, size)) {
+        visit(blobIndex, chunkIndex, chunkLength);
+      }
+      return;
+    }
+    const { chunkSize } = this.#sb;
+    const index = this.#chunkIndex;
+    for (let chunk = 0; chunk < chunkCount; chunk++) {
+      index.load(chunksAt, chunk);
+      visit(index.blobIndex, index.chunkIndex, Math.min(chunkSize, size - chunk * chunkSize));
+    }
+  }
+
   copyTree(tree: TreeTable, placeChunk: PlaceChunk): boolean {
     if (this.#isTarfs) return false; // chunks are numbered by walking the tree
     const source = {
-      bytes: this.#bytes,
+      bytes: this.bytes,
       view: this.#view,
       inode: this.#inode,
       directory: this.#directory,
@@ -152,14 +179,18 @@ class V6Bootstrap extends ImageFacts implements Bootstrap {
     }
   }
 
+  #loadFile(ino: number): void {
+    const inode = this.#inode;
+    inode.load(ino);
+    if ((inode.mode & S_IFMT) === S_IFREG) return;
+    unreadable("RAFS v6 chunk indexes", inode.at, `nid ${ino} is not a regular file`);
+  }
+
   /** Extents with the chunk numbers stored in the image. */
   #storedExtents(ino: number, offset: number, length: number): Extent[] {
     checkRequest(offset, length);
+    this.#loadFile(ino);
     const inode = this.#inode;
-    inode.load(ino);
-    if ((inode.mode & S_IFMT) !== S_IFREG) {
-      unreadable("RAFS v6 chunk indexes", inode.at, `nid ${ino} is not a regular file`);
-    }
     const extents: Extent[] = [];
     const end = Math.min(inode.size, offset + length);
     const { chunkSize } = this.#sb;
@@ -191,7 +222,7 @@ class V6Bootstrap extends ImageFacts implements Bootstrap {
     const record = emptyChunkRecord();
     for (let entry = at; entry < at + size; entry += CHUNK_INFO.SIZE) {
       if (blobIndex !== undefined && this.#view.getUint32(entry + CHUNK_INFO.blobIndex, true) !== blobIndex) continue;
-      readChunkInfo(this.#bytes, this.#view, entry, record, CHUNKS);
+      readChunkInfo(this.bytes, this.#view, entry, record, CHUNKS);
       checkChunkInfo(record, entry, limits, CHUNKS);
       yield record;
     }

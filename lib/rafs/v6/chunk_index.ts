@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { readU16, readU32 } from "../../base/bytes.ts";
 import { unreadable } from "../guard.ts";
 import { CHUNK_INDEX } from "./layout.ts";
 
@@ -28,13 +29,13 @@ export class ChunkIndex {
   load(chunksAt: number, chunk: number): void {
     const { view, blobCount } = this;
     const at = chunksAt + chunk * CHUNK_INDEX.SIZE;
-    const device = view.getUint16(at + CHUNK_INDEX.device, true);
+    const device = readU16(view, at + CHUNK_INDEX.device);
     const blobIndex = (device & 0xff) - 1;
     if (blobIndex < 0 || blobIndex >= blobCount) {
       unreadable("RAFS v6 chunk index", at, `blob is ${blobIndex}, the image has ${blobCount} blobs`);
     }
     this.blobIndex = blobIndex;
-    this.chunkIndex = (device >> 8) * 0x1_0000 + view.getUint16(at + CHUNK_INDEX.ciLow, true);
-    this.offset = view.getUint32(at + CHUNK_INDEX.block, true) * this.blockSize;
+    this.chunkIndex = (device >> 8) * 0x1_0000 + readU16(view, at + CHUNK_INDEX.ciLow);
+    this.offset = readU32(view, at + CHUNK_INDEX.block) * this.blockSize;
   }
 }

@@ -9,7 +9,8 @@
  *
  * @module
  */
-import type { DirVisitor } from "../bootstrap.ts";
+import { readU16 } from "../../base/bytes.ts";
+import type { DirVisitor, RangeVisitor } from "../bootstrap.ts";
 import { compareRange, compareRanges, isCookie, isDots, readU64, unreadable } from "../guard.ts";
 import { dirTypeOf, DT_DIR, S_IFDIR, S_IFMT } from "../inode_mode.ts";
 import type { InodeCursor } from "./inode.ts";
@@ -22,9 +23,6 @@ const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 
 /** Cookies reserve 512 positions per block; a 4096-byte block has at most 341 entries. */
 const COOKIES_PER_BLOCK = 512;
-
-/** {@link DirVisitor} that gets a name as its range `[start, end)` of the image's bytes. */
-export type RangeVisitor = (start: number, end: number, nid: number, type: number, next: number) => boolean;
 
 /** Cursor over the blocks of a directory and the names in a block. */
 class DirectoryBlock {
@@ -44,7 +42,7 @@ class DirectoryBlock {
     this.at = inode.blockAt(block);
     this.length = inode.blockLength(block);
     if (this.length < DIRENT.SIZE) unreadable(WHAT, this.at, `block has ${this.length} bytes`);
-    const namesAt = this.view.getUint16(this.at + DIRENT.nameOffset, true);
+    const namesAt = readU16(this.view, this.at + DIRENT.nameOffset);
     if (namesAt < DIRENT.SIZE || namesAt >= this.length || namesAt % DIRENT.SIZE !== 0) {
       unreadable(WHAT, this.at, `names start at ${namesAt} of ${this.length} bytes`);
     }
@@ -63,10 +61,10 @@ class DirectoryBlock {
   /** Locates the name of entry `k`. */
   locate(k: number): void {
     const entry = this.entryAt(k);
-    const start = this.view.getUint16(entry + DIRENT.nameOffset, true);
+    const start = readU16(this.view, entry + DIRENT.nameOffset);
     let end: number;
     if (k + 1 < this.count) {
-      end = this.view.getUint16(entry + DIRENT.SIZE + DIRENT.nameOffset, true);
+      end = readU16(this.view, entry + DIRENT.SIZE + DIRENT.nameOffset);
     } else {
       const limit = Math.min(this.length, start + NAME_MAX + 1);
       end = start;
@@ -146,7 +144,7 @@ export class DirectoryReader {
     const { bytes } = this;
     const { nameStart, nameEnd } = block;
     const entry = block.entryAt(k);
-    const code = this.view.getUint8(entry + DIRENT.type);
+    const code = bytes[entry + DIRENT.type] as number;
     const type = dirTypeOf(code) ?? unreadable(WHAT, entry, `file type is ${code}`);
     if (bytes[nameStart] === DOT) {
       if (nameEnd - nameStart === 1) {

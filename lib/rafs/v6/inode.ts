@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { readU16, readU32 } from "../../base/bytes.ts";
 import type { InodeAttr } from "../bootstrap.ts";
 import { hex32, readI64, readU64, type Region, unreadable } from "../guard.ts";
 import { isDevice, isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
@@ -16,6 +17,7 @@ const WHAT = "RAFS v6 inode";
 
 /** Cursor over inodes. All offsets are byte offsets in the image. */
 export class InodeCursor {
+  /** 0 if no inode is loaded. */
   nid = 0;
   /** Offset of the inode. */
   at = 0;
@@ -32,31 +34,33 @@ export class InodeCursor {
 
   constructor(private readonly view: DataView, private readonly sb: SuperBlock) {}
 
-  /** Loads `nid` and checks that the inode and everything that belongs to it lies inside the image. */
+  /** Loads `nid`, unless it is loaded. Checks that the inode and everything that belongs to it is inside the image. */
   load(nid: number): void {
+    if (nid === this.nid && nid !== 0) return;
+    this.nid = 0;
     const { view, sb } = this;
     const at = sb.metaOffset + nid * INODE_SLOT;
     if (!Number.isSafeInteger(nid) || nid < 1 || at + COMPACT.SIZE > view.byteLength) {
       unreadable(WHAT, sb.metaOffset, `nid ${nid} is outside the image of ${view.byteLength} bytes`);
     }
-    const format = view.getUint16(at + COMPACT.format, true);
+    const format = readU16(view, at + COMPACT.format);
     const extended = (format & 1) === 1;
     const size = extended ? EXTENDED.SIZE : COMPACT.SIZE;
-    const xattrCount = view.getUint16(at + COMPACT.xattrCount, true);
+    const xattrCount = readU16(view, at + COMPACT.xattrCount);
     const xattrSize = xattrCount === 0 ? 0 : XATTR.HEADER_SIZE + XATTR.ENTRY_SIZE * (xattrCount - 1);
     if (at + size + xattrSize > view.byteLength) {
       unreadable(WHAT, at, `${size + xattrSize} bytes reach beyond the end of the image at ${view.byteLength}`);
     }
-    this.nid = nid;
     this.at = at;
     this.extended = extended;
     this.layout = format >> 1;
-    this.mode = view.getUint16(at + COMPACT.mode, true);
-    this.size = extended ? readU64(view, at + EXTENDED.size, WHAT) : view.getUint32(at + COMPACT.size, true);
-    this.union = view.getUint32(at + (extended ? EXTENDED.union : COMPACT.union), true);
+    this.mode = readU16(view, at + COMPACT.mode);
+    this.size = extended ? readU64(view, at + EXTENDED.size, WHAT) : readU32(view, at + COMPACT.size);
+    this.union = readU32(view, at + (extended ? EXTENDED.union : COMPACT.union));
     this.xattrAt = at + size;
     this.xattrSize = xattrSize;
     this.#checkContent();
+    this.nid = nid;
   }
 
   /** Like {@link load}, but fails if the inode is not a directory. */
@@ -134,16 +138,16 @@ export class InodeCursor {
     out.size = this.size;
     out.rdev = isDevice(this.mode) ? this.union : 0;
     if (this.extended) {
-      out.nlink = view.getUint32(at + EXTENDED.nlink, true);
-      out.uid = view.getUint32(at + EXTENDED.uid, true);
-      out.gid = view.getUint32(at + EXTENDED.gid, true);
+      out.nlink = readU32(view, at + EXTENDED.nlink);
+      out.uid = readU32(view, at + EXTENDED.uid);
+      out.gid = readU32(view, at + EXTENDED.gid);
       out.mtime = readI64(view, at + EXTENDED.mtime, WHAT);
-      out.mtimeNsec = view.getUint32(at + EXTENDED.mtimeNsec, true);
+      out.mtimeNsec = readU32(view, at + EXTENDED.mtimeNsec);
       if (out.mtimeNsec >= 1_000_000_000) unreadable(WHAT, at, `mtime has ${out.mtimeNsec} nanoseconds`);
     } else {
-      out.nlink = view.getUint16(at + COMPACT.nlink, true);
-      out.uid = view.getUint16(at + COMPACT.uid, true);
-      out.gid = view.getUint16(at + COMPACT.gid, true);
+      out.nlink = readU16(view, at + COMPACT.nlink);
+      out.uid = readU16(view, at + COMPACT.uid);
+      out.gid = readU16(view, at + COMPACT.gid);
       out.mtime = 0;
       out.mtimeNsec = 0;
     }

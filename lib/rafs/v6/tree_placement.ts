@@ -7,11 +7,11 @@
  *
  * @module
  */
-import { copyBytes, roundUp, writeI64, writeU64 } from "../../base/bytes.ts";
+import { copyBytes, roundUp, writeI64, writeU16, writeU32, writeU64 } from "../../base/bytes.ts";
 import { DROP_INTERVAL, type ImageMemory } from "../image_memory.ts";
 import { erofsTypeOf, isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, DIRENT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
-import type { SortedEntries, TreeTable } from "./tree_table.ts";
+import { type MoveChunk, readChunkIndex, type SortedEntries, type TreeTable, writeChunkIndex } from "./tree_table.ts";
 
 /** Location of every inode and its data, by inode. */
 export class Placement {
@@ -106,15 +106,20 @@ export interface Emission {
   readonly chunkFormatBits: number;
   /** Memory of the image. */
   readonly memory: ImageMemory;
+  readonly move: MoveChunk | undefined;
 }
 
-/** Writes all inodes and their flat data. */
-export function emitTree(emission: Emission): void {
-  const { tree, image, placement, memory } = emission;
+/** Inodes or chunks that are written before the reader of the image gets its turn. */
+export const WRITTEN_AT_ONCE = 256;
+
+/** Writes all inodes and their flat data. Yields the number of bytes that are final. */
+export function* emitTree(emission: Emission): Generator<number> {
+  const { tree, image, view, placement, memory, move } = emission;
   const content = tree.bytes.bytes;
   const { xattrAt, xattrSize, contentAt, contentSize } = tree.inodes;
   for (let inode = 0; inode < tree.inodeCount; inode++) {
     if (inode % DROP_INTERVAL === 0) memory.dropPages();
+    if (inode % WRITTEN_AT_ONCE === 0) yield placement.atOf(inode);
     emitInode(emission, inode);
     const at = placement.atOf(inode) + EXTENDED.SIZE;
     const xattrs = xattrSize[inode] as number;
@@ -131,6 +136,18 @@ export function emitTree(emission: Emission): void {
       ? head
       : placement.blockOf(inode) * emission.block;
     copyBytes(content, contentAt[inode] as number, contentSize[inode] as number, image, to);
+    if (type === S_IFREG && move !== undefined) moveChunks(view, to, to + (contentSize[inode] as number), move);
+  }
+  yield placement.end;
+}
+
+/** Moves the chunks whose indexes are written at `[start, end)`. */
+function moveChunks(view: DataView, start: number, end: number, move: MoveChunk): void {
+  const place = { blobIndex: 0, chunkIndex: 0, uncompressedOffset: 0 };
+  for (let at = start; at < end; at += CHUNK_INDEX.SIZE) {
+    readChunkIndex(view, at, place);
+    move(place);
+    writeChunkIndex(view, at, place.blobIndex, place.chunkIndex, place.uncompressedOffset);
   }
 }
 
@@ -153,17 +170,17 @@ function emitInode(emission: Emission, inode: number): void {
   }
   const slots = xattrSize === 0 ? 0 : (xattrSize - XATTR.HEADER_SIZE) / XATTR.ENTRY_SIZE + 1;
   const shownNlink = inodes.shownNlink[inode] as number;
-  view.setUint16(at + EXTENDED.format, (layout << 1) | 1, true);
-  view.setUint16(at + EXTENDED.xattrCount, slots, true);
-  view.setUint16(at + EXTENDED.mode, mode, true);
+  writeU16(view, at + EXTENDED.format, (layout << 1) | 1);
+  writeU16(view, at + EXTENDED.xattrCount, slots);
+  writeU16(view, at + EXTENDED.mode, mode);
   writeU64(view, at + EXTENDED.size, inodes.size[inode] as number);
-  view.setUint32(at + EXTENDED.union, union, true);
-  view.setUint32(at + EXTENDED.ino, inode + 1, true);
-  view.setUint32(at + EXTENDED.uid, inodes.uid[inode] as number, true);
-  view.setUint32(at + EXTENDED.gid, inodes.gid[inode] as number, true);
+  writeU32(view, at + EXTENDED.union, union);
+  writeU32(view, at + EXTENDED.ino, inode + 1);
+  writeU32(view, at + EXTENDED.uid, inodes.uid[inode] as number);
+  writeU32(view, at + EXTENDED.gid, inodes.gid[inode] as number);
   writeI64(view, at + EXTENDED.mtime, inodes.mtime[inode] as number);
-  view.setUint32(at + EXTENDED.mtimeNsec, inodes.mtimeNsec[inode] as number, true);
-  view.setUint32(at + EXTENDED.nlink, shownNlink >= 0 ? shownNlink : inodes.nlink[inode] as number, true);
+  writeU32(view, at + EXTENDED.mtimeNsec, inodes.mtimeNsec[inode] as number);
+  writeU32(view, at + EXTENDED.nlink, shownNlink >= 0 ? shownNlink : inodes.nlink[inode] as number);
 }
 
 /** Writes the blocks of a directory. An inline last block is written at `tailAt`, after the inode. */
@@ -194,8 +211,8 @@ function emitDirectoryBlock(emission: Emission, rows: Uint32Array, from: number,
   for (let k = from; k < to; k++, entry += DIRENT.SIZE) {
     const row = rows[k] as number, inode = inodes[row] as number, size = nameSize[row] as number;
     writeU64(view, entry + DIRENT.nid, nid(inode));
-    view.setUint16(entry + DIRENT.nameOffset, nameOffset, true);
-    view.setUint8(entry + DIRENT.type, erofsTypeOf(tree.modeOf(inode)));
+    writeU16(view, entry + DIRENT.nameOffset, nameOffset);
+    image[entry + DIRENT.type] = erofsTypeOf(tree.modeOf(inode));
     copyBytes(names, nameAt[row] as number, size, image, at + nameOffset);
     nameOffset += size;
   }

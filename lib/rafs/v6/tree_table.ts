@@ -6,9 +6,10 @@
  *
  * @module
  */
+import { readU16, readU32, writeU16, writeU32 } from "../../base/bytes.ts";
 import { RafsError } from "../bootstrap.ts";
 import { GrowingBytes } from "../growing.ts";
-import { compareRanges, isDots } from "../guard.ts";
+import { compareRanges } from "../guard.ts";
 import { isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_INDEX, NAME_MAX, PATH_MAX } from "./layout.ts";
 import { EntryRows, InodeRows } from "./tree_rows.ts";
@@ -24,8 +25,11 @@ export interface ChunkPlace {
   readonly uncompressedOffset: number;
 }
 
-/** A mutable {@link ChunkPlace}, which {@link TreeTable.moveChunks} passes to its callback. */
+/** A mutable {@link ChunkPlace}. */
 export type MovablePlace = { -readonly [K in keyof ChunkPlace]: ChunkPlace[K] };
+
+/** Replaces a provisional place by the final one, for callers that know places only when all chunks are added. */
+export type MoveChunk = (place: MovablePlace) => void;
 
 /** An inode to add. */
 export interface InodeSpec {
@@ -139,13 +143,16 @@ export class TreeTable {
     return inode;
   }
 
-  /** Gives an inode a name in a directory. */
-  addEntry(directory: number, name: Uint8Array, inode: number): void {
+  /** Gives an inode a name in a directory: the bytes `[start, end)` of `name`. */
+  addEntry(directory: number, name: Uint8Array, inode: number, start = 0, end = name.length): void {
     if (!(directory < this.inodeCount && this.isDirectory(directory))) {
       unwritable("name", `inode ${directory} is not a directory`);
     }
     if (!(inode > 0 && inode < this.inodeCount)) unwritable("name", `there is no inode ${inode}`);
-    if (!isFileName(name)) unwritable("name", `${JSON.stringify(new TextDecoder().decode(name))} is not a file name`);
+    if (!isFileName(name, start, end)) {
+      const shown = JSON.stringify(new TextDecoder().decode(name.subarray(start, end)));
+      unwritable("name", `${shown} is not a file name`);
+    }
     const { nlink, dotDot } = this.inodes;
     if (this.isDirectory(inode)) {
       if (inode < directory) unwritable("name", `directory ${inode} was added before its parent ${directory}`);
@@ -156,7 +163,7 @@ export class TreeTable {
     } else {
       nlink[inode] = (nlink[inode] as number) + 1;
     }
-    this.#pushEntry(directory, inode, name);
+    this.#pushEntry(directory, inode, name, start, end);
   }
 
   /** Target of a symbolic link, empty for other types. A view, valid until more is added. */
@@ -177,22 +184,6 @@ export class TreeTable {
     readChunkIndex(this.bytes.view, (this.inodes.contentAt[inode] as number) + position * CHUNK_INDEX.SIZE, place);
   }
 
-  /** Relocates every chunk of every file: `move` modifies the place that it is given. */
-  moveChunks(move: (place: MovablePlace) => void): void {
-    const { view } = this.bytes;
-    const { contentAt, contentSize } = this.inodes;
-    const place = { blobIndex: 0, chunkIndex: 0, uncompressedOffset: 0 };
-    for (let inode = 0; inode < this.inodeCount; inode++) {
-      if ((this.modeOf(inode) & S_IFMT) !== S_IFREG) continue;
-      const from = contentAt[inode] as number, end = from + (contentSize[inode] as number);
-      for (let at = from; at < end; at += CHUNK_INDEX.SIZE) {
-        readChunkIndex(view, at, place);
-        move(place);
-        writeChunkIndex(view, at, place.blobIndex, place.chunkIndex, place.uncompressedOffset);
-      }
-    }
-  }
-
   /** Sorts the names. The table must not change afterwards. */
   sort(): SortedEntries {
     const { nlink, dotDot } = this.inodes;
@@ -205,13 +196,13 @@ export class TreeTable {
     return new SortedEntries(this);
   }
 
-  #pushEntry(directory: number, inode: number, name: Uint8Array): void {
+  #pushEntry(directory: number, inode: number, name: Uint8Array, start = 0, end = name.length): void {
     const { entries } = this;
     const row = entries.add();
     entries.directory[row] = directory;
     entries.inode[row] = inode;
-    entries.nameAt[row] = this.names.append(name);
-    entries.nameSize[row] = name.length;
+    entries.nameAt[row] = this.names.appendRange(name, start, end);
+    entries.nameSize[row] = end - start;
   }
 
   /** Adds "." and ".." to a directory. Call before adding any other name to it. */
@@ -234,13 +225,17 @@ export class TreeTable {
   }
 }
 
-function isFileName(name: Uint8Array): boolean {
-  if (name.length === 0 || name.length > NAME_MAX || isDots(name)) return false;
-  for (let i = 0; i < name.length; i++) if (name[i] === SLASH || name[i] === 0) return false;
+/** Whether a directory can hold the name `bytes[start, end)`. */
+function isFileName(bytes: Uint8Array, start: number, end: number): boolean {
+  const size = end - start;
+  if (size <= 0 || size > NAME_MAX) return false;
+  if (size <= 2 && bytes[start] === DOT[0] && bytes[end - 1] === DOT[0]) return false;
+  for (let i = start; i < end; i++) if (bytes[i] === SLASH || bytes[i] === 0) return false;
   return true;
 }
 
-function writeChunkIndex(
+/** Writes a {@link ChunkPlace}. @throws {RafsError} "unsupported" for one that the format cannot represent */
+export function writeChunkIndex(
   view: DataView,
   at: number,
   blobIndex: number,
@@ -251,16 +246,17 @@ function writeChunkIndex(
   if (!Number.isInteger(block) || block >= NO_BLOCK || !(blobIndex >= 0 && blobIndex < 254) || chunkIndex >= 1 << 24) {
     unwritable("chunk index", `chunk ${chunkIndex} of blob ${blobIndex} at ${uncompressedOffset}`);
   }
-  view.setUint16(at + CHUNK_INDEX.ciLow, chunkIndex & 0xffff, true);
-  view.setUint16(at + CHUNK_INDEX.device, ((chunkIndex >> 16) << 8) | (blobIndex + 1), true);
-  view.setUint32(at + CHUNK_INDEX.block, block, true);
+  writeU16(view, at + CHUNK_INDEX.ciLow, chunkIndex & 0xffff);
+  writeU16(view, at + CHUNK_INDEX.device, ((chunkIndex >> 16) << 8) | (blobIndex + 1));
+  writeU32(view, at + CHUNK_INDEX.block, block);
 }
 
-function readChunkIndex(view: DataView, at: number, into: MovablePlace): void {
-  const device = view.getUint16(at + CHUNK_INDEX.device, true);
+/** Fills `into` from what {@link writeChunkIndex} wrote. */
+export function readChunkIndex(view: DataView, at: number, into: MovablePlace): void {
+  const device = readU16(view, at + CHUNK_INDEX.device);
   into.blobIndex = (device & 0xff) - 1;
-  into.chunkIndex = (device >> 8) * 0x1_0000 + view.getUint16(at + CHUNK_INDEX.ciLow, true);
-  into.uncompressedOffset = view.getUint32(at + CHUNK_INDEX.block, true) * BLOCK;
+  into.chunkIndex = (device >> 8) * 0x1_0000 + readU16(view, at + CHUNK_INDEX.ciLow);
+  into.uncompressedOffset = readU32(view, at + CHUNK_INDEX.block) * BLOCK;
 }
 
 /** Entries of each directory in name order, including "." and "..". */

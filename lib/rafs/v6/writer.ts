@@ -27,12 +27,13 @@ import type { ChunkRecords } from "../chunk_info_table.ts";
 import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
 import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
+import { SequentialImage } from "../sequential_image.ts";
 import type { PlaceChunk } from "./copy_tree.ts";
 import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, INODE_SLOT, SUPER } from "./layout.ts";
-import { type InodeSpec, type MovablePlace, TreeTable, unwritable } from "./tree_table.ts";
-import { emitTree, placeTree } from "./tree_placement.ts";
+import { type InodeSpec, type MoveChunk, TreeTable, unwritable } from "./tree_table.ts";
+import { type Emission, emitTree, placeTree, WRITTEN_AT_ONCE } from "./tree_placement.ts";
 
-export type { ChunkPlace, InodeSpec, MovablePlace } from "./tree_table.ts";
+export type { ChunkPlace, InodeSpec, MovablePlace, MoveChunk } from "./tree_table.ts";
 
 const BLOCK = 4096;
 /** nid of the root: 4096 / 32. nids count from the last block of the tables, so that no inode has nid 0. */
@@ -80,9 +81,12 @@ export class BootstrapWriter {
     return this.#tree.addInode(spec);
   }
 
-  /** Gives an inode a name. A directory gets exactly one, and must be added after the directory that contains it. */
-  addEntry(directory: number, name: Uint8Array, inode: number): void {
-    this.#tree.addEntry(directory, name, inode);
+  /**
+   * Gives an inode a name: the bytes `[start, end)` of `name`. A directory gets exactly one, and must be added after the
+   * directory that contains it.
+   */
+  addEntry(directory: number, name: Uint8Array, inode: number, start = 0, end = name.length): void {
+    this.#tree.addEntry(directory, name, inode, start, end);
   }
 
   /**
@@ -92,24 +96,26 @@ export class BootstrapWriter {
     return bootstrap.copyTree?.(this.#tree, placeChunk) ?? false;
   }
 
-  /** Calls {@link TreeTable.moveChunks}, for callers that know chunk offsets only at the end. */
-  moveChunks(move: (place: MovablePlace) => void): void {
-    this.#tree.moveChunks(move);
-  }
-
-  /** Adds entries to the chunk table, one per chunk that files use. They are iterated by {@link finish}. */
+  /** Adds entries to the chunk table, one per chunk that files use. They are iterated while the image is written. */
   addChunkRecords(records: ChunkRecords): void {
     this.#chunkSources.push(records);
   }
 
+  /** Returns the bootstrap of {@link begin}. */
+  finish(...content: Parameters<BootstrapWriter["begin"]>): Uint8Array<ArrayBuffer> {
+    return this.begin(...content).whole();
+  }
+
   /**
-   * Returns the bootstrap.
+   * Returns the bootstrap, which is written while it is read. The writer and its chunk records must not change until
+   * then.
    *
    * @param blobs in index order
    * @param prefetch inodes to prefetch, by their numbers from {@link addInode}
+   * @param move called for every chunk of every file, once
    * @throws {RafsError} "unsupported" when the tree is incomplete or does not fit the format
    */
-  finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = []): Uint8Array<ArrayBuffer> {
+  begin(blobs: readonly BlobEntry[], prefetch: readonly number[] = [], move?: MoveChunk): SequentialImage {
     if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
     if (blobs.length > 254) unwritable("image", `${blobs.length} blobs, 254 at most`);
     const sorted = this.#tree.sort();
@@ -139,7 +145,7 @@ export class BootstrapWriter {
       if (!(inode < this.#tree.inodeCount)) unwritable("prefetch table", `there is no inode ${inode}`);
       view.setUint32(prefetchTable + k * 4, (placement.atOf(inode) - metaStart) / INODE_SLOT, true);
     });
-    emitTree({
+    const emission: Emission = {
       tree: this.#tree,
       sorted,
       placement,
@@ -149,20 +155,26 @@ export class BootstrapWriter {
       nid: (inode) => (placement.atOf(inode) - metaStart) / INODE_SLOT,
       chunkFormatBits: Math.log2(this.options.chunkSize / BLOCK),
       memory,
-    });
-    this.#writeChunks(image, view, chunkTable, memory);
-    memory.dropPages();
-    return image;
+      move,
+    };
+    return new SequentialImage(image, this.#write(emission, chunkTable));
   }
 
-  #writeChunks(image: Uint8Array, view: DataView, start: number, memory: ImageMemory): void {
-    let count = 0;
+  /** Yields the number of bytes that are final. */
+  *#write(emission: Emission, chunkTable: number): Generator<number> {
+    const { image, view, memory } = emission;
+    yield* emitTree(emission);
+    let at = chunkTable, count = 0;
     for (const source of this.#chunkSources) {
       for (const record of source.records()) {
-        writeChunkInfo(image, view, start + count * CHUNK_INFO.SIZE, record);
+        writeChunkInfo(image, view, at, record);
+        at += CHUNK_INFO.SIZE;
         if (++count % DROP_INTERVAL === 0) memory.dropPages();
+        if (count % WRITTEN_AT_ONCE === 0) yield at;
       }
     }
+    memory.dropPages();
+    yield image.length;
   }
 
   #writeSuperBlocks(
