@@ -65,7 +65,7 @@ fi
   // a file system of its own below them, and a mount point: that must not fail the purge.
   postrm: `#!/bin/sh
 set -e
-rm -rf /var/cache/nydus-gd/deno-dir
+rm -rf /var/cache/nydus-gd/deno-dir /var/cache/nydus-gd/deno-dir-convert
 rmdir /var/cache/nydus-gd 2>/dev/null || true
 if [ "$1" = purge ] && ! rm -rf --one-file-system /var/lib/nydus-gd; then
   echo "nydus-gd: what is mounted at or below /var/lib/nydus-gd was not removed" >&2

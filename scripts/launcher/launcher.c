@@ -56,21 +56,31 @@ static int has_working_directory(void) {
   return path != NULL;
 }
 
-/* Becomes the program that lies in `dir`. Returns only on failure, with errno. `cache`: Deno's folder for compiled code. */
-static void start(const char *dir, const char *cache, int argc, char **argv) {
+/* See V8_FLAGS of build_binary.ts. */
+#define V8_FLAGS "--v8-flags=--expose-gc,--max-semi-space-size=4"
+
+/* A conversion does most of its work outside of JavaScript, and ends before the code of V8's second compiler has paid for
+ * its compilation. */
+static int is_conversion(int argc, char **argv) {
+  return argc > 1 && strcmp(argv[1], "convert") == 0;
+}
+
+/* Becomes the program that lies in `dir`. Returns only on failure, with errno. `caches`: the folder for Deno's folders of
+ * compiled code: code that was compiled with other flags is not used, and replaced. */
+static void start(const char *dir, const char *caches, int argc, char **argv) {
   static char *const OPTIONS[] = {"run",       "--allow-all", "--quiet",  "--no-config",
-                                  "--no-lock", "--no-remote", "--no-npm", "--no-prompt",
-                                  "--v8-flags=--expose-gc,--max-semi-space-size=4"}; /* see V8_FLAGS of build_binary.ts */
+                                  "--no-lock", "--no-remote", "--no-npm", "--no-prompt"};
   const size_t options = sizeof OPTIONS / sizeof *OPTIONS;
-  char **arguments = calloc((size_t)argc + options + 3, sizeof *arguments);
+  char **arguments = calloc((size_t)argc + options + 4, sizeof *arguments);
   if (arguments == NULL) return;
   size_t n = 0;
   arguments[n++] = argc > 0 ? argv[0] : "nydus-gd";
   for (size_t i = 0; i < options; i++) arguments[n++] = OPTIONS[i];
+  arguments[n++] = is_conversion(argc, argv) ? V8_FLAGS ",--no-turbofan" : V8_FLAGS;
   arguments[n++] = text("%s/" PROGRAM, dir);
   for (int i = 1; i < argc; i++) arguments[n++] = argv[i];
   tell_executable();
-  setenv("DENO_DIR", cache, 1);
+  setenv("DENO_DIR", text(is_conversion(argc, argv) ? "%s/deno-dir-convert" : "%s/deno-dir", caches), 1);
   setenv("DENO_NO_UPDATE_CHECK", "1", 1);
   unsetenv("NODE_OPTIONS"); /* meant for another program: it would change this one */
   execv(text("%s/" RUNTIME, dir), arguments);
@@ -82,7 +92,7 @@ int main(int argc, char **argv) {
   if (!has_working_directory()) return fail("cd /", "find the working directory");
   const char *base = geteuid() == 0 ? SYSTEM_BASE : user_base();
   /* A folder that cannot be written is no obstacle: Deno goes on without the cache. */
-  start(INSTALLED_DIR, text("%s/deno-dir", base != NULL ? base : INSTALLED_DIR), argc, argv);
+  start(INSTALLED_DIR, base != NULL ? base : INSTALLED_DIR, argc, argv);
   return fail("reinstall the package nydus-gd", "start " INSTALLED_DIR "/" RUNTIME);
 }
 
@@ -107,7 +117,7 @@ static void start_from(const char *base, int argc, char **argv) {
   if (ready && fcntl(dir, F_SETFD, 0) == 0) { /* the program inherits the lock with the descriptor */
     /* Compiled code is only taken from a folder of our own. */
     const char *own = fstat(dir, &status) == 0 && status.st_uid == geteuid() ? path : user_base();
-    start(path, text("%s/deno-dir", own != NULL ? own : path), argc, argv);
+    start(path, own != NULL ? own : path, argc, argv);
   }
   int saved = errno;
   if (dir >= 0) close(dir);
