@@ -3,6 +3,7 @@ import { acquire, QUIET } from "../../../tests/support/blob_setup.ts";
 import { ScriptedSource } from "../../../tests/support/scripted_source.ts";
 import { makeSyntheticBlob, type SyntheticBlob } from "../../../tests/support/synthetic_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { until } from "../../../tests/support/until.ts";
 import { BlobCache, type BlobCacheOptions } from "../blob_cache.ts";
 import { blobPaths } from "./cache_files.ts";
 
@@ -42,6 +43,18 @@ async function namesInTurn(dir: string, images: readonly SyntheticBlob[]): Promi
   const names: string[] = [];
   for (const image of images) names.push(...await namesAtOnce(dir, [image]));
   return names;
+}
+
+/** Removes a file, which by its inode and time of birth is another than any file made later. */
+async function remove(path: string): Promise<void> {
+  const bornAt = () => Deno.statSync(path).birthtime?.getTime() ?? Infinity;
+  const before = bornAt();
+  await until("the clock of the file system goes on", async () => {
+    await Deno.remove(path);
+    await Deno.writeTextFile(path, "");
+    return bornAt() > before;
+  });
+  await Deno.remove(path);
 }
 
 const distinct = (names: readonly string[]) => new Set(names).size;
@@ -92,7 +105,7 @@ Deno.test("the name changes when the record or the data file is lost", async () 
   for (const lost of [copies, data]) {
     using dir = TempDir.make();
     const [before] = await namesInTurn(dir.path, [image]);
-    await Deno.remove(dir.join(lost));
+    await remove(dir.join(lost));
     assert.notEqual((await namesInTurn(dir.path, [image]))[0], before);
   }
   using dir = TempDir.make();
