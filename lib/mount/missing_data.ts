@@ -7,16 +7,9 @@ import { NydusGdError } from "../base/errors.ts";
 import type { Extent } from "../rafs/bootstrap.ts";
 import { DEVICE_BLOCK, HOLE } from "../rafs/device_table.ts";
 import { agrees, isReady } from "./cached_read.ts";
-import type { ChunkStore, MountableImage, OpenBlob } from "./image_mount.ts";
+import type { ChunkStore, OpenBlob } from "./image_mount.ts";
+import type { KnownImage } from "./known_image.ts";
 import { ReadFailure } from "./read_failures.ts";
-
-/** State that the main thread keeps per image. */
-export interface KnownImage {
-  readonly number: number;
-  readonly image: MountableImage;
-  /** Open blobs, by `blobIndex` of extents. */
-  readonly blobs: (OpenBlob | undefined)[];
-}
 
 /**
  * Resolves when all extents can be read from the cache files. Called once by each read that has to wait.

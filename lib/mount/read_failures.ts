@@ -5,7 +5,7 @@
  */
 import type { Logger } from "@logtape/logtape";
 import { messageOf, NydusGdError } from "../base/errors.ts";
-import type { KnownImage } from "./missing_data.ts";
+import type { KnownImage } from "./known_image.ts";
 
 /** Maximum distinct causes logged for one image between two successes: a hostile image can have many. */
 const CAUSES_LOGGED = 16;

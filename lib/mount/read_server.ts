@@ -12,7 +12,7 @@
  */
 import type { Logger } from "@logtape/logtape";
 import { NydusGdError } from "../base/errors.ts";
-import type { KnownImage } from "./missing_data.ts";
+import type { KnownImage } from "./known_image.ts";
 import { FailureLog } from "./read_failures.ts";
 import { ReadTasks } from "./read_tasks.ts";
 

@@ -7,7 +7,8 @@ import { NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import { completeDevicePath, devicePathOf } from "../device_file.ts";
 import type { OpenBlob } from "../image_mount.ts";
-import { type KnownImage, storeOf } from "../missing_data.ts";
+import type { KnownImage } from "../known_image.ts";
+import { storeOf } from "../missing_data.ts";
 import { openBlobs } from "../open_blobs.ts";
 import { CopiedDevice, type CopyFolder, SharedDevice, type WatchedDevice } from "./watched_device.ts";
 

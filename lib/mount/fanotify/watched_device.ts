@@ -19,7 +19,8 @@ import type { Extent } from "../../rafs/bootstrap.ts";
 import { deviceChunks, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
 import { isReady } from "../cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
-import { fetchExtents, type KnownImage, storeOf } from "../missing_data.ts";
+import type { KnownImage } from "../known_image.ts";
+import { fetchExtents, storeOf } from "../missing_data.ts";
 import type { FileKey } from "./event_file.ts";
 
 const log = logger("mount", "fanotify");

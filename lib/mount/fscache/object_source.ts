@@ -19,7 +19,8 @@ import { DEVICE_BLOCK, deviceExtents, type DeviceTable, HOLE } from "../../rafs/
 import { isReady, readExtents } from "../cached_read.ts";
 import { mayRead } from "../device_use.ts";
 import type { OpenBlob } from "../image_mount.ts";
-import { fetchExtents, type KnownImage } from "../missing_data.ts";
+import type { KnownImage } from "../known_image.ts";
+import { fetchExtents } from "../missing_data.ts";
 
 /** A range of whole blocks. */
 export interface Stretch {
