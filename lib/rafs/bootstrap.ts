@@ -14,19 +14,9 @@
  *
  * @module
  */
-import { NydusGdError } from "../base/errors.ts";
 import type { Region } from "./guard.ts";
-import type { PlaceChunk } from "./v6/copy_tree.ts";
-import type { TreeTable } from "./v6/tree_table.ts";
 
-/** Damaged or foreign bytes: `Cannot read RAFS v6 super block at 1024: magic is 0x0badf00d, expected 0xe0f5e1e2`. */
-export class RafsError extends NydusGdError {
-  override readonly name = "RafsError";
-  /** @param code "invalid-image" for damage, "unsupported" for recognized images that are refused */
-  constructor(message: string, code: "invalid-image" | "unsupported" = "invalid-image") {
-    super(code, message);
-  }
-}
+export { RafsError } from "./rafs_error.ts";
 
 /** Compression of chunks, with on-disk codes: rafs-v6 blob table, offset 76. */
 export const COMPRESSOR = { none: 0, lz4_block: 1, gzip: 2, zstd: 3 } as const;
@@ -193,13 +183,6 @@ export interface Bootstrap {
    * Chunk records of all blobs or of one. A chunk may be reported more than once. The object is reused between steps.
    */
   chunkRecords(blobIndex?: number): Iterable<Readonly<ChunkRecord>>;
-
-  /**
-   * Copies the whole tree to a writer's table without allocating an object per inode and name.
-   *
-   * @returns false when this version does not support it
-   */
-  copyTree?(tree: TreeTable, placeChunk: PlaceChunk): boolean;
 
   /** Location of super blocks and tables in the bootstrap. */
   readonly tables: readonly Region[];

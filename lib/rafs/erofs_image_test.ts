@@ -28,7 +28,7 @@ Deno.test("the same bootstrap yields the same image and devices", async () => {
 Deno.test("copying and walking the tree yield the same image or the same error", async () => {
   for (const fixture of listRafsFixtures().filter(({ name }) => name.startsWith("v6"))) {
     const intact = await readFixtureBootstrap(fixture);
-    if (openBootstrap(intact, { treeOnly: true }).copyTree === undefined) continue;
+    if (!("copyTree" in openBootstrap(intact, { treeOnly: true }))) continue;
     fc.assert(
       fc.property(damage(intact.length), (changes) => {
         const bytes = intact.slice();

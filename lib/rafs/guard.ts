@@ -7,7 +7,7 @@
  * @module
  */
 import { readU32 } from "../base/bytes.ts";
-import { RafsError } from "./bootstrap.ts";
+import { RafsError } from "./rafs_error.ts";
 
 /** DataView over exactly the given bytes. */
 export function viewOf(bytes: Uint8Array): DataView {

@@ -26,7 +26,7 @@ import { TreeBudget } from "../tree_budget.ts";
 import { fileExtents, walkTree } from "../walk.ts";
 import { readBlobTable } from "./blob_table.ts";
 import { ChunkIndex } from "./chunk_index.ts";
-import { copyTree, type PlaceChunk } from "./copy_tree.ts";
+import { type CopyableTree, copyTree, type PlaceChunk } from "./copy_tree.ts";
 import { DirectoryReader } from "./directory.ts";
 import { InodeCursor } from "./inode.ts";
 import { INODE_SLOT } from "./layout.ts";
@@ -49,7 +49,7 @@ export function openV6(bytes: Uint8Array, options: OpenOptions = {}): Bootstrap 
   return bootstrap;
 }
 
-class V6Bootstrap extends ImageFacts implements Bootstrap {
+class V6Bootstrap extends ImageFacts implements Bootstrap, CopyableTree {
   readonly version = 6;
   readonly rootIno: number;
   readonly #view: DataView;

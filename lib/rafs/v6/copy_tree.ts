@@ -42,6 +42,16 @@ export interface TreeSource {
  */
 export type PlaceChunk = (blobIndex: number, chunkIndex: number, chunkOffset: number, chunkLength: number) => number;
 
+/** A bootstrap whose whole tree can be copied without allocating an object per inode and name. */
+export interface CopyableTree {
+  /**
+   * Fills `tree`, which must be empty.
+   *
+   * @returns false if this image cannot be copied
+   */
+  copyTree(tree: TreeTable, placeChunk: PlaceChunk): boolean;
+}
+
 /**
  * Fills `tree`, which must be empty.
  *

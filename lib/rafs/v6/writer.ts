@@ -28,7 +28,7 @@ import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
 import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
 import { SequentialImage } from "../sequential_image.ts";
-import type { PlaceChunk } from "./copy_tree.ts";
+import type { CopyableTree, PlaceChunk } from "./copy_tree.ts";
 import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, INODE_SLOT, SUPER } from "./layout.ts";
 import { type InodeSpec, type MoveChunk, TreeTable, unwritable } from "./tree_table.ts";
 import { type Emission, emitTree, placeTree, WRITTEN_AT_ONCE } from "./tree_placement.ts";
@@ -89,10 +89,8 @@ export class BootstrapWriter {
     this.#tree.addEntry(directory, name, inode, start, end);
   }
 
-  /**
-   * Copies the whole tree of `bootstrap` into the empty writer. False when {@link Bootstrap.copyTree} is not supported.
-   */
-  copyTree(bootstrap: Bootstrap, placeChunk: PlaceChunk): boolean {
+  /** Copies the whole tree of `bootstrap` into the empty writer. False if it has to be walked instead. */
+  copyTree(bootstrap: Bootstrap & Partial<CopyableTree>, placeChunk: PlaceChunk): boolean {
     return bootstrap.copyTree?.(this.#tree, placeChunk) ?? false;
   }
 
