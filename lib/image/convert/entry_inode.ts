@@ -41,9 +41,8 @@ export function inodeOfEntry(
   if (sizeBytes > LIMIT.chunks * chunkSize) {
     throw unstorable(path, `${sizeBytes} bytes exceed ${LIMIT.chunks} chunks`, "--chunk-size larger than this one");
   }
-  for (const [what, id] of [["uid", uid], ["gid", gid]] as const) {
-    if (!(id >= 0 && id <= 0xffff_ffff)) throw unstorable(path, `${what} ${id} is not within 32 bits`);
-  }
+  requireId("uid", uid, path);
+  requireId("gid", gid, path);
   if (!(devMajor >= 0 && devMajor < 1 << 12 && devMinor >= 0 && devMinor < 1 << 20)) {
     throw unstorable(path, `device ${devMajor}:${devMinor} exceeds 12:20 bits`);
   }
@@ -58,9 +57,13 @@ export function inodeOfEntry(
     mtimeNsec: entry.mtimeNsec,
     rdev: makedev(devMajor, devMinor),
     size: sizeBytes,
-    ...(type === "symlink" ? { target: linkName.slice() } : {}),
+    target: type === "symlink" ? linkName.slice() : undefined,
     xattrs: xattrsOf(entry, path),
   };
+}
+
+function requireId(what: string, id: number, path: readonly ByteString[]): void {
+  if (!(id >= 0 && id <= 0xffff_ffff)) throw unstorable(path, `${what} ${id} is not within 32 bits`);
 }
 
 function xattrsOf({ xattrs }: TarEntry, path: readonly ByteString[]): (readonly [Uint8Array, Uint8Array])[] {
