@@ -135,7 +135,8 @@ export class TreeTable {
     inodes.xattrSize[inode] = xattrs.length;
     const contentAt = inodes.contentAt[inode] = bytes.length;
     if (type === S_IFLNK && target !== undefined) bytes.append(target);
-    for (const { blobIndex, chunkIndex, uncompressedOffset } of chunks) {
+    for (let k = 0; k < chunks.length; k++) {
+      const { blobIndex, chunkIndex, uncompressedOffset } = chunks[k] as ChunkPlace;
       this.appendChunk(blobIndex, chunkIndex, uncompressedOffset);
     }
     inodes.contentSize[inode] = bytes.length - contentAt;
@@ -220,7 +221,8 @@ export class TreeTable {
 
   /** Appends the xattr area of the inode that is being added and returns its offset. */
   appendXattrs(area: Uint8Array): number {
-    this.#hasXattrs ||= area.length > 0;
+    if (area.length === 0) return this.bytes.length;
+    this.#hasXattrs = true;
     return this.bytes.append(area);
   }
 }
