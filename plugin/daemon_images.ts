@@ -123,7 +123,7 @@ async function share(parts: AsyncDisposableStack, options: DaemonImagesOptions):
     mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)),
   };
   const cacheDir = settings.cache.dir ?? config.atStart?.cache.workDir ?? folders.cache;
-  const cache = parts.use(BlobCache.open(cacheDir, cacheOptions(settings, config.atStart)));
+  const cache = parts.use(BlobCache.open(cacheDir, { ...cacheOptions(settings, config.atStart), setBy: "cache.dir" }));
   const places = {
     mountpoint: folders.images,
     erofsDir: folders.erofs,

@@ -35,3 +35,13 @@ export function writeFailure(error: unknown, work: string, path: string): unknow
   const hint = isDiskFull(error) ? { hint: "free some space there, or use another location" } : {};
   return new NydusGdError("io", `Cannot ${work}: ${describeWriteError(error, path)}`, { cause: error, ...hint });
 }
+
+/**
+ * Hint for failed writes to a folder.
+ *
+ * @param setBy the setting, option or variable that decides where the folder is
+ */
+export function diskHint(folder: string, setBy: string | undefined): string {
+  const other = setBy === undefined ? "" : `, or set ${setBy}`;
+  return `check the free space and the health of the file system of ${folder}${other}`;
+}

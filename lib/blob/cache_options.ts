@@ -36,6 +36,8 @@ export interface BlobCacheOptions extends FetchTuning {
   readonly flushAfterBytes: number;
   /** Whether the cache persists for the next server. */
   readonly keep: boolean;
+  /** See {@link CacheFolder.open}. */
+  readonly setBy: string | undefined;
   /** Estimate of the link to start with; updated by reads. */
   readonly link: LinkEstimate | undefined;
   /** Size limits of the cache; undefined: limited only by its disk. */
@@ -59,6 +61,7 @@ export const CACHE_DEFAULTS: BlobCacheOptions = {
   flushAfterMs: 1000,
   flushAfterBytes: 64 * 1024 * 1024,
   keep: true,
+  setBy: undefined,
   link: undefined,
   limits: undefined,
 };
@@ -69,11 +72,11 @@ export const CACHE_DEFAULTS: BlobCacheOptions = {
  * @throws {NydusGdError} "busy" when another server owns the directory, "io"
  */
 export function openParts(dir: string, options: BlobCacheOptions): Omit<CacheParts, "room"> {
-  const { keep, parallelRequests, maxRequestBytes, idleDecodeMs, flushAfterMs, flushAfterBytes } = options;
+  const { keep, setBy, parallelRequests, maxRequestBytes, idleDecodeMs, flushAfterMs, flushAfterBytes } = options;
   const link = options.link ?? new LinkEstimate();
   const tuner = new FetchTuner(options, { maxRequest: maxRequestBytes, maxGap: options.maxGapBytes }, link);
   return {
-    folder: keep ? CacheFolder.open(dir) : CacheFolder.openTransient(dir),
+    folder: keep ? CacheFolder.open(dir, setBy) : CacheFolder.openTransient(dir, setBy),
     decoder: new Decoder({
       workers: options.decodeWorkers,
       inlineBytes: options.inlineDecodeBytes,

@@ -166,7 +166,7 @@ function fetcherOf(
   { target, readiness }: BlobStorage,
   watched: OpenBlob["watched"],
 ): ChunkFetcher {
-  const { decoder, queue, link, memory, tuner, room } = parts;
+  const { folder, decoder, queue, link, memory, tuner, room } = parts;
   return new ChunkFetcher({
     id,
     target,
@@ -180,6 +180,7 @@ function fetcherOf(
     limits: (urgency) => tuner.limits(urgency),
     maxAheadBytes: () => tuner.current.readAheadBytes,
     room,
+    diskHint: folder.diskHint,
     onCorrupt,
   }, new ChunkIndex(target.columns));
 }

@@ -140,6 +140,24 @@ fuseTest("a full scratch folder is not reported as a fault of the image", async 
   }
 });
 
+fuseTest(
+  "a scratch folder without room for the data of an image is named, with the variable that moves it",
+  async () => {
+    using temp = TempDir.make();
+    const [tree, small] = [temp.join("tree"), temp.join("small")];
+    await Deno.mkdir(tree);
+    await Deno.mkdir(small);
+    await Deno.writeFile(`${tree}/file`, noise(8 << 20));
+    const image = `oci:${temp.join("image")}:1`;
+    assert.equal((await run(["convert", `dir:${tree}`, image, "--work-dir", temp.join("work")])).code, 0);
+    const options = { within: inNamespace(`mount -t tmpfs -o size=2m none ${small}`), env: { TMPDIR: small } };
+    const sentence = /^nydus-gd: cannot read chunk \d+ of blob .*: the disk of the cache is full$/;
+    const folder = `file system of ${small}/nydus-gd-scratch-`;
+    const args = ["unpack", image, `tar:${temp.join("files.tar")}`];
+    await fails(args, sentence, new RegExp(`^hint: check the free space .*${folder}.*, or set TMPDIR$`), options);
+  },
+);
+
 fuseTest("an interrupted conversion exits 130 and leaves no partial output; the next one is complete", async () => {
   using temp = TempDir.make();
   const tree = temp.join("tree");

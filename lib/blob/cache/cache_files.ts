@@ -30,6 +30,7 @@ import { type Fd, procFdPath } from "../../../ffi/fd.ts";
 import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
 import { flock, LOCK } from "../../../ffi/sys_file.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
+import { diskHint } from "../../base/disk_full.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { UseTimes } from "../../base/use_times.ts";
@@ -155,32 +156,37 @@ export class CacheFolder implements Disposable {
   /** The mtimes for the files of blobs that are used. */
   readonly uses: UseTimes;
 
+  /** Hint for writes that fail. */
+  readonly diskHint: string;
+
   /** @param keeps whether its contents survive for the next server */
-  private constructor(readonly path: string, private readonly lock: Fd, readonly keeps: boolean) {
+  private constructor(readonly path: string, private readonly lock: Fd, readonly keeps: boolean, setBy?: string) {
     this.ownMount = cloneMount(path);
     this.uses = new UseTimes(() => lastUseMs(path));
+    this.diskHint = diskHint(path, setBy);
   }
 
   /**
    * Makes the folder where there is none (mode 0700), and locks it.
    *
+   * @param setBy what decides where the folder is, for hints: "cache.dir", "TMPDIR"
    * @throws {NydusGdError} "busy" when another server uses it, "io"
    */
-  static open(path: string): CacheFolder {
-    return CacheFolder.#openLocked(path, true);
+  static open(path: string, setBy?: string): CacheFolder {
+    return CacheFolder.#openLocked(path, true, setBy);
   }
 
   /** Opens a folder below `dir` whose files vanish with this server, however it ends. */
-  static openTransient(dir: string): CacheFolder {
+  static openTransient(dir: string, setBy?: string): CacheFolder {
     const path = join(dir, TRANSIENT_NAME);
-    const folder = CacheFolder.#openLocked(path, false);
+    const folder = CacheFolder.#openLocked(path, false, setBy);
     for (const { name } of Deno.readDirSync(path)) {
       if (name !== LOCK_NAME) Deno.removeSync(join(path, name)); // left by a server that was killed
     }
     return folder;
   }
 
-  static #openLocked(path: string, keeps: boolean): CacheFolder {
+  static #openLocked(path: string, keeps: boolean, setBy: string | undefined): CacheFolder {
     try {
       Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
       const lock = open(join(path, LOCK_NAME), O.RDWR | O.CREAT | O.NOFOLLOW, 0o600);
@@ -190,11 +196,11 @@ export class CacheFolder implements Disposable {
         lock[Symbol.dispose]();
         throw error;
       }
-      return new CacheFolder(path, lock, keeps);
+      return new CacheFolder(path, lock, keeps, setBy);
     } catch (error) {
       if (isErrno(error, "EAGAIN")) {
         throw new NydusGdError("busy", `Cannot open cache "${path}": another nydus-gd uses it`, {
-          hint: "stop the other one, or set cache.dir",
+          hint: `stop the other one${setBy === undefined ? "" : `, or set ${setBy}`}`,
           cause: error,
         });
       }
@@ -281,7 +287,7 @@ export class BlobFiles implements Disposable {
   #named: Promise<void> | undefined;
 
   private constructor(
-    private readonly folder: CacheFolder,
+    readonly folder: CacheFolder,
     readonly data: CacheFile,
     /** Size of {@link data} in bytes, unless another program truncated it. */
     readonly dataSize: number,

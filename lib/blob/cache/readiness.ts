@@ -215,7 +215,7 @@ export class Readiness {
       "io",
       `Cannot record chunks of blob ${this.id} in the cache: ${describeWriteError(error)}`,
       {
-        hint: "check the free space and the health of the cache's file system (cache.dir)",
+        hint: this.files.folder.diskHint,
         cause: error,
       },
     );

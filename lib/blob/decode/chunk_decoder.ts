@@ -52,7 +52,7 @@ export interface StoredChunks {
 /** A chunk that did not become ready, and why. Can be posted to another thread. */
 export interface ChunkFailure {
   readonly row: number;
-  /** "corrupt": other stored bytes may be right. Any other code is a problem of this machine. */
+  /** "corrupt": other stored bytes may be right. Any other code is a problem of this machine; "io": of the cache. */
   readonly code: ErrorCode;
   /** The text after "Cannot read chunk N of blob X: ". */
   readonly state: string;
@@ -192,13 +192,6 @@ function mismatch(target: ChunkCoding, row: number, chunk: Uint8Array): string |
 
 function failureOf(row: number, error: unknown): ChunkFailure {
   const state = isDiskFull(error) ? "the disk of the cache is full" : messageOf(error);
-  if (!hasCode(error, "corrupt", "environment")) {
-    return {
-      row,
-      code: "io",
-      state,
-      hint: "check the free space and the health of the cache's file system (cache.dir)",
-    };
-  }
+  if (!hasCode(error, "corrupt", "environment")) return { row, code: "io", state };
   return { row, code: error.code, state, ...(error.hint === undefined ? {} : { hint: error.hint }) };
 }

@@ -60,6 +60,8 @@ export interface ChunkFetcherParts {
   readonly maxAheadBytes: () => number;
   /** Runs a write of plain bytes to the cache once there is space for them. */
   readonly room: WithRoom;
+  /** Hint for chunks that cannot be written to the cache. */
+  readonly diskHint: string;
   /** Called for a chunk that was still wrong after it was fetched again. */
   readonly onCorrupt: (row: number) => void;
 }
@@ -333,7 +335,7 @@ export class ChunkFetcher {
     this.#settle(flight);
   }
 
-  #error({ row, code, state, hint }: ChunkFailure): NydusGdError {
+  #error({ row, code, state, hint = code === "io" ? this.parts.diskHint : undefined }: ChunkFailure): NydusGdError {
     const message = `Cannot read chunk ${row} of blob ${this.parts.id}: ${state}`;
     return new NydusGdError(code, message, hint === undefined ? {} : { hint });
   }

@@ -44,7 +44,7 @@ async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promis
     takeOver: state.isMounted,
     backend: requireBackend(located, "mount"),
     cacheDir: args.cacheDir ?? config?.cache.workDir,
-    fetching: cacheOptions(settings, config),
+    fetching: { ...cacheOptions(settings, config), setBy: "--cache-dir" },
     prefersFscache: config?.cache.type === "fscache",
     // no prefetch unless configured: a manual mount may serve only a quick look
     prefetch: config?.prefetch.configured ? prefetchScope(settings, config) : undefined,

@@ -30,7 +30,7 @@ export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: Actio
   await using scratch = await ScratchFolder.make();
   const located = await locateImage({ what, blobDir, config: configPath }, access.sources(scratch.path), signal);
   const backend = requireBackend(located, "unpack");
-  const { sink, folder } = await openSink(target, scratch.path);
+  const { sink, folder, folderSetBy } = await openSink(target, scratch.path);
   using progress = new ProgressLine(stderr, "unpacked");
   const { names, bytes, leftOut } = await unpackImage({
     source: located.source,
@@ -38,7 +38,10 @@ export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: Actio
     sink,
     folder,
     cacheDir,
-    fetching: cacheOptions(access.settings, located.config),
+    fetching: {
+      ...cacheOptions(access.settings, located.config),
+      setBy: cacheDir === undefined ? folderSetBy : "--cache-dir",
+    },
     signal,
     onProgress: (done, total) => progress.show(done, total),
   });
@@ -54,11 +57,18 @@ export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: Actio
   ) if (count > 0) stderr.write(`left out ${count} ${text}\n`);
 }
 
-/** Opens the sink, and returns a folder for temporary data, on the target's disk if that is a folder. */
-async function openSink(target: string, scratch: string): Promise<{ sink: TreeSink; folder: string }> {
-  const tar = (output: TarOutput) => ({ sink: new TarSink(output), folder: scratch });
+/** A sink, and a folder for temporary data, on the target's disk if that is a folder. */
+interface OpenedSink {
+  readonly sink: TreeSink;
+  readonly folder: string;
+  /** What decides where the folder is, apart from the target. */
+  readonly folderSetBy: string | undefined;
+}
+
+async function openSink(target: string, scratch: string): Promise<OpenedSink> {
+  const tar = (output: TarOutput) => ({ sink: new TarSink(output), folder: scratch, folderSetBy: "TMPDIR" });
   if (target === "-") return tar(new TarStream(Deno.stdout));
   if (isArchiveNamed(target)) return tar(await TarFile.create(archivePath(target)));
   const sink = await FolderSink.open(target.replace(/^dir:/, ""));
-  return { sink, folder: sink.staging };
+  return { sink, folder: sink.staging, folderSetBy: undefined };
 }

@@ -51,7 +51,7 @@ export async function collectOffline(
     });
   }
   using _lock = lockFile(`${root}/lock`, `root "${root}"`);
-  await using cache = BlobCache.open(cacheDir, { limits });
+  await using cache = BlobCache.open(cacheDir, { limits, setBy: "cache.dir" });
   const pulled = await PulledImages.open(`${stateDir}/${STATE_FOLDERS.pulled}`);
   const layers = await layersOf(`${stateDir}/graph-driver.json`, snapshotterDir(root));
   const sources = { cache, stateDir, pulled, layers, mounted: await leftMounted(root) };
