@@ -33,8 +33,10 @@ const log = logger("image");
 
 /** Options of {@link mountImage}. */
 export interface MountImageOptions {
-  /** The file that the user named. */
+  /** The file that the user named, or that was made of it. */
   readonly source: string;
+  /** What it is to the user. Default: its path. */
+  readonly sourceName?: string;
   /** An existing folder: an absolute path without symbolic links. */
   readonly dir: string;
   /** Folder for files of the mount besides the cache, see mount_state.ts. */
@@ -79,13 +81,13 @@ const Note = v.object({ bootstrap: v.string() });
 
 /** Mounts an image, which is usable once this resolves. A failure leaves nothing behind. */
 export async function mountImage(options: MountImageOptions): Promise<MountedImage> {
-  const { dir, stateDir } = options;
+  const { dir, stateDir, source, sourceName } = options;
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(trimMemory(dropImagePages));
   const mayBeErofs = !options.takeOver && options.fsDriver !== "fuse";
   // started early to overlap with the other steps: a mount by erofs-fuse waits for it
   using tasks = mayBeErofs ? new ErofsTasks() : undefined;
-  const { path: bootstrapPath, container } = await findBootstrap(options.source, `${stateDir}/image.boot`);
+  const { path: bootstrapPath, container } = await findBootstrap(source, `${stateDir}/image.boot`, sourceName);
   const cache = cleanup.use(BlobCache.open(options.cacheDir ?? `${stateDir}/cache`, options.fetching));
   const image = cleanup.use(
     OpenImage.open({
@@ -174,7 +176,7 @@ function notePath(stateDir: string): string {
  * which may have everything, an unreachable backend only causes a warning.
  */
 async function requireBlobs(image: OpenImage, options: MountImageOptions): Promise<void> {
-  const { source, backend, cacheDir, deadlineMs, signal } = options;
+  const { source, sourceName = source, backend, cacheDir, deadlineMs, signal } = options;
   const timeoutError = () =>
     new NydusGdError("unavailable", `${backend.description} gave no answer within ${deadlineMs} ms`);
   using deadline = new Deadline(deadlineMs, signal, timeoutError);
@@ -186,7 +188,7 @@ async function requireBlobs(image: OpenImage, options: MountImageOptions): Promi
       log.warn("backend of the blobs does not answer", { home: backend.description, error: error.message });
       return;
     }
-    throw new NydusGdError(error.code, `Cannot mount ${source}: a blob is out of reach (${error.message})`, {
+    throw new NydusGdError(error.code, `Cannot mount ${sourceName}: a blob is out of reach (${error.message})`, {
       hint: error.hint ?? "check --blob-dir, or device.backend of --config",
       cause: error,
     });

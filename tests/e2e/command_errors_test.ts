@@ -10,11 +10,13 @@ import { mountAt } from "../../ffi/mountinfo.ts";
 import { readProcessFile } from "../../ffi/procfs.ts";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { statePath } from "../../lib/image/mount_state.ts";
+import { hostPlatform } from "../../lib/oci/platform.ts";
 import { fails, inNamespace, run, Server } from "../support/command.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { storeImage, storeLazy } from "../support/lazy_images.ts";
+import { writeLayout } from "../support/layout_builder.ts";
 import { RAFS_FIXTURES, readListing } from "../support/rafs_fixtures.ts";
 import { file as tarFile, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -50,6 +52,24 @@ Deno.test({ name: "gc of a folder that no daemon has used creates nothing there"
   await fails([...words, "--dry-run"], /no daemon has its state/, /--root/);
   await fails(words, /no daemon has its state/, /--root/);
   await assert.rejects(Deno.stat(root), Deno.errors.NotFound);
+});
+
+Deno.test({
+  name: "what is wrong with image.boot of a layer is said of that layer, not of a file in a temporary folder",
+  ignore,
+}, async () => {
+  using temp = TempDir.make();
+  const tar = tarOf(tarFile("image/image.boot", "rubbish ".repeat(1000)));
+  await writeLayout(temp.join("image"), { architecture: hostPlatform().architecture, layers: [{ tar }] });
+  const image = `oci:${temp.join("image")}:1`;
+  const refusal = `find a bootstrap in image\\.boot of layer sha256:[0-9a-f]{64} of ${image}: it is neither`;
+  const unpack = ["unpack", image, `tar:${temp.join("files.tar")}`];
+  for (const args of [unpack, ["inspect", image]]) {
+    await fails(args, new RegExp(`cannot ${refusal}`), /convert the image/);
+  }
+  const checked = await run(["check", image]);
+  assert.deepEqual([checked.code, checked.stderr], [3, ""]);
+  assert.match(checked.stdout, new RegExp(refusal));
 });
 
 Deno.test({ name: "a second server of a root or of a socket is refused by name", ignore }, async () => {

@@ -31,6 +31,7 @@ export async function check(args: CheckArgs, { signal, stdout, stderr }: ActionC
   );
   const report = await checkImage({
     source: located.source,
+    sourceName: located.sourceName,
     backend: located.backend,
     chunks: blobs,
     against: source,

@@ -19,8 +19,9 @@ export async function inspect(args: InspectArgs, { signal, stdout }: ActionConte
   const { image: what, path, depth, blobDir, config, output } = args;
   using access = ImageAccess.open();
   await using scratch = await ScratchFolder.make();
-  const { source, manifest } = await locateImage({ what, blobDir, config }, access.sources(scratch.path), signal);
-  const { path: bootstrapPath, container } = await findBootstrap(source, `${scratch.path}/image.boot`);
+  const located = await locateImage({ what, blobDir, config }, access.sources(scratch.path), signal);
+  const { source, sourceName, manifest } = located;
+  const { path: bootstrapPath, container } = await findBootstrap(source, `${scratch.path}/image.boot`, sourceName);
   const [facts, lines] = withHint(what, () => {
     using bootstrap = MappedBootstrap.open(bootstrapPath, { treeOnly: true });
     if (path !== undefined) {

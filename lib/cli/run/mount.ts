@@ -36,9 +36,10 @@ async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promis
   await using state = await MountState.take(args.dir);
   const { bootstrap: what, blobDir, config: configPath } = args;
   const located = await locateImage({ what, blobDir, config: configPath }, access.sources(state.path), signal);
-  const { source, config } = located;
+  const { source, sourceName, config } = located;
   await using mounted = await mountImage({
     source,
+    sourceName,
     dir: state.dir,
     stateDir: state.path,
     takeOver: state.isMounted,

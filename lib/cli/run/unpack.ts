@@ -34,6 +34,7 @@ export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: Actio
   using progress = new ProgressLine(stderr, "unpacked");
   const { names, bytes, leftOut } = await unpackImage({
     source: located.source,
+    sourceName: located.sourceName,
     backend,
     sink,
     folder,

@@ -40,6 +40,8 @@ const IDLE_MS = 10_000;
 export interface CheckOptions {
   /** The file to pass to {@link findBootstrap}. */
   readonly source: string;
+  /** What it is to the user. Default: its path. */
+  readonly sourceName?: string;
   /** The backend of the blobs; undefined: skip them. */
   readonly backend: Backend | undefined;
   /** Whether to fetch and verify every chunk. */
@@ -101,9 +103,9 @@ class ImageCheck {
 
   /** Reports a file without a bootstrap as a finding, like an unreadable bootstrap. */
   async #find(): Promise<FoundBootstrap | undefined> {
-    const { source, folder } = this.options;
+    const { source, sourceName, folder } = this.options;
     try {
-      return await findBootstrap(source, `${folder}/image.boot`);
+      return await findBootstrap(source, `${folder}/image.boot`, sourceName);
     } catch (error) {
       if (!hasCode(error, "invalid-image", "corrupt")) throw error;
       this.#findings.report("structure", "bootstrap", error);

@@ -5,6 +5,7 @@
  */
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { parseReference } from "../../oci/reference.ts";
+import { type Bootstrap, RafsError } from "../../rafs/bootstrap.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { type LocateAccess, locateImage } from "../source/locate_image.ts";
 import { OciLayout } from "../source/oci_layout.ts";
@@ -32,14 +33,24 @@ export async function openDictionary(
   access: LocateAccess,
   signal: AbortSignal,
 ): Promise<OpenDictionary> {
-  const { source, backend } = await locateImage({ what }, access, signal);
+  const { source, sourceName, backend } = await locateImage({ what }, access, signal);
   if (backend === undefined) {
     throw new NydusGdError("usage", `Cannot use chunk dictionary ${what}: the location of its blobs is not given`, {
       hint: "name an image: oci:DIR[:TAG], or HOST/REPOSITORY:TAG",
     });
   }
-  const chunks = new ChunkDictionary([openBootstrap(await Deno.readFile(source))], rafs);
+  const chunks = new ChunkDictionary([await openNamed(source, sourceName)], rafs);
   return { chunks, home: { blobs: backend, place: placeOf(what) } };
+}
+
+/** @throws {NydusGdError} "invalid-image", "unsupported", with the name of the bootstrap */
+async function openNamed(path: string, name: string): Promise<Bootstrap> {
+  try {
+    return openBootstrap(await Deno.readFile(path));
+  } catch (error) {
+    if (!(error instanceof RafsError)) throw error;
+    throw new NydusGdError(error.code, `${error.message}, in ${name}`, { cause: error });
+  }
 }
 
 function placeOf(what: string): RepositoryPlace | undefined {

@@ -39,9 +39,10 @@ const HEAD_BYTES = EROFS_SUPER_OFFSET + 4;
  * Finds the bootstrap in the file `path`.
  *
  * @param unpackTo file to write if the bootstrap has to be unpacked
+ * @param name of the file in messages, if the user named something else
  * @throws {NydusGdError} "not-found"; "invalid-image" if the file has no known format or is damaged; "unsupported"
  */
-export async function findBootstrap(path: string, unpackTo: string): Promise<FoundBootstrap> {
+export async function findBootstrap(path: string, unpackTo: string, name?: string): Promise<FoundBootstrap> {
   const { size, isFile } = await statFile(path);
   if (!isFile) throw new NydusGdError("usage", `Cannot read bootstrap ${path}: it is not a file`);
   const container = BLOB_FILE.exec(basename(path))?.[1];
@@ -63,7 +64,7 @@ export async function findBootstrap(path: string, unpackTo: string): Promise<Fou
     await writeBootstrap(unpackTo, inlined, memory);
     return { path: unpackTo, container };
   }
-  const layered = await inLayer(path, head, memory);
+  const layered = await inLayer(path, head, memory, name ?? `layer ${path}`);
   if (layered !== undefined) {
     await writeBootstrap(unpackTo, layered, memory);
     // a layer is at best named by its own digest, which is not that of a data blob
@@ -71,17 +72,22 @@ export async function findBootstrap(path: string, unpackTo: string): Promise<Fou
   }
   throw new NydusGdError(
     "invalid-image",
-    `Cannot find a bootstrap in ${path}: it is neither a RAFS bootstrap, ` +
+    `Cannot find a bootstrap in ${name ?? path}: it is neither a RAFS bootstrap, ` +
       "nor a data blob that carries one, nor a layer that holds one",
     { hint: "name the bootstrap of a nydus image, or convert the image with nydusify" },
   );
 }
 
-async function inLayer(path: string, head: Uint8Array, memory: ImageMemory): Promise<Uint8Array | undefined> {
+async function inLayer(
+  path: string,
+  head: Uint8Array,
+  memory: ImageMemory,
+  name: string,
+): Promise<Uint8Array | undefined> {
   const compression = layerCompression(head);
   if (compression === "none" && !isTarStart(head)) return undefined;
   using file = await Deno.open(path);
-  return (await readBootstrapLayer(file.readable, compression, `layer ${path}`, memory))?.bootstrap;
+  return (await readBootstrapLayer(file.readable, compression, name, memory))?.bootstrap;
 }
 
 /** Returns the codecs of bootstraps inlined in data blobs. Decompressed bootstraps are placed in `memory`. */

@@ -15,6 +15,7 @@ import type { NydusdConfig } from "../../backend/nydusd_config.ts";
 import { openBackend, openRegistry } from "../../backend/open_backend.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import { bootstrapLayer, type Manifest } from "../../oci/manifest.ts";
 import { parseReference } from "../../oci/reference.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
@@ -23,7 +24,7 @@ import { readBootstrapLayerIn } from "./bootstrap_layer_reader.ts";
 import { readNydusdConfig } from "../config_files.ts";
 import { isArchiveNamed, openImageArchive } from "./image_archive.ts";
 import { OciLayout } from "./oci_layout.ts";
-import { fetchBootstrap, MAX_LAYER_BYTES } from "./remote_bootstrap.ts";
+import { fetchBootstrap, type FetchedBootstrap, MAX_LAYER_BYTES } from "./remote_bootstrap.ts";
 import type { SourceAccess } from "./source_access.ts";
 
 /** An image as named by a user. */
@@ -43,6 +44,8 @@ export type LocateAccess = Pick<SourceAccess, "deps" | "folder">;
 export interface LocatedImage {
   /** The file to pass to `findBootstrap`. */
   readonly source: string;
+  /** What the file is to the user: its path, or "image.boot of layer sha256:… of registry.example/app:1". */
+  readonly sourceName: string;
   /** Undefined if the user named no backend for a file's blobs. */
   readonly backend: Backend | undefined;
   /** The contents of `config`. */
@@ -67,32 +70,36 @@ export async function locateImage(
   using memory = new PagedMemory(folder);
   if (OciLayout.isNamed(what) || isArchiveNamed(what)) {
     const layout = await openLayout(what, folder, signal);
-    const { manifest, bootstrap } = await bootstrapOfLayout(layout, memory);
+    const { manifest, layer, bootstrap } = await bootstrapOfLayout(layout, memory);
     await writeBootstrap(source, bootstrap, memory);
-    return { source, backend: layout.blobs, config, manifest };
+    return { source, sourceName: nameInLayer(layer, what), backend: layout.blobs, config, manifest };
   }
   const isFile = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(what));
   if (isFile === undefined && !/^[./]/.test(what)) {
     const reference = parseReference(what);
     const registry = openRegistry({ host: reference.host, repo: reference.repository }, deps);
-    const { manifest, bootstrap } = await fetchBootstrap(registry.transport, reference, signal, memory);
+    const { manifest, layer, bootstrap } = await fetchBootstrap(registry.transport, reference, signal, memory);
     await writeBootstrap(source, bootstrap, memory);
-    return { source, backend: registry, config, manifest };
+    return { source, sourceName: nameInLayer(layer, what), backend: registry, config, manifest };
   }
   const backend = blobDir !== undefined
     ? folderOf(blobDir)
     : config !== undefined
     ? openBackend(config.backend, deps)
     : undefined;
-  return { source: what, backend, config, manifest: undefined };
+  return { source: what, sourceName: what, backend, config, manifest: undefined };
 }
 
 /** Returns the backend. @throws {NydusGdError} "usage" if the user named none */
-export function requireBackend({ backend, source }: LocatedImage, doing: string): Backend {
+export function requireBackend({ backend, sourceName }: LocatedImage, doing: string): Backend {
   if (backend !== undefined) return backend;
-  throw new NydusGdError("usage", `Cannot ${doing} ${source}: the location of its blobs is not given`, {
+  throw new NydusGdError("usage", `Cannot ${doing} ${sourceName}: the location of its blobs is not given`, {
     hint: "--blob-dir DIR, or --config FILE",
   });
+}
+
+function nameInLayer({ digest }: Descriptor, image: string): string {
+  return `image.boot of layer ${digest} of ${image}`;
 }
 
 function folderOf(dir: string): Backend {
@@ -112,12 +119,11 @@ async function openLayout(what: string, folder: string, signal: AbortSignal): Pr
 async function bootstrapOfLayout(
   layout: OciLayout,
   memory: ImageMemory,
-): Promise<{ manifest: Manifest; bootstrap: Uint8Array }> {
+): Promise<FetchedBootstrap> {
   const manifest = await layout.manifest("nydus");
   const layer = bootstrapLayer(manifest) ?? manifest.layers[0];
   const bytes = layer && await layout.blob(layer, MAX_LAYER_BYTES);
-  const found = bytes &&
-    await readBootstrapLayerIn(memory, bytes, `layer ${layer.digest}`);
-  if (found !== undefined) return { manifest, bootstrap: found.bootstrap };
+  const found = bytes && await readBootstrapLayerIn(memory, bytes, `layer ${layer.digest}`);
+  if (layer !== undefined && found !== undefined) return { manifest, layer, bootstrap: found.bootstrap };
   throw new NydusGdError("unsupported", `Cannot read image ${layout.description}: it is not a nydus image`);
 }

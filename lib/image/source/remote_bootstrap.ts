@@ -17,9 +17,10 @@ import { resolveImage } from "./resolve_image.ts";
 /** Maximum size of a bootstrap layer in bytes. */
 export const MAX_LAYER_BYTES = 1 << 30;
 
-/** A bootstrap, and the manifest that lists it. */
+/** A bootstrap, its layer, and the manifest that lists it. */
 export interface FetchedBootstrap {
   readonly manifest: Manifest;
+  readonly layer: Descriptor;
   readonly bootstrap: Uint8Array;
 }
 
@@ -36,10 +37,11 @@ export async function fetchBootstrap(
   memory = ORDINARY_MEMORY,
 ): Promise<FetchedBootstrap> {
   const { form, manifest } = await resolveImage({ repository, reference, platform: hostPlatform(), signal });
-  const layer = form.kind === "classic"
-    ? undefined
-    : await fetchBootstrapLayer(form.bootstrap, repository, { signal, memory });
-  if (layer !== undefined) return { manifest, bootstrap: layer.bootstrap };
+  if (form.kind !== "classic") {
+    const { bootstrap: layer } = form;
+    const fetched = await fetchBootstrapLayer(layer, repository, { signal, memory });
+    if (fetched !== undefined) return { manifest, layer, bootstrap: fetched.bootstrap };
+  }
   throw new NydusGdError("unsupported", `Cannot read image ${formatReference(reference)}: it is not a nydus image`, {
     hint: "convert it with nydus-gd convert, or run it as it is: ordinary images work beside lazy ones",
   });

@@ -20,6 +20,8 @@ import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
 export interface UnpackOptions {
   /** The file to pass to {@link findBootstrap}. */
   readonly source: string;
+  /** What it is to the user. Default: its path. */
+  readonly sourceName?: string;
   readonly backend: Backend;
   readonly sink: TreeSink;
   /** Folder for an unpacked bootstrap, and for fetched chunks without a `cacheDir`. Temporary. */
@@ -48,9 +50,9 @@ export interface UnpackResult {
  * the backend
  */
 export async function unpackImage(options: UnpackOptions): Promise<UnpackResult> {
-  const { source, backend, folder, cacheDir, fetching, sink } = options;
+  const { source, sourceName, backend, folder, cacheDir, fetching, sink } = options;
   try {
-    const { path, container } = await findBootstrap(source, `${folder}/image.boot`);
+    const { path, container } = await findBootstrap(source, `${folder}/image.boot`, sourceName);
     const keep = cacheDir !== undefined && (fetching.keep ?? true);
     await using cache = BlobCache.open(cacheDir ?? folder, { ...fetching, keep });
     const bootstrap = MappedBootstrap.open(path);
