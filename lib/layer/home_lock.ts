@@ -28,7 +28,7 @@ export function lockFile(path: string, what: string): Fd {
   } catch (error) {
     fd[Symbol.dispose]();
     if (!isErrno(error, "EAGAIN")) throw error;
-    throw new NydusGdError("busy", `Cannot open ${what}: another nydus-gd serves it`, {
+    throw new NydusGdError("busy", `Cannot open ${what}: another nydus-gd uses it`, {
       hint: "stop the other one (systemctl stop nydus-gd), or give this one a --root of its own",
       cause: error,
     });

@@ -10,5 +10,5 @@ Deno.test("a lock that is released shortly is waited for, a lock that stays held
   const waiting = lockFileSoon(path, "home");
   held[Symbol.dispose]();
   using _lock = await waiting;
-  await assert.rejects(lockFileSoon(path, "home"), { code: "busy", message: /another nydus-gd serves it/ });
+  await assert.rejects(lockFileSoon(path, "home"), { code: "busy", message: /another nydus-gd uses it/ });
 });

@@ -79,7 +79,7 @@ Deno.test({ name: "a second server of a root or of a socket is refused by name",
   const admin = ["--admin-socket", other.join("admin.sock")];
   await fails(
     ["serve", "--root", temp.join("root"), "--socket", other.join("s.sock"), ...admin],
-    new RegExp(`cannot open root "${temp.join("root")}": another nydus-gd serves it`),
+    new RegExp(`cannot open root "${temp.join("root")}": another nydus-gd uses it`),
     /--root/,
   );
   await fails(

@@ -150,7 +150,7 @@ testsOn(INSTALLED).test(
     await t.step("a running daemon that cannot be reached is reported", async () => {
       const { code, stderr } = await gc(stack, "--admin-socket", "/nowhere.sock");
       assert.equal(code, 1);
-      assert.match(stderr, /^nydus-gd: cannot open root ".*": another nydus-gd serves it\nhint: /);
+      assert.match(stderr, /^nydus-gd: cannot open root ".*": another nydus-gd uses it\nhint: /);
     });
   },
 );

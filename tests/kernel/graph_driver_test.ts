@@ -65,7 +65,7 @@ test("a second server on the same root is refused by name", async (driver, scrat
     stderr: "piped",
   }).output();
   equal(second.success, false);
-  match(new TextDecoder().decode(second.stderr), /another nydus-gd serves it/);
+  match(new TextDecoder().decode(second.stderr), /another nydus-gd uses it/);
   await driver.call("GraphDriver.Status");
 });
 

@@ -167,7 +167,7 @@ test("Cleanup unmounts everything, and keeps the layers", async (home) => {
 });
 
 test("a home has one store at a time", async (home) => {
-  await rejects(() => home.open(), { code: "busy", message: /another nydus-gd serves it/ });
+  await rejects(() => home.open(), { code: "busy", message: /another nydus-gd uses it/ });
   await home.reopen();
 });
 
