@@ -202,6 +202,7 @@ async function assemble(
   const mergeable = layers.map(({ bootstrap, blobId }, k) => ({
     tree: openBootstrap(bootstrap),
     blobId,
+    what: image.layers[k]?.what ?? `layer ${k}`,
     hasWhiteouts: image.layers[k]?.hasWhiteouts ?? true,
   }));
   const { memory, pool, signal } = conversion;

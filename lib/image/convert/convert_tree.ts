@@ -57,7 +57,8 @@ export async function buildLayer(entries: Entries, options: LayerBuilderOptions)
 export async function convertTree(entries: Entries, options: LayerBuilderOptions): Promise<BuiltLayer> {
   const layer = await buildLayer(entries, options);
   const tree = openBootstrap(layer.bootstrap);
-  const { bootstrap } = mergeLayers([{ tree, blobId: layer.blobId, hasWhiteouts: false }], options.rafs);
+  const only = { tree, blobId: layer.blobId, what: "tree", hasWhiteouts: false };
+  const { bootstrap } = mergeLayers([only], options.rafs);
   return { ...layer, bootstrap: bootstrap.whole() };
 }
 

@@ -24,6 +24,8 @@ export interface MergeableLayer {
   readonly tree: Bootstrap;
   /** Id of the blob that contains it. */
   readonly blobId: string;
+  /** For messages: "layer sha256:…". */
+  readonly what: string;
   /** If false, names that look like whiteouts are ordinary files. */
   readonly hasWhiteouts: boolean;
 }

@@ -43,7 +43,10 @@ async function layerOf(tar: Uint8Array, fsVersion: 5 | 6): Promise<Uint8Array<Ar
 function merged(layers: readonly Uint8Array<ArrayBuffer>[], fsVersion: 5 | 6): number | undefined {
   try {
     const trees = layers.map((bytes, k) => ({ tree: openBootstrap(bytes), blobId: `${k}${ID.slice(1)}` }));
-    const { bootstrap } = mergeLayers(trees.map((layer) => ({ ...layer, hasWhiteouts: true })), optionsOf(fsVersion));
+    const { bootstrap } = mergeLayers(
+      trees.map((layer) => ({ ...layer, what: "layer", hasWhiteouts: true })),
+      optionsOf(fsVersion),
+    );
     const tree = openBootstrap(bootstrap.whole());
     let names = 0;
     for (const { ino, attr } of walkTree(tree)) {

@@ -26,6 +26,8 @@ const DOT = 0x2e;
 /** A layer to merge. */
 export interface MergedLayer {
   readonly tree: Bootstrap;
+  /** For messages: "layer sha256:…". */
+  readonly what: string;
   /** If false, names that look like whiteouts are ordinary files. */
   readonly hasWhiteouts: boolean;
 }
@@ -164,12 +166,12 @@ class NameWalk {
     hide: (name: ByteString | undefined) => void,
     add: (start: number, end: number, child: number, isFolder: boolean) => void,
   ): void {
-    const { tree, hasWhiteouts } = this.layers[layer] as MergedLayer;
+    const { tree, what, hasWhiteouts } = this.layers[layer] as MergedLayer;
     const { bytes } = tree;
     const budget = this.#budgets[layer] as TreeBudget;
     tree.list(ino, 0, (start, end, child, type) => {
       budget.takeEntry(ino);
-      const isWhiteout = hasWhiteouts && bytes[start] === DOT && obeyWhiteout(bytes.subarray(start, end), hide);
+      const isWhiteout = hasWhiteouts && bytes[start] === DOT && obeyWhiteout(bytes.subarray(start, end), what, hide);
       if (!isWhiteout) add(start, end, child, type === DT_DIR);
       return true;
     });
@@ -193,16 +195,16 @@ class NameWalk {
   }
 }
 
-/** Applies the name if it is a whiteout; returns whether it was one. */
-function obeyWhiteout(name: Uint8Array, hide: (name: ByteString | undefined) => void): boolean {
+/** Applies the name if it is a whiteout; returns whether it was one. @param what its layer */
+function obeyWhiteout(name: Uint8Array, what: string, hide: (name: ByteString | undefined) => void): boolean {
   const whiteout = parseWhiteout(name);
   if (whiteout.kind === "none") return false;
   if (whiteout.kind === "opaque") hide(undefined);
   if (whiteout.kind !== "whiteout") return true;
   const gone = toByteString(whiteout.name);
   if (gone === "" || gone === "." || gone === "..") {
-    const state = `whiteout of ${JSON.stringify(gone)}, which is not a valid name`;
-    throw new NydusGdError("invalid-image", `Cannot convert: ${state}`);
+    const state = `it has a whiteout of ${JSON.stringify(gone)}, which is not a valid name`;
+    throw new NydusGdError("invalid-image", `Cannot convert ${what}: ${state}`);
   }
   hide(gone);
   return true;
