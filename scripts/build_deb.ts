@@ -54,11 +54,19 @@ if [ "$1" = configure ] && [ -n "$2" ] && [ -d /run/systemd/system ]; then
   systemctl try-restart nydus-gd.service || true
 fi
 `,
-  // Docker must not be left with a missing storage driver. The unit shows whether it starts this program.
+  // Docker must not be left with a missing storage driver. The unit shows whether it starts this program. What a damaged
+  // record (status 3) keeps from being undone is left to the administrator: the package could never be removed.
   prerm: `#!/bin/sh
 set -e
 if [ "$1" = remove ] && grep -qs '^ExecStart=/usr/bin/nydus-gd ' /etc/systemd/system/nydus-gd.service; then
-  nydus-gd setup --undo --yes
+  status=0
+  nydus-gd setup --undo --yes || status=$?
+  if [ "$status" = 3 ]; then
+    echo "nydus-gd: removed without undoing its setup; before Docker starts again, remove \\"storage-driver\\" from" >&2
+    echo "nydus-gd: /etc/docker/daemon.json, and /etc/systemd/system/nydus-gd.service" >&2
+  elif [ "$status" != 0 ]; then
+    exit "$status"
+  fi
 fi
 `,
   // Compiled code is a cache and removed with the package. State and image cache are removed on purge, except what is on

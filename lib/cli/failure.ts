@@ -9,9 +9,11 @@
  * @module
  */
 import { CommanderError } from "@commander-js/extra-typings";
+import { styleText } from "node:util";
 import { firstFailure, hasCode } from "../base/errors.ts";
 import { describeError } from "../base/error_report.ts";
-import { oneLine } from "./output.ts";
+import type { Output } from "./actions.ts";
+import { hasColours, oneLine } from "./output.ts";
 
 /** Exit statuses. */
 export const EXIT = { done: 0, failed: 1, usage: 2, foundWrong: 3, interrupted: 130, brokenPipe: 141 } as const;
@@ -45,6 +47,13 @@ export function failureOf(thrown: unknown): Failure {
     return { exitCode: EXIT.interrupted, ...shown };
   }
   return { exitCode: hasCode(error, "usage") ? EXIT.usage : EXIT.failed, ...shown };
+}
+
+/** Prints a failure. */
+export function showFailure({ message, hint }: Failure, stderr: Output): void {
+  const red = (text: string) => hasColours(stderr) ? styleText("red", text, { validateStream: false }) : text;
+  if (message !== undefined) stderr.write(`${red("nydus-gd:")} ${message}\n`);
+  if (hint !== undefined) stderr.write(`hint: ${hint}\n`);
 }
 
 function usageFailure({ command, cause }: UsageError): Failure {

@@ -38,7 +38,7 @@ import { umountCommand } from "./commands/umount.ts";
 import { unpackCommand } from "./commands/unpack.ts";
 import { versionCommand } from "./commands/version.ts";
 import { examples, type Run } from "./command.ts";
-import { EXIT, type Failure, failureOf, UsageError } from "./failure.ts";
+import { EXIT, failureOf, showFailure, UsageError } from "./failure.ts";
 import { Interrupts } from "./interrupts.ts";
 import { hasColours, streamOutput } from "./output.ts";
 
@@ -76,7 +76,7 @@ export async function runCli(args: readonly string[], options: CliOptions): Prom
   } catch (error) {
     const failure = failureOf(error);
     exitCode = failure.exitCode;
-    show(failure, stderr);
+    showFailure(failure, stderr);
     if (debugging && error instanceof Error) showStack(error, stderr);
   }
   return exitCode;
@@ -156,12 +156,6 @@ async function withSignal<T>(given: AbortSignal | undefined, work: (signal: Abor
   if (given !== undefined) return await work(given);
   using interrupts = new Interrupts();
   return await work(interrupts.signal);
-}
-
-function show({ message, hint }: Failure, stderr: Output): void {
-  const red = (text: string) => hasColours(stderr) ? styleText("red", text, { validateStream: false }) : text;
-  if (message !== undefined) stderr.write(`${red("nydus-gd:")} ${message}\n`);
-  if (hint !== undefined) stderr.write(`hint: ${hint}\n`);
 }
 
 function showStack(error: Error, stderr: Output): void {

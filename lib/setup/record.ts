@@ -44,6 +44,11 @@ const RecordedFile = v.object({
 export type RecordedFile = v.InferOutput<typeof RecordedFile>;
 const Document = v.object({ version: v.literal(1), files: v.array(RecordedFile) });
 
+/** The record, or a backup that it names, cannot be used: what setup has changed is not known any more. */
+export class DamagedRecord extends NydusGdError {
+  override readonly name = "DamagedRecord";
+}
+
 /** Record of one machine. */
 export class SetupRecord {
   readonly #files: Map<string, RecordedFile>;
@@ -52,7 +57,7 @@ export class SetupRecord {
     this.#files = new Map(files.map((file) => [file.path, file]));
   }
 
-  /** @throws {NydusGdError} "config" when the record is unreadable; nothing is guessed */
+  /** @throws {DamagedRecord} "config" when the record is unreadable; nothing is guessed */
   static async open(host: Host): Promise<SetupRecord> {
     const path = `${host.stateDir}/record.json`;
     const document = await readJsonFile(path).catch((error) => {
@@ -62,7 +67,7 @@ export class SetupRecord {
     if (document === undefined) return new SetupRecord(host, []);
     const parsed = parseWith(Document, document);
     if (parsed.ok) return new SetupRecord(host, parsed.value.files);
-    throw new NydusGdError("config", `Cannot read ${path}: ${formatPath(parsed.path)} ${parsed.state}`, {
+    throw new DamagedRecord("config", `Cannot read ${path}: ${formatPath(parsed.path)} ${parsed.state}`, {
       hint: `put the files of ${host.stateDir}/backup back by hand, and remove ${host.stateDir}`,
     });
   }
@@ -99,13 +104,13 @@ export class SetupRecord {
     await writeJsonFile(`${this.host.stateDir}/record.json`, { version: 1, files: this.files });
   }
 
-  /** Original state of a file. @throws {NydusGdError} "corrupt" when the backup has changed */
+  /** Original state of a file. @throws {DamagedRecord} "corrupt" when the backup has changed */
   async before({ path, before }: RecordedFile): Promise<FileState> {
     if (before.kind !== "file") return before;
     const backup = this.#backup(path, before.fingerprint);
     const state = await readFileState(backup);
     if (fingerprint(state) === before.fingerprint) return state;
-    throw new NydusGdError("corrupt", `Cannot put ${path} back: ${backup} is not what was put there`, {
+    throw new DamagedRecord("corrupt", `Cannot put ${path} back: ${backup} is not what was put there`, {
       hint: `edit ${path} by hand`,
     });
   }

@@ -108,6 +108,18 @@ Deno.test(
   },
 );
 
+Deno.test("where the record of setup is damaged, undo says so with a status of its own", async () => {
+  using machine = makeMachine();
+  const words = ["setup", "--yes", "--prefix", machine.host.prefix];
+  assert.equal((await run(words)).code, 0);
+  machine.write("/var/lib/nydus-gd/setup/record.json", "{");
+  const tree = machine.tree();
+  await fails([...words, "--undo"], /cannot read .*record\.json/, /put the files of .*backup back by hand/, {
+    code: 3,
+  });
+  assert.deepEqual(machine.tree(), tree);
+});
+
 Deno.test("setup can be finished or undone after a kill at any moment", async () => {
   const moments = [
     "/var/lib/nydus-gd/setup/record.json",

@@ -276,6 +276,20 @@ Deno.test(
         await machine.must("docker", "start", "app");
         await readsRight(machine, "app", 4);
       });
+      await t.step("the package can be removed even if the record of its setup is damaged", async () => {
+        const record = "/var/lib/nydus-gd/setup/record.json";
+        await machine.must("docker", "stop", "--time", "1", "app");
+        await machine.must("cp", record, `${record}.whole`);
+        await machine.write(record, "{");
+        const { code, stderr } = await machine.run("dpkg", "--remove", "nydus-gd");
+        assert.equal(code, 0, stderr);
+        assert.match(stderr, /cannot read .*record\.json.*\nhint: .*\nnydus-gd: removed without undoing its setup/);
+        await machine.must("mv", `${record}.whole`, record);
+        await install(machine);
+        assert.equal((await machine.run("nydus-gd", "setup", "--yes")).code, 0);
+        await machine.must("docker", "start", "app");
+        await readsRight(machine, "app", 4);
+      });
       await t.step("with --force everything is restored, and nothing of ours runs", async () => {
         await machine.must("nydus-gd", "setup", "--undo", "--yes", "--force");
         await isAsBefore(machine);

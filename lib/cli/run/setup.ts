@@ -13,16 +13,20 @@ import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
 import { apply, withSetupLock } from "../../setup/apply.ts";
 import { Host } from "../../setup/host.ts";
 import { isEmpty, type Plan, planSetup } from "../../setup/plan.ts";
+import { DamagedRecord } from "../../setup/record.ts";
 import { planUndo, undo } from "../../setup/undo.ts";
 import type { ActionContext, SetupArgs } from "../actions.ts";
 import { confirm } from "../ask.ts";
-import { EXIT } from "../failure.ts";
+import { EXIT, failureOf, showFailure } from "../failure.ts";
 import { DEFAULT_INSTALLATION } from "../installation.ts";
 import { hasColours } from "../output.ts";
 import { planText } from "../plan_text.ts";
 import { doctor } from "./doctor.ts";
 
-/** Sets up or undoes the setup. Returns 3 if the doctor finds a problem afterwards. */
+/**
+ * Sets up or undoes the setup. Returns 3 if the doctor finds a problem afterwards, or if the record of the setup is
+ * damaged, so that nothing can be undone.
+ */
 export async function setup(args: SetupArgs, context: ActionContext): Promise<number> {
   if (args.target === "containerd") {
     throw new NydusGdError("unsupported", "Cannot set up containerd: the snapshotter comes with a later version", {
@@ -69,15 +73,21 @@ async function setUp(args: SetupArgs, context: ActionContext, host: Host): Promi
 
 async function undoSetup(args: SetupArgs, context: ActionContext, host: Host): Promise<number> {
   const { force } = args;
-  const { signal } = context;
-  await carryOut(args, context, host, {
-    look: () => planUndo({ host, force }, signal),
-    files: (plan) => [...plan.changes, ...plan.last],
-    isDone: (plan) => !plan.isRecorded,
-    run: (plan, progress) => undo(host, plan, progress, signal),
-    done: "Everything is as it was before setup.",
-    nothing: "Nothing to undo: setup has changed nothing here.",
-  });
+  const { signal, stderr } = context;
+  try {
+    await carryOut(args, context, host, {
+      look: () => planUndo({ host, force }, signal),
+      files: (plan) => [...plan.changes, ...plan.last],
+      isDone: (plan) => !plan.isRecorded,
+      run: (plan, progress) => undo(host, plan, progress, signal),
+      done: "Everything is as it was before setup.",
+      nothing: "Nothing to undo: setup has changed nothing here.",
+    });
+  } catch (error) {
+    if (!(error instanceof DamagedRecord)) throw error;
+    showFailure(failureOf(error), stderr);
+    return EXIT.foundWrong;
+  }
   return EXIT.done;
 }
 
