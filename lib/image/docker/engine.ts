@@ -36,10 +36,14 @@ import {
   InfoResponse,
   type RunningContainer,
 } from "./engine_responses.ts";
+import { findDockerd, withoutVar } from "./find_dockerd.ts";
 import { type PullStep, readProgress } from "./progress_stream.ts";
 
 /** Default address of dockerd. */
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
+
+/** The socket of Docker's systemd unit. */
+const UNIT_SOCKET = "/run/docker.sock";
 
 const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 
@@ -215,15 +219,35 @@ function unreachable(error: TransferError, what: string, socketPath: string): Ny
   switch (unixErrorCode(error.cause)) {
     case "ENOENT":
     case "ENOTDIR":
-      return refuse(`Docker is not running, there is no socket ${socketPath}`, "systemctl start docker");
+      return refuse(...whyAbsent(`there is no socket ${socketPath}`, socketPath));
     case "ECONNREFUSED":
-      return refuse(`Docker is not running, nothing is listening at ${socketPath}`, "systemctl start docker");
+      return refuse(...whyAbsent(`nothing is listening at ${socketPath}`, socketPath));
     case "EACCES":
     case "EPERM":
       return refuse(`access to ${socketPath} is denied`, "run it as root, or as a member of the group docker");
     default:
       return refuse(error.state, "docker info");
   }
+}
+
+/** Returns why nobody answers at a socket, beginning with `state`, and what to do about it. */
+function whyAbsent(state: string, socketPath: string): [state: string, hint: string] {
+  const isOfTheUnit = withoutVar(socketPath) === UNIT_SOCKET;
+  const found = findDockerd();
+  if (found === undefined) {
+    const start = "start the dockerd that serves it, or correct DOCKER_HOST or docker.host in the settings";
+    return [`Docker is not running, ${state}`, isOfTheUnit ? "systemctl start docker" : start];
+  }
+  const { pid, sockets: [socket, ...others] } = found;
+  const dockerd = `dockerd (process ${pid})`;
+  if (socket === undefined) {
+    return [`${state}, ${dockerd} listens on no Unix socket`, `start dockerd with --host unix://${socketPath}`];
+  }
+  if ([socket, ...others].includes(withoutVar(socketPath))) {
+    const restart = isOfTheUnit ? "systemctl restart docker.socket docker" : "restart dockerd";
+    return [`the socket ${socketPath} of ${dockerd} was removed`, restart];
+  }
+  return [`${state}, ${dockerd} listens on ${socket}`, `DOCKER_HOST=unix://${socket}, or docker.host in the settings`];
 }
 
 /** Returns the value of X-Registry-Auth. */
