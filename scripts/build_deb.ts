@@ -39,13 +39,14 @@ Maintainer: The nydus-gd authors <nydus-gd@localhost>
 Installed-Size: ${installedKiB}
 Depends: libc6 (>= 2.31), libgcc-s1
 Recommends: libfuse3-3 | libfuse3-4, liblz4-1, libzstd1, zlib1g
-Suggests: docker.io | docker-ce
+Suggests: docker.io | docker-ce | containerd
 Section: admin
 Priority: optional
-Description: lazy-loading graph driver for Nydus images
- Lets Docker start a container before its image has been downloaded: metadata
- is pulled at once, file data on first touch, verified chunk by chunk and kept
- in a local cache. Contains the whole data path; no second daemon is needed.
+Description: lazy-loading graph driver and snapshotter for Nydus images
+ Lets Docker and containerd start a container before its image has been
+ downloaded: metadata is pulled at once, file data on first touch, verified
+ chunk by chunk and kept in a local cache. Contains the whole data path; no
+ second daemon is needed.
 `,
   // The new daemon takes over from the old one: containers of lazy images wait, then continue.
   postinst: `#!/bin/sh

@@ -171,7 +171,8 @@ export interface SetupArgs {
   readonly yes: boolean;
   /** Proceed even if something is lost, such as running containers or edits. */
   readonly force: boolean;
-  readonly target: "docker" | "containerd";
+  /** Default: containerd for a Docker without graph drivers, else docker. */
+  readonly target?: "docker" | "containerd";
   /** "/" for this machine. Otherwise changes only files below it, and no services. */
   readonly prefix: string;
   /** "unix:///run/docker.sock". Default: settings, environment. */

@@ -88,9 +88,9 @@ async function change(run: SetupRun, { changes }: Plan): Promise<void> {
   for (const change of changes) {
     throwIfAborted(signal);
     await keepIfEdited(run, change);
-    const { path, before, after, follow, members } = change;
+    const { path, before, after, follow, ourPart } = change;
     progress(`write ${path}`);
-    await record.note(path, before, after, members);
+    await record.note(path, before, after, ourPart);
     await writeFileState(host.at(path), after, { follow });
   }
 }

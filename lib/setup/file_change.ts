@@ -4,7 +4,7 @@
  * @module
  */
 import { type FileState, fingerprint, textOf } from "./file_state.ts";
-import type { MemberChange } from "./member_changes.ts";
+import type { OurPart } from "./record.ts";
 import { unifiedDiff } from "./unified_diff.ts";
 
 /** A planned change to one file. */
@@ -17,8 +17,8 @@ export interface FileChange {
   readonly follow: boolean;
   /** State that undo restores; {@link current} unless an earlier setup changed the file. */
   readonly before: FileState;
-  /** For a JSON file shared with others. */
-  readonly members?: readonly MemberChange[];
+  /** For a file shared with others. */
+  readonly ourPart?: OurPart;
 }
 
 /** Whether the file has to be changed. */

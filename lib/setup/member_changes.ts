@@ -23,7 +23,7 @@ export function changesOf(json: JsonText, wanted: ReadonlyMap<string, unknown>):
 }
 
 /**
- * Removes our members from a file and keeps everything else.
+ * Removes our members from a file and keeps everything else, in an object that others edited as well.
  *
  * @returns the text, and the names of members that were changed since and are left alone
  */
@@ -34,8 +34,26 @@ export function revertChanges(
   let json = current;
   const kept: string[] = [];
   for (const { name, before, ours } of changes) {
-    if (isDeepStrictEqual(json.get(name), ours)) json = json.with(name, before);
-    else if (!isDeepStrictEqual(json.get(name), before)) kept.push(name);
+    const now = json.get(name);
+    if (isDeepStrictEqual(now, ours)) json = json.with(name, before);
+    else if (isObject(now) && isObject(ours)) {
+      json = json.with(name, withoutOurs(now, ours, isObject(before) ? before : {}));
+    } else if (!isDeepStrictEqual(now, before)) kept.push(name);
   }
   return { text: json.text, kept };
+}
+
+type JsonObject = Readonly<Record<string, unknown>>;
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** An object with later edits, of which only what we set returns to its previous value. */
+function withoutOurs(now: JsonObject, ours: JsonObject, before: JsonObject): JsonObject | undefined {
+  const left = Object.entries(now).flatMap(([key, value]) => {
+    const isOurs = isDeepStrictEqual(value, ours[key]) && !isDeepStrictEqual(value, before[key]);
+    return isOurs ? (key in before ? [[key, before[key]]] : []) : [[key, value]];
+  });
+  return left.length === 0 && Object.keys(before).length === 0 ? undefined : Object.fromEntries(left);
 }

@@ -3,34 +3,35 @@
  *
  * ```
  * machine, record ──► Plan { changes, services, notes } ──► shown, confirmed ──► apply.ts
+ *          └─► target_docker.ts or target_containerd.ts
  * ```
  *
  * @module
  */
 import { countText } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
-import { DAEMON_JSON, parseDaemonJson, wantedMembers } from "./daemon_json.ts";
+import { SNAPSHOTTER, SNAPSHOTTER_SOCKET } from "./containerd_config.ts";
+import { pluginState } from "./containerd_state.ts";
 import { type DockerState, lookAtDocker } from "./docker_state.ts";
-import { pluginSupport } from "./docker_version.ts";
 import { type FileChange, isChange } from "./file_change.ts";
-import { type FileState, readFileState, textFile } from "./file_state.ts";
+import { textFile } from "./file_state.ts";
 import type { Host } from "./host.ts";
-import { changesOf, revertChanges } from "./member_changes.ts";
-import { isEdited, SetupRecord } from "./record.ts";
-import { requireUsableDocker } from "./requirements.ts";
-import { hasSystemd, showUnit } from "./systemd.ts";
+import { ownFile } from "./plan_files.ts";
+import { SetupRecord } from "./record.ts";
+import { hasSystemd, isStarted, showUnit } from "./systemd.ts";
+import { planContainerd } from "./target_containerd.ts";
+import { planDocker } from "./target_docker.ts";
+import { DRIVER, type SetupTarget, targetFor, type TargetPlan } from "./target_plan.ts";
 import {
+  CONTAINERD_DROP_IN_PATH,
+  CONTAINERD_SERVICE,
   DOCKER_SERVICE,
-  dockerDropIn,
   DROP_IN_PATH,
   ENABLED_PATH,
   SERVICE,
   serviceUnit,
   UNIT_PATH,
 } from "./unit_files.ts";
-
-/** Name of our storage driver and of its socket. */
-export const DRIVER = "nydus-gd";
 
 /** Input of a setup plan. */
 export interface SetupOptions {
@@ -39,14 +40,8 @@ export interface SetupOptions {
   readonly command: readonly string[];
   /** Carry out destructive changes that would otherwise be refused, and report them. */
   readonly force: boolean;
-}
-
-/** What changes of files are planned from. */
-export interface PlanSource {
-  readonly host: Host;
-  readonly record: SetupRecord;
-  /** Whether edited files of ours are replaced. */
-  readonly force: boolean;
+  /** Default: containerd for a Docker without graph drivers, else docker. */
+  readonly target?: SetupTarget | undefined;
 }
 
 /** Everything that setup will do. */
@@ -70,110 +65,66 @@ export function isEmpty({ changes, services }: Plan): boolean {
 export async function planSetup(options: SetupOptions, signal: AbortSignal): Promise<Plan> {
   const { host, force } = options;
   const docker = await lookAtDocker(host, signal);
-  await requireUsableDocker(host, docker);
   const record = await SetupRecord.open(host);
-  const own = (path: string, after: FileState) => ownFile({ host, record, force }, path, after);
+  const source = { host, record, force, docker };
+  const target = options.target ?? targetFor(docker);
+  const part = await (target === "docker" ? planDocker(source) : planContainerd(source));
+  const servesContainerd = target === "containerd" || record.files.some(({ block }) => block !== undefined);
+  const unit = serviceUnit(options.command, servesContainerd ? SNAPSHOTTER_SOCKET : undefined);
   const files = [
-    await own(UNIT_PATH, textFile(serviceUnit(options.command))),
-    await own(ENABLED_PATH, { kind: "link", target: UNIT_PATH }),
-    ...docker.unit.isThere || !host.isLive
-      ? [await own(DROP_IN_PATH, textFile(dockerDropIn({ needsVariable: needsVariable(docker) })))]
-      : [],
-    await daemonJson(host, record, docker),
+    await ownFile(source, UNIT_PATH, textFile(unit)),
+    await ownFile(source, ENABLED_PATH, { kind: "link", target: UNIT_PATH }),
+    ...part.changes,
   ];
   const changes = files.filter(isChange);
   const isBooted = host.isLive && await hasSystemd();
-  const services = isBooted ? await servicesOf(changes, docker) : [];
+  const services = isBooted ? await servicesOf(changes, part, docker) : [];
   const restartsDocker = services.some((words) => words.includes(DOCKER_SERVICE));
   return {
     changes,
     services,
     notes: [
-      ...notesOn(options, docker),
-      ...host.isLive && !isBooted ? ["systemd is not running here: start nydus-gd serve and Docker yourself."] : [],
+      ...notesOn(options, part, docker),
+      ...host.isLive && !isBooted ? [noSystemd(target)] : [],
       ...restartsDocker ? restartWarnings(docker, force) : [],
     ],
   };
 }
 
-function needsVariable({ version }: DockerState): boolean {
-  // For an unknown version of Docker as well: the variable does no harm to others.
-  return version === undefined || pluginSupport(version).kind === "environment";
-}
-
-/** Plans a file that is entirely ours. */
-async function ownFile({ host, record, force }: PlanSource, path: string, after: FileState): Promise<FileChange> {
-  const current = await readFileState(host.at(path));
-  const recorded = record.of(path);
-  const before = recorded === undefined ? current : await record.before(recorded);
-  const change = { path, current, after, follow: false, before };
-  if (isChange(change) && recorded !== undefined && isEdited(recorded, current) && !force) throw edited(path);
-  return change;
-}
-
-/** Error for a file that only setup writes but that was edited. */
-export function edited(path: string): NydusGdError {
-  return new NydusGdError("busy", `Cannot replace ${path}: it was edited since setup wrote it`, {
-    hint: "--force keeps a copy of it; put changes into a drop-in (systemctl edit)",
-  });
-}
-
-async function daemonJson(host: Host, record: SetupRecord, docker: DockerState): Promise<FileChange> {
-  const path = docker.unit.flags.configFile?.value ?? DAEMON_JSON;
-  const current = await readFileState(host.at(path), { follow: true });
-  const json = parseDaemonJson(current, path);
-  const wanted = wantedMembers(json, path, docker.unit, DRIVER);
-  let after = json;
-  for (const [name, value] of wanted) {
-    if (JSON.stringify(after.get(name)) !== JSON.stringify(value)) after = after.with(name, value);
-  }
-  const before = await beforeOurs(record, path, current);
-  const originally = parseDaemonJson(before, path);
-  return {
-    path,
-    current,
-    after: current.kind === "file" ? { ...current, bytes: new TextEncoder().encode(after.text) } : textFile(after.text),
-    follow: true,
-    before,
-    members: changesOf(originally, wanted),
-  };
-}
-
-/** The file as it would be without us: its original state, or its edited state without our members. */
-async function beforeOurs(record: SetupRecord, path: string, current: FileState): Promise<FileState> {
-  const recorded = record.of(path);
-  if (recorded === undefined || current.kind !== "file") return current;
-  if (!isEdited(recorded, current)) return await record.before(recorded);
-  const { text } = revertChanges(parseDaemonJson(current, path), recorded.members ?? []);
-  return { ...current, bytes: new TextEncoder().encode(text) };
+function noSystemd(target: SetupTarget): string {
+  const users = target === "docker" ? "Docker" : "containerd";
+  return `systemd is not running here: start nydus-gd serve and ${users} yourself.`;
 }
 
 /** Arguments for systemctl. */
-async function servicesOf(changes: readonly FileChange[], docker: DockerState): Promise<(readonly string[])[]> {
-  const isChanged = (...paths: string[]) => changes.some(({ path }) => paths.includes(path));
+async function servicesOf(
+  changes: readonly FileChange[],
+  { dockerReads, containerdReads }: TargetPlan,
+  docker: DockerState,
+): Promise<(readonly string[])[]> {
+  const isChanged = (...paths: readonly string[]) => changes.some(({ path }) => paths.includes(path));
   const daemon = await showUnit(SERVICE);
-  const dockerChanges = changes.filter(({ path }) => path !== UNIT_PATH && path !== ENABLED_PATH).length > 0;
   const usesOurs = docker.running?.info.driver === DRIVER;
-  const runs = docker.unit.isThere && (await showUnit(DOCKER_SERVICE)).active !== "inactive";
+  const restartsContainerd = containerdReads !== undefined && await isStarted(CONTAINERD_SERVICE) &&
+    (isChanged(...containerdReads) || await pluginState("io.containerd.snapshotter.v1", SNAPSHOTTER) === "none");
+  const restartsDocker = dockerReads !== undefined && docker.unit.isThere && await isStarted(DOCKER_SERVICE) &&
+    (isChanged(...dockerReads) || !usesOurs);
   return [
-    ...isChanged(UNIT_PATH, ENABLED_PATH, DROP_IN_PATH) ? [["daemon-reload"]] : [],
+    ...isChanged(UNIT_PATH, ENABLED_PATH, DROP_IN_PATH, CONTAINERD_DROP_IN_PATH) ? [["daemon-reload"]] : [],
     ...isChanged(UNIT_PATH) || daemon.active !== "active" ? [["restart", SERVICE]] : [],
-    ...runs && (dockerChanges || !usesOurs) ? [["restart", DOCKER_SERVICE]] : [],
+    ...restartsContainerd ? [["restart", CONTAINERD_SERVICE]] : [],
+    ...restartsDocker ? [["restart", DOCKER_SERVICE]] : [],
   ];
 }
 
-function notesOn({ host, command }: SetupOptions, { unit, version, running }: DockerState): string[] {
+function notesOn({ host, command }: SetupOptions, part: TargetPlan, { running }: DockerState): string[] {
   const notes: string[] = [];
   const [program = ""] = command;
   if (!/^\/(usr|opt|bin|sbin)\//.test(program)) {
     notes.push(`The unit starts ${program} from where it is now: keep it there, or install it first.`);
   }
-  if (!unit.isThere) {
-    notes.push(`There is no ${DOCKER_SERVICE} here: start nydus-gd.service before Docker, however you start that.`);
-  }
-  if (version === undefined) {
-    notes.push("No dockerd was found that reports its version: 20.10 to 27 work, 28 does not.");
-  }
+  notes.push(...part.notes);
+  if (part.dockerReads === undefined) return notes;
   const info = running?.info;
   if (host.isLive && info === undefined) notes.push("Docker does not answer: its containers and images are unknown.");
   if (info !== undefined && info.driver !== DRIVER && info.imageCount > 0) {
@@ -183,9 +134,6 @@ function notesOn({ host, command }: SetupOptions, { unit, version, running }: Do
       } and all containers of ${info.driver} stay in ${info.dataRoot}, but Docker does not ` +
         "show them meanwhile: `nydus-gd setup --undo` brings them back.",
     );
-  }
-  if ((info?.securityOptions ?? []).some((option) => option.startsWith("name=userns"))) {
-    notes.push("userns-remap is on: ordinary images will work, lazy ones will be refused.");
   }
   return notes;
 }

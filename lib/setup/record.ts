@@ -23,7 +23,7 @@ import { formatPath, parseWith } from "../base/schema.ts";
 import { removeTree } from "../layer/remove_tree.ts";
 import { type FileState, fingerprint, NO_FILE, readFileState, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
-import { type MemberChange, MemberChanges } from "./member_changes.ts";
+import { MemberChanges } from "./member_changes.ts";
 
 const RecordedFile = v.object({
   /** Path as seen by the machine. */
@@ -38,10 +38,21 @@ const RecordedFile = v.object({
   written: v.array(v.string()),
   /** For a JSON file shared with others. */
   members: v.exactOptional(MemberChanges),
+  /** For another text file shared with others: what was appended. */
+  block: v.exactOptional(v.string()),
   /** Directories created for it, outermost first. */
   folders: v.array(v.string()),
 });
 export type RecordedFile = v.InferOutput<typeof RecordedFile>;
+
+/** What is ours in a file shared with others. */
+export type OurPart = Pick<RecordedFile, "members"> | Pick<RecordedFile, "block">;
+
+/** Whether others write the file as well. Links to it are followed. */
+export function isShared({ members, block }: RecordedFile): boolean {
+  return members !== undefined || block !== undefined;
+}
+
 const Document = v.object({ version: v.literal(1), files: v.array(RecordedFile) });
 
 /** The record, or a backup that it names, cannot be used: what setup has changed is not known any more. */
@@ -85,12 +96,13 @@ export class SetupRecord {
    * Records a change that is about to be made.
    *
    * @param before original state, which is backed up
+   * @param ourPart for a file shared with others
    */
   async note(
     path: string,
     before: FileState,
     after: FileState,
-    members: readonly MemberChange[] | undefined,
+    ourPart: OurPart | undefined,
   ): Promise<void> {
     const earlier = this.#files.get(path);
     if (before.kind === "file") await writeFileState(this.#backup(path, fingerprint(before)), before);
@@ -98,7 +110,7 @@ export class SetupRecord {
       path,
       before: before.kind === "file" ? { kind: before.kind, fingerprint: fingerprint(before) } : before,
       written: [...new Set([...earlier?.written ?? [], fingerprint(after)])],
-      ...(members === undefined ? {} : { members: [...members] }),
+      ...ourPart,
       folders: [...new Set([...earlier?.folders ?? [], ...await missingFolders(this.host, path)])],
     });
     await writeJsonFile(`${this.host.stateDir}/record.json`, { version: 1, files: this.files });

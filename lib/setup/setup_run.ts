@@ -6,7 +6,7 @@
 import { throwIfAborted } from "../base/abort.ts";
 import type { FileChange } from "./file_change.ts";
 import type { Host } from "./host.ts";
-import { isEdited, type SetupRecord } from "./record.ts";
+import { isEdited, isShared, type SetupRecord } from "./record.ts";
 
 /** Called with a description of each step before it starts. */
 export type Progress = (step: string) => void;
@@ -22,7 +22,7 @@ export interface SetupRun {
 /** Keeps a copy of a file that is entirely ours but was edited, before it is replaced or removed. */
 export async function keepIfEdited({ record, progress }: SetupRun, { path, current }: FileChange): Promise<void> {
   const recorded = record.of(path);
-  if (recorded === undefined || recorded.members !== undefined || !isEdited(recorded, current)) return;
+  if (recorded === undefined || isShared(recorded) || !isEdited(recorded, current)) return;
   progress(`keep a copy of ${path} as ${await record.keepEdited(path, current)}`);
 }
 

@@ -41,6 +41,12 @@ export async function showUnit(unit: string): Promise<UnitState> {
   };
 }
 
+/** Whether a unit was started, and not stopped since: a restart concerns it. */
+export async function isStarted(unit: string): Promise<boolean> {
+  const { load, active } = await showUnit(unit);
+  return load !== "not-found" && active !== "inactive";
+}
+
 /**
  * Last error message and hint that a failed unit has logged; undefined if there is no message in a known format.
  *

@@ -1,31 +1,34 @@
 /**
  * `nydus-gd setup --undo`: restores everything that setup has changed, byte for byte.
  *
- * Later edits of a file are preserved: our members are removed from daemon.json and nothing else is touched. An edited
- * file that is entirely ours is refused or, with force, removed after a copy was made.
+ * Later edits of a file are preserved: our members are removed from daemon.json, our table from containerd's
+ * configuration, and nothing else is touched. An edited file that is entirely ours is refused or, with force, removed
+ * after a copy was made.
  *
  * ```
- * daemon.json, Docker's drop-in ──► Docker restarts ──► our unit is stopped, removed ──► the record is removed
+ * their files, drop-ins ──► containerd, Docker restart ──► our unit is stopped, removed ──► the record is removed
  * ```
  *
  * @module
  */
+import { readMountinfo } from "../../ffi/mountinfo.ts";
 import { throwIfAborted } from "../base/abort.ts";
 import { countText } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { ImageMounts } from "../mount/image_mounts.ts";
 import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
-import { parseDaemonJson } from "./daemon_json.ts";
 import { lookAtDocker } from "./docker_state.ts";
 import { type FileChange, isChange } from "./file_change.ts";
 import { readFileState, removeTemporary, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
-import { revertChanges } from "./member_changes.ts";
-import { DRIVER, edited, type Plan, type PlanSource } from "./plan.ts";
-import { isEdited, type RecordedFile, SetupRecord } from "./record.ts";
+import type { Plan } from "./plan.ts";
+import { edited, type PlanSource } from "./plan_files.ts";
+import { isEdited, isShared, type RecordedFile, SetupRecord } from "./record.ts";
+import { withoutOurs, withText } from "./shared_file.ts";
 import { eachService, keepIfEdited, type Progress, type SetupRun } from "./setup_run.ts";
-import { hasSystemd, runStep, showUnit, systemctl } from "./systemd.ts";
-import { DOCKER_SERVICE, SERVICE, UNIT_DIR } from "./unit_files.ts";
+import { hasSystemd, isStarted, runStep, showUnit, systemctl } from "./systemd.ts";
+import { DRIVER } from "./target_plan.ts";
+import { CONTAINERD_SERVICE, DOCKER_SERVICE, DROP_IN_PATH, SERVICE, UNIT_DIR } from "./unit_files.ts";
 
 /** Directory in which the unit keeps state and cache. */
 const ROOT = "/var/lib/nydus-gd";
@@ -55,15 +58,20 @@ export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal
   }
   const isOwn = ({ path }: FileChange) => path.startsWith(`${UNIT_DIR}/`) && path.endsWith(SERVICE);
   const services: (readonly string[])[] = [];
+  if (host.isLive && record.files.some(({ block }) => block !== undefined)) notes.push(...lostByContainerd(force));
   if (host.isLive && record.files.length > 0 && await hasSystemd()) {
     const { running } = await lookAtDocker(host, signal);
     const isUsed = running?.info.driver === DRIVER;
     if (running !== undefined && isUsed) notes.push(...lostContainers(running, force));
-    const isShared = changes.some((change) => !isOwn(change));
-    if (isShared) services.push(["daemon-reload"]);
+    if (changes.some((change) => !isOwn(change))) services.push(["daemon-reload"]);
+    const isRead = (by: (file: RecordedFile) => boolean) =>
+      changes.some(({ path }) => record.files.some((file) => file.path === path && by(file)));
+    if (isRead(({ block }) => block !== undefined) && await isStarted(CONTAINERD_SERVICE)) {
+      services.push(["restart", CONTAINERD_SERVICE]);
+    }
     // If Docker runs on another driver, it has not read our settings, so its containers need not stop.
     const isConcerned = running === undefined
-      ? isShared && (await showUnit(DOCKER_SERVICE)).active !== "inactive"
+      ? isRead(({ path, members }) => members !== undefined || path === DROP_IN_PATH) && await isStarted(DOCKER_SERVICE)
       : isUsed;
     if (isConcerned) services.push(["restart", DOCKER_SERVICE]);
     if ((await showUnit(SERVICE)).load !== "not-found") services.push(["stop", SERVICE]);
@@ -94,7 +102,7 @@ export async function undo(
   if (host.isLive) await giveUpImages();
   await putBack(run, plan.last);
   if (plan.last.length > 0 && host.isLive && await hasSystemd()) await systemctl("daemon-reload");
-  for (const { path, members } of record.files) await removeTemporary(host.at(path), { follow: members !== undefined });
+  for (const file of record.files) await removeTemporary(host.at(file.path), { follow: isShared(file) });
   await record.close();
 }
 
@@ -124,22 +132,21 @@ async function undoOf(
   { host, record, force }: PlanSource,
   notes: string[],
 ): Promise<FileChange> {
-  const { path, members } = recorded;
-  const follow = members !== undefined;
+  const { path } = recorded;
+  const follow = isShared(recorded);
   const current = await readFileState(host.at(path), { follow });
   const before = await record.before(recorded);
   const change = { path, current, before, follow, after: before };
   if (current.kind === "none") return { ...change, after: current }; // it was deleted: leave it so
   if (!isEdited(recorded, current)) return change;
-  if (members === undefined) {
+  if (!follow) {
     if (!force) throw edited(path);
     return change;
   }
-  const { text, kept } = revertChanges(parseDaemonJson(current, path), members);
-  notes.push(`${path} was edited since: our keys are removed, the rest is kept.`);
+  const { text, kept } = withoutOurs(recorded, current);
+  notes.push(`${path} was edited since: ours is removed, the rest is kept.`);
   if (kept.length > 0) notes.push(`${path}: ${kept.join(", ")} were changed since, and are left as they are.`);
-  const bytes = new TextEncoder().encode(text);
-  return { ...change, after: current.kind === "file" ? { ...current, bytes } : current };
+  return { ...change, after: current.kind === "file" ? withText(current, text) : current };
 }
 
 /** Containers on our driver, which Docker will lose. @throws {NydusGdError} "busy" */
@@ -155,5 +162,24 @@ function lostContainers(
     "busy",
     `Cannot undo setup: Docker would lose ${count} on ${DRIVER}: ${names}`,
     { hint: "docker stop them first, or --force" },
+  );
+}
+
+/** Root file systems of running containers of containerd: "/run/containerd/…/<namespace>/<id>/rootfs". */
+const TASK_ROOT = /\/io\.containerd\.runtime\.v2\.task\/([^/]+)\/([^/]+)\/rootfs$/;
+
+/** Containers of containerd's other clients that stand on our snapshots. @throws {NydusGdError} "busy" */
+function lostByContainerd(force: boolean): string[] {
+  const names = readMountinfo().flatMap(({ mountPoint, root, superOptions }) => {
+    const task = TASK_ROOT.exec(mountPoint);
+    return task !== null && `${root},${superOptions}`.includes(`${ROOT}/`) ? [`${task[1]}/${task[2]}`] : [];
+  });
+  if (names.length === 0) return [];
+  const count = countText(names.length, "running container");
+  if (force) return [`containerd loses ${count} on ${DRIVER}: ${names.join(", ")}.`];
+  throw new NydusGdError(
+    "busy",
+    `Cannot undo setup: containerd would lose ${count} on ${DRIVER}: ${names.join(", ")}`,
+    { hint: "stop them first, or --force" },
   );
 }

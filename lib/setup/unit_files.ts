@@ -1,5 +1,5 @@
 /**
- * systemd units: the daemon's own, and the drop-in for Docker's.
+ * systemd units: the daemon's own, and the drop-ins for Docker's and containerd's.
  *
  * Source: systemd.service(5), systemd.exec(5), systemd.kill(5), systemd 252.
  *
@@ -15,19 +15,25 @@ const STORE_SIZE = 4 * STORED_DESCRIPTORS;
 export const SERVICE = "nydus-gd.service";
 /** Docker's unit. */
 export const DOCKER_SERVICE = "docker.service";
+/** containerd's unit. */
+export const CONTAINERD_SERVICE = "containerd.service";
 /** Directory of the administrator's units. */
 export const UNIT_DIR = "/etc/systemd/system";
 /** Our files in it. */
 export const UNIT_PATH = `${UNIT_DIR}/${SERVICE}`;
 export const ENABLED_PATH = `${UNIT_DIR}/multi-user.target.wants/${SERVICE}`;
 export const DROP_IN_PATH = `${UNIT_DIR}/${DOCKER_SERVICE}.d/nydus-gd.conf`;
+export const CONTAINERD_DROP_IN_PATH = `${UNIT_DIR}/${CONTAINERD_SERVICE}.d/nydus-gd.conf`;
 
 /**
  * Unit of the daemon.
  *
  * @param command program (an absolute path) and leading arguments of this program
+ * @param snapshotterSocket where it serves containerd, if it does
  */
-export function serviceUnit(command: readonly string[]): string {
+export function serviceUnit(command: readonly string[], snapshotterSocket?: string): string {
+  const flags = snapshotterSocket === undefined ? [] : ["--snapshotter-socket", snapshotterSocket];
+  const before = snapshotterSocket === undefined ? DOCKER_SERVICE : `${CONTAINERD_SERVICE} ${DOCKER_SERVICE}`;
   return `# Written by nydus-gd setup. Put changes into a drop-in: systemctl edit ${SERVICE}
 
 [Unit]
@@ -35,14 +41,14 @@ Description=nydus-gd, containers that start before their image is downloaded
 Wants=network-online.target
 After=network-online.target local-fs.target
 # Docker asks for its storage driver as soon as it starts, and stops before it.
-Before=${DOCKER_SERVICE}
+Before=${before}
 # Containers wait while the daemon is down, so restart it without a limit.
 StartLimitIntervalSec=0
 
 [Service]
-# Ready when the driver's socket answers.
+# Ready when its sockets answer.
 Type=notify
-ExecStart=${[...command, "serve"].map(execWord).join(" ")}
+ExecStart=${[...command, "serve", ...flags].map(execWord).join(" ")}
 Restart=always
 RestartSec=250ms
 TimeoutStartSec=2min
@@ -94,6 +100,16 @@ Environment=${PLUGIN_VARIABLE}=1
 Wants=${SERVICE}
 After=${SERVICE}
 ${service}`;
+}
+
+/** Drop-in for containerd's unit, like {@link dockerDropIn}. */
+export function containerdDropIn(): string {
+  return `# Written by nydus-gd setup.
+
+[Unit]
+Wants=${SERVICE}
+After=${SERVICE}
+`;
 }
 
 /** Escapes a word of ExecStart=: quoted if necessary, without specifiers or variables. */

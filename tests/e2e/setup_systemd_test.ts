@@ -160,7 +160,7 @@ Deno.test(
       await t.step("after setup doctor finds nothing wrong", async () => {
         const { code, stdout, stderr } = await machine.run("nydus-gd", "setup", "--yes");
         assert.equal(code, 0, stdout + stderr);
-        assert.match(stdout, /Docker is set up/);
+        assert.match(stdout, /Everything is set up/);
         assert.match(stdout, /ok {4}service +active \(running\)\n/);
         assert.match(stdout, /ok {4}storage driver +nydus-gd is in use\n/);
         assert.match(stdout, /ok {4}mount by fuse +\d+ bytes read/);

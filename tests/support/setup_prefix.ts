@@ -36,6 +36,13 @@ export class PrefixMachine implements Disposable {
     );
   }
 
+  /** Installs a containerd, with its configuration if there is one. */
+  hasContainerd(config?: string): void {
+    this.write("/usr/bin/containerd", "", 0o755);
+    this.write("/lib/systemd/system/containerd.service", "[Service]\nExecStart=/usr/bin/containerd\n");
+    if (config !== undefined) this.write("/etc/containerd/config.toml", config, 0o640);
+  }
+
   /** Lists every directory, file and link with mode and content, except setup's own records. */
   tree(): string[] {
     return [...this.#walk("")].sort();

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd setup`: configures Docker to use this storage driver, and undoes it.
+ * `nydus-gd setup`: configures Docker or containerd to use this storage driver, and undoes it.
  *
  * @module
  */
@@ -11,14 +11,16 @@ import { INSTALLATION } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function setupCommand(run: Run<SetupArgs>): CommandUnknownOpts {
   return new Command("setup")
-    .description("Install the service, configure Docker to use it and restart both. Shows the plan first, and asks.")
+    .description(
+      "Install the service, configure Docker or containerd to use it and restart them. Shows the plan first, and asks.",
+    )
     .option("--undo", "restore everything as it was", false)
     .option("--dry-run", "show the plan, change nothing", false)
     .option("--yes", "do not ask", false)
     .option("--force", "proceed despite running containers or edited files", false)
     .addOption(
-      new Option("--target <program>", "container engine to set up").choices(["docker", "containerd"] as const)
-        .default("docker" as const),
+      new Option("--target <program>", "what to set up; default: containerd for Docker 28 and later, else docker")
+        .choices(["docker", "containerd"] as const),
     )
     .option("--prefix <dir>", "write the files below this folder, and touch no service", "/")
     .option(...INSTALLATION.dockerHost)

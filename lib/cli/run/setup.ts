@@ -28,11 +28,6 @@ import { doctor } from "./doctor.ts";
  * damaged, so that nothing can be undone.
  */
 export async function setup(args: SetupArgs, context: ActionContext): Promise<number> {
-  if (args.target === "containerd") {
-    throw new NydusGdError("unsupported", "Cannot set up containerd: the snapshotter comes with a later version", {
-      hint: "nydus-gd setup --target docker",
-    });
-  }
   const prefix = resolve(args.prefix);
   const verb = args.undo ? undoSetup : setUp;
   if (prefix !== "/") return await verb(args, context, new Host(prefix));
@@ -55,14 +50,14 @@ async function hostOfDocker(args: SetupArgs): Promise<string> {
 }
 
 async function setUp(args: SetupArgs, context: ActionContext, host: Host): Promise<number> {
-  const { force } = args;
+  const { force, target } = args;
   const { signal, stdout } = context;
   const ending = await carryOut(args, context, host, {
-    look: () => planSetup({ host, command: installedCommand(), force }, signal),
+    look: () => planSetup({ host, command: installedCommand(), force, target }, signal),
     files: (plan) => plan.changes,
     isDone: isEmpty,
     run: (plan, progress) => apply(host, plan, progress, signal),
-    done: host.isLive ? "Docker is set up. Running doctor:" : "The files are written; no service was touched.",
+    done: host.isLive ? "Everything is set up. Running doctor:" : "The files are written; no service was touched.",
     nothing: "Nothing to do: everything is set up. Run `nydus-gd doctor` to check it.",
   });
   if (ending !== "done" || !host.isLive) return EXIT.done;

@@ -1,0 +1,236 @@
+/**
+ * Registers our snapshotter in containerd's configuration.
+ *
+ * The file is somebody else's: a block of text is appended and later removed again, everything else stays as written.
+ *
+ * ```toml
+ * [proxy_plugins.nydus-gd]
+ * type = "snapshot"
+ * address = "/run/nydus-gd/snapshotter.sock"
+ * ```
+ * Files of version 1, 2, 3 and 4 write this table the same way. Values of files that `imports` names override it, a
+ * table as a whole. Source: containerd 1.6 to 2.2, `cmd/containerd/server/config` (in 1.x `services/server/config`).
+ *
+ * @module
+ */
+import { basename, dirname, isAbsolute, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { parse as parseToml, TomlError, type TomlTable } from "smol-toml";
+import * as v from "valibot";
+import { ignore, NydusGdError } from "../base/errors.ts";
+import { utf8Of } from "./daemon_json.ts";
+import { type FileState, readFileState } from "./file_state.ts";
+import type { Host } from "./host.ts";
+
+/** containerd's configuration file, unless its unit names another one. */
+export const CONTAINERD_CONFIG = "/etc/containerd/config.toml";
+/** Socket of the snapshotter. */
+export const SNAPSHOTTER_SOCKET = "/run/nydus-gd/snapshotter.sock";
+/** Name of the snapshotter for containerd and its clients. */
+export const SNAPSHOTTER = "nydus-gd";
+
+/** Types that containerd accepts for a snapshotter. */
+const SNAPSHOT_TYPES = ["snapshot", "io.containerd.snapshotter.v1"];
+/** Plugins without which containerd has no proxy snapshotter; the short names are those of version 1. */
+const NEEDED_PLUGINS = [
+  `io.containerd.snapshotter.v1.${SNAPSHOTTER}`,
+  "io.containerd.service.v1.snapshots-service",
+  "io.containerd.grpc.v1.snapshots",
+  SNAPSHOTTER,
+  "snapshots-service",
+  "snapshots",
+];
+
+/** The table that registers a snapshotter listening at `address`. */
+export function proxyPluginTable(address: string): string {
+  return `[proxy_plugins.${SNAPSHOTTER}]
+type = "snapshot"
+address = "${address}"
+
+[proxy_plugins.${SNAPSHOTTER}.exports]
+# Since 2.1, containerd tells a snapshotter which image a layer belongs to only if it asks for that.
+enable_remote_snapshot_annotations = "true"
+`;
+}
+
+/** The parts of a configuration file that matter here. */
+const Config = v.object({
+  version: v.optional(v.number()),
+  imports: v.optional(v.array(v.string()), []),
+  disabled_plugins: v.optional(v.array(v.string()), []),
+  proxy_plugins: v.optional(
+    v.record(v.string(), v.object({ type: v.optional(v.string(), ""), address: v.optional(v.string(), "") })),
+    {},
+  ),
+  plugins: v.optional(v.record(v.string(), v.unknown()), {}),
+});
+
+/** A configuration file. */
+export interface ContainerdConfig {
+  readonly path: string;
+  readonly text: string;
+  readonly content: v.InferOutput<typeof Config>;
+}
+
+/** @throws {NydusGdError} "config" with the line of what is wrong */
+export function parseContainerdConfig(state: FileState, path: string): ContainerdConfig {
+  const text = state.kind === "file" ? utf8Of(state.bytes, path) : "";
+  const parsed = v.safeParse(Config, tomlOf(text, path));
+  if (parsed.success) return { path, text, content: parsed.output };
+  const [issue] = parsed.issues;
+  throw unreadable(path, `${v.getDotPath(issue) ?? "it"} is not what containerd expects there`);
+}
+
+function tomlOf(text: string, path: string): TomlTable {
+  try {
+    return parseToml(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const what = error.message.split("\n", 1)[0]?.replace(/^Invalid TOML document: /, "") ?? "it is not valid TOML";
+    throw unreadable(path, `line ${error.line}: ${what}`);
+  }
+}
+
+function unreadable(path: string, state: string): NydusGdError {
+  return new NydusGdError("config", `Cannot read ${path}: ${state}`, { hint: `correct ${path}` });
+}
+
+/** Reads the files that `imports` of a file names, and those that these name, in containerd's order. */
+export async function readImports(host: Host, main: ContainerdConfig): Promise<ContainerdConfig[]> {
+  const found: ContainerdConfig[] = [];
+  const pending = [main];
+  for (let config = pending.shift(); config !== undefined; config = pending.shift()) {
+    for (const path of await importedPaths(host, config)) {
+      if (path === main.path || found.some((each) => each.path === path)) continue;
+      const imported = parseContainerdConfig(await readFileState(host.at(path), { follow: true }), path);
+      found.push(imported);
+      pending.push(imported);
+    }
+  }
+  return found;
+}
+
+/** A pattern stands for the files that match it, relative names for files beside the one that names them. */
+async function importedPaths(host: Host, { path, content }: ContainerdConfig): Promise<string[]> {
+  const paths: string[] = [];
+  for (const name of content.imports) {
+    const full = isAbsolute(name) ? name : join(dirname(path), name);
+    if (!full.includes("*")) paths.push(full);
+    else paths.push(...await matching(host, full));
+  }
+  return paths;
+}
+
+/** Files that a pattern matches, whose last part alone may have stars. */
+async function matching(host: Host, pattern: string): Promise<string[]> {
+  const expected = new RegExp(`^${basename(pattern).split("*").map(RegExp.escape).join("[^/]*")}$`);
+  const entries = Array.fromAsync(Deno.readDir(host.at(dirname(pattern))));
+  const names = (await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], entries) ?? []).map(({ name }) =>
+    name
+  );
+  return names.filter((name) => expected.test(name)).sort().map((name) => join(dirname(pattern), name));
+}
+
+/**
+ * Address of a proxy snapshotter with our name, as containerd sees it; undefined if there is none.
+ *
+ * @param files the main one, and its imports
+ */
+export function registeredAddress(files: readonly ContainerdConfig[]): string | undefined {
+  return registrationOf(files)?.address;
+}
+
+interface Registration {
+  readonly path: string;
+  readonly type: string;
+  readonly address: string;
+}
+
+/** The table that counts: that of the last file which has one. */
+function registrationOf(files: readonly ContainerdConfig[]): Registration | undefined {
+  const last = files.findLast(({ content }) => content.proxy_plugins[SNAPSHOTTER] !== undefined);
+  const table = last?.content.proxy_plugins[SNAPSHOTTER];
+  return last === undefined || table === undefined ? undefined : { path: last.path, ...table };
+}
+
+/**
+ * Text to append to the file; undefined if our snapshotter is registered already.
+ *
+ * @param main the file without what setup has added before
+ * @throws {NydusGdError} "config" for a conflicting setting
+ */
+export function blockFor(main: ContainerdConfig, imports: readonly ContainerdConfig[]): string | undefined {
+  refuseDisabled([main, ...imports]);
+  const registered = registrationOf([main, ...imports]);
+  if (registered !== undefined) {
+    if (registered.address === SNAPSHOTTER_SOCKET && SNAPSHOT_TYPES.includes(registered.type)) return undefined;
+    const state = `${registered.path} has a proxy plugin ${SNAPSHOTTER} of type "${registered.type}" at ` +
+      `"${registered.address}"`;
+    throw refusal(state, `remove proxy_plugins.${SNAPSHOTTER} from ${registered.path}`);
+  }
+  const start = main.text === "" || main.text.endsWith("\n") ? "" : "\n";
+  const head = /^\s*$/.test(main.text) ? "version = 2\n\n" : "\n";
+  const lines = `${start}${head}# Added by nydus-gd setup.\n${proxyPluginTable(SNAPSHOTTER_SOCKET)}`;
+  const block = lines.replaceAll("\n", main.text.includes("\r\n") ? "\r\n" : "\n");
+  requireAppendable(main, block);
+  return block;
+}
+
+function refuseDisabled(files: readonly ContainerdConfig[]): void {
+  for (const { path, content } of files) {
+    const disabled = content.disabled_plugins.find((name) => NEEDED_PLUGINS.includes(name));
+    if (disabled !== undefined) {
+      throw refusal(`disabled_plugins in ${path} has ${disabled}`, `remove it from disabled_plugins in ${path}`);
+    }
+  }
+}
+
+/** TOML forbids to extend what was written as an inline table. */
+function requireAppendable({ path, text, content }: ContainerdConfig, block: string): void {
+  if (isDeepStrictEqual(othersIn(text + block), content.proxy_plugins)) return;
+  throw refusal(`proxy_plugins in ${path} is written so that nothing can be appended to it`, `add there: ${ONE_LINE}`);
+}
+
+/** Proxy plugins besides ours; undefined if the text is not valid, or has none of ours. */
+function othersIn(text: string): unknown {
+  try {
+    const { proxy_plugins: { [SNAPSHOTTER]: ours, ...others } } = v.parse(Config, parseToml(text));
+    return ours === undefined ? undefined : others;
+  } catch (error) {
+    if (error instanceof TomlError) return undefined;
+    throw error;
+  }
+}
+
+const ONE_LINE = `${SNAPSHOTTER} = { type = "snapshot", address = "${SNAPSHOTTER_SOCKET}" }`;
+
+function refusal(state: string, hint: string): NydusGdError {
+  return new NydusGdError("config", `Cannot set up containerd: ${state}`, { hint });
+}
+
+/** Tables of the CRI plugin with the keys below: containerd 1.x, 2.x. */
+const CRI_TABLES = [
+  ["io.containerd.grpc.v1.cri", "containerd"],
+  ["io.containerd.cri.v1.images"],
+  ["cri", "containerd"],
+] as const;
+
+/**
+ * Place and keys of a CRI plugin that uses our snapshotter but does not tell it which images it prepares; undefined if
+ * there is none.
+ */
+export function criWithoutAnnotations(files: readonly ContainerdConfig[]): string | undefined {
+  for (const { path, content } of files.toReversed()) {
+    for (const names of CRI_TABLES) {
+      const table = names.reduce<unknown>((value, name) => (value as TomlTable | undefined)?.[name], content.plugins);
+      const Cri = v.object({
+        snapshotter: v.literal(SNAPSHOTTER),
+        disable_snapshot_annotations: v.optional(v.boolean()),
+      });
+      if (v.is(Cri, table) && table.disable_snapshot_annotations !== false) {
+        return `plugins."${names.join('".')}" in ${path}`;
+      }
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,63 @@
+/**
+ * The plan for containerd, and for a Docker that keeps its images there: Docker from version 28 on.
+ *
+ * @module
+ */
+import { containerdConfig, daemonJson, daemonJsonPath, ownFile } from "./plan_files.ts";
+import { CONTAINERD_CONFIG, criWithoutAnnotations } from "./containerd_config.ts";
+import { lookAtContainerd } from "./containerd_state.ts";
+import { parseDaemonJson, usesContainerdStore, wantedSnapshotterMembers } from "./daemon_json.ts";
+import { pluginSupport } from "./docker_version.ts";
+import { readFileState, textFile } from "./file_state.ts";
+import { requireUsableContainerd } from "./requirements.ts";
+import { DRIVER, type TargetPlan, type TargetSource } from "./target_plan.ts";
+import { CONTAINERD_DROP_IN_PATH, CONTAINERD_SERVICE, containerdDropIn } from "./unit_files.ts";
+
+/** @throws {NydusGdError} "config", "unsupported" for conflicts; "busy" for an edited drop-in */
+export async function planContainerd(source: TargetSource): Promise<TargetPlan> {
+  const { host, docker } = source;
+  const containerd = await lookAtContainerd(host);
+  const isForDocker = await keepsImagesInContainerd(source);
+  requireUsableContainerd(host, containerd, isForDocker ? docker : undefined);
+  const path = containerd.unit.flags.configFile?.value ?? CONTAINERD_CONFIG;
+  const { change, files } = await containerdConfig(source, path);
+  const json = daemonJsonPath(docker.unit);
+  const notes: string[] = [];
+  if (!containerd.unit.isThere) {
+    notes.push(
+      `There is no ${CONTAINERD_SERVICE} here: start nydus-gd.service before containerd, however you start that.`,
+    );
+  }
+  if (!isForDocker && docker.version !== undefined) {
+    notes.push(
+      `Docker ${docker.version} keeps its own storage drivers: \`nydus-gd setup --target docker\` is for them, this is ` +
+        "for the other clients of containerd.",
+    );
+  }
+  const cri = criWithoutAnnotations(files);
+  if (cri !== undefined) {
+    notes.push(`Kubernetes will pull no image lazily: disable_snapshot_annotations = false is missing in ${cri}.`);
+  }
+  return {
+    changes: [
+      ...containerd.unit.isThere || !host.isLive
+        ? [await ownFile(source, CONTAINERD_DROP_IN_PATH, textFile(containerdDropIn()))]
+        : [],
+      change,
+      ...isForDocker
+        ? [await daemonJson(source, json, (text) => wantedSnapshotterMembers(text, json, docker.unit, DRIVER))]
+        : [],
+    ],
+    containerdReads: [path],
+    ...(isForDocker ? { dockerReads: [json] } : {}),
+    notes,
+  };
+}
+
+/** Whether there is a Docker whose images are in containerd: it has nothing else, or is told so. */
+async function keepsImagesInContainerd({ host, docker: { unit, version } }: TargetSource): Promise<boolean> {
+  if (pluginSupport(version ?? "").kind === "removed") return true;
+  if (version === undefined && !unit.isThere) return false;
+  const path = daemonJsonPath(unit);
+  return usesContainerdStore(parseDaemonJson(await readFileState(host.at(path), { follow: true }), path));
+}
