@@ -61,7 +61,7 @@ function failsToStart({ active, restarts }: UnitState): boolean {
 }
 
 /** Checks that a server listens on the socket and that only root can connect. */
-async function checkSocket(path: string): Promise<Finding> {
+export async function checkSocket(path: string): Promise<Finding> {
   const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.lstat(path)).catch((error) => {
     if (error instanceof Deno.errors.PermissionDenied) return "forbidden" as const;
     throw error;

@@ -1,19 +1,21 @@
 /**
- * Checks Docker: whether it answers, supports graph-driver plugins in this version, and uses this driver.
+ * Checks Docker: whether it answers, uses this driver, and in a way that its version supports.
  *
  * @module
  */
 import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
+import { readDockerUnit } from "../setup/docker_flags.ts";
 import { pluginSupport } from "../setup/docker_version.ts";
 import { hasSystemd, lastLoggedError, showUnit } from "../setup/systemd.ts";
-import { DOCKER_SERVICE } from "../setup/unit_files.ts";
+import { readFileState } from "../setup/file_state.ts";
+import { DOCKER_SERVICE, DROP_IN_PATH } from "../setup/unit_files.ts";
 import type { Installation } from "./installation.ts";
 
 const GROUP = "docker";
 const SETUP = "nydus-gd setup";
 const JOURNAL = "journalctl -u docker -n 50";
-const INSTALL = "install Docker 20.10 to 26";
+const INSTALL = "install Docker 20.10 or later";
 
 /** Checks of reachability, version, driver, and of settings that prevent lazy images from starting. */
 export function dockerChecks(installation: Installation): Check[] {
@@ -22,7 +24,7 @@ export function dockerChecks(installation: Installation): Check[] {
   let asked: Promise<DockerInfo> | undefined;
   const ask = (signal: AbortSignal) => asked ??= docker.info(signal);
   /** Skips the check if Docker does not answer: only the first check reports that. */
-  const check = (name: string, judge: (info: DockerInfo) => Finding): Check => ({
+  const check = (name: string, judge: (info: DockerInfo) => Finding | Promise<Finding>): Check => ({
     group: GROUP,
     name,
     async run(signal) {
@@ -40,15 +42,32 @@ export function dockerChecks(installation: Installation): Check[] {
           const { version } = await ask(signal);
           return ok(`${version} at ${docker.host}`);
         } catch (error) {
+          if (installation.snapshotterAddress !== undefined && !await isInstalled(installation)) {
+            return skipped("there is no Docker; containerd is set up");
+          }
           return (isOfTheUnit(docker.host) ? await whyFailed() : undefined) ?? failedWith(error);
         }
       },
     },
     check("version", ({ version }) => judgeVersion(version)),
-    check("storage driver", (info) => judgeDriver(info, driver)),
-    check("image store", judgeStore),
+    check("storage driver", async (info) => {
+      const finding = judgeDriver(info, driver);
+      if (finding.verdict !== "fail" || !await isLeftAlone(installation, info)) return finding;
+      return skipped(`${info.driver} is in use; only containerd is set up`, `${SETUP} --target docker`);
+    }),
+    check("image store", (info) => judgeStore(info, driver)),
     check("user namespaces", judgeNamespaces),
   ];
+}
+
+/** Whether setup was told to set up containerd, beside a Docker with graph drivers. */
+async function isLeftAlone({ host, snapshotterAddress }: Installation, { version }: DockerInfo): Promise<boolean> {
+  if (snapshotterAddress === undefined || pluginSupport(version).kind === "removed") return false;
+  return (await readFileState(host.at(DROP_IN_PATH))).kind === "none";
+}
+
+async function isInstalled({ host }: Installation): Promise<boolean> {
+  return (await readDockerUnit(host)).isThere;
 }
 
 /** Whether this is the socket of Docker's unit, and not that of a Docker started otherwise. */
@@ -78,24 +97,28 @@ function judgeVersion(version: string): Finding {
     case "too-old":
       return warn(`${version} is older than 20.10, the oldest that was tested`, INSTALL);
     case "removed":
-      return fail(`${version} no longer supports graph-driver plugins`, `${INSTALL}, as in Debian's docker.io`);
+      return ok(`${version} supports snapshotters of containerd`);
   }
 }
 
 function judgeDriver({ version, driver, isExperimental }: DockerInfo, ours: string): Finding {
   if (driver === ours) return ok(`${driver} is in use`);
-  if (pluginSupport(version).kind === "removed") return skipped(`${driver} is in use, which cannot be changed here`);
-  const experimental = isExperimental ? "" : "; dockerd is started without experimental features";
+  const needsExperimental = pluginSupport(version).kind !== "removed" && !isExperimental;
+  const experimental = needsExperimental ? "; dockerd is started without experimental features" : "";
   return fail(`${driver} is in use, not ${ours}${experimental}`, SETUP);
 }
 
-function judgeStore({ driverStatus }: DockerInfo): Finding {
+function judgeStore({ version, driver, driverStatus }: DockerInfo, ours: string): Finding {
   const usesContainerd = driverStatus.some(([key, value]) =>
     key === "driver-type" && value.startsWith("io.containerd.snapshotter")
   );
-  return usesContainerd
-    ? fail("containerd stores the images: graph drivers are not used", '"containerd-snapshotter": false in daemon.json')
-    : ok("Docker's own");
+  const hasPlugins = pluginSupport(version).kind !== "removed";
+  if (usesContainerd && (!hasPlugins || driver === ours)) return ok("containerd");
+  if (usesContainerd) {
+    const remedy = 'nydus-gd setup --target containerd, or "containerd-snapshotter": false in daemon.json';
+    return fail("containerd stores the images: graph drivers are not used", remedy);
+  }
+  return hasPlugins ? ok("Docker's own") : fail("Docker's own, which has no plugins in this version", SETUP);
 }
 
 function judgeNamespaces({ securityOptions }: DockerInfo): Finding {

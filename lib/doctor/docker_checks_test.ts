@@ -36,8 +36,8 @@ Deno.test("each version of Docker is judged by its support for plugins", async (
     ["20.10.24+dfsg1", "ok", /supports graph-driver plugins/],
     ["26.1.5", "ok", /supports graph-driver plugins/],
     ["27.5.1", "ok", /DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1/],
-    ["28.0.0", "fail", /no longer supports graph-driver plugins/],
-    ["29.1.0", "fail", /no longer supports graph-driver plugins/],
+    ["28.0.0", "ok", /supports snapshotters of containerd/],
+    ["29.1.0", "ok", /supports snapshotters of containerd/],
     ["dev", "warn", /not a known version/],
   ];
   for (const [version, verdict, seen] of cases) {
@@ -55,6 +55,43 @@ Deno.test("conditions that keep lazy images from starting are reported", async (
   assert.equal(rootless("user namespaces").verdict, "fail");
   const remapped = await judge(({ info }) => info["SecurityOptions"] = ["name=userns"]);
   assert.match(remapped("user namespaces").seen, /lazy ones are refused/);
+});
+
+Deno.test("a Docker without graph drivers has to keep its images in containerd, with our snapshotter", async () => {
+  const IN_CONTAINERD = { DriverStatus: [["driver-type", "io.containerd.snapshotter.v1"]] };
+  const cases: [info: Record<string, unknown>, driver: CheckResult["verdict"], store: CheckResult["verdict"]][] = [
+    [{ Driver: "nydus-gd", ...IN_CONTAINERD }, "ok", "ok"],
+    [{ Driver: "overlayfs", ...IN_CONTAINERD }, "fail", "ok"],
+    [{ Driver: "overlay2" }, "fail", "fail"],
+  ];
+  for (const [info, driver, store] of cases) {
+    const say = await judge((docker) => {
+      docker.version = "28.5.2";
+      Object.assign(docker.info, info);
+    });
+    assert.deepEqual([say("storage driver").verdict, say("image store").verdict], [driver, store]);
+    for (const name of ["storage driver", "image store"]) {
+      if (say(name).verdict === "fail") assert.equal(say(name).mend, "nydus-gd setup");
+    }
+    assert.doesNotMatch(say("storage driver").seen, /experimental/);
+  }
+});
+
+Deno.test("where only containerd is set up there may be no Docker, or one with another driver", async () => {
+  using temp = TempDir.make();
+  await Deno.mkdir(temp.join("host/etc/containerd"), { recursive: true });
+  const table = '[proxy_plugins.nydus-gd]\ntype = "snapshot"\naddress = "/run/nydus-gd/snapshotter.sock"\n';
+  await Deno.writeTextFile(temp.join("host/etc/containerd/config.toml"), table);
+  {
+    using installation = await installationIn(temp);
+    const daemon = (await results(dockerChecks(installation))).get("daemon");
+    assert.deepEqual([daemon?.verdict, daemon?.seen], ["skipped", "there is no Docker; containerd is set up"]);
+  }
+  for (const [version, verdict] of [["26.1.5", "skipped"], ["28.5.2", "fail"]] as const) {
+    await using _server = serveFakeDocker(temp.join("docker.sock"), { ...plainDocker(), version });
+    using installation = await installationIn(temp);
+    assert.equal((await results(dockerChecks(installation))).get("storage driver")?.verdict, verdict);
+  }
 });
 
 Deno.test("a response that is not Docker's is a failure, not a crash", async () => {

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd doctor`: checks everything that Docker needs to start images lazily.
+ * `nydus-gd doctor`: checks everything that Docker or containerd needs to start images lazily.
  *
  * ```
  * configuration ─► Installation ─► checks of each group ─► in parallel, each with its own timeout ─► results, in order
@@ -13,6 +13,7 @@ import type { Check, CheckResult } from "./check.ts";
 import { perform } from "./check.ts";
 import { backendChecks } from "./backend_checks.ts";
 import { configChecks } from "./config_checks.ts";
+import { containerdChecks } from "./containerd_checks.ts";
 import { daemonChecks } from "./daemon_checks.ts";
 import { dockerChecks } from "./docker_checks.ts";
 import { kernelChecks } from "./kernel_checks.ts";
@@ -47,6 +48,7 @@ export async function diagnose(
     ...storageChecks(installation),
     ...daemonChecks(installation),
     ...dockerChecks(installation),
+    ...containerdChecks(installation),
     ...await backendChecks(installation),
   ];
   const checks: CheckResult[] = [];

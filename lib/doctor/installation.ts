@@ -17,6 +17,16 @@ import { type ConfigPath, examineNydusdConfig, readSettings } from "../image/con
 import { DockerEngine, dockerHost } from "../image/docker/engine.ts";
 import { STATE_FOLDERS } from "../image/gc/state_left_overs.ts";
 import { PulledImages } from "../image/lazy/pulled_images.ts";
+import {
+  CONTAINERD_CONFIG,
+  type ContainerdConfig,
+  parseContainerdConfig,
+  readImports,
+  registeredAddress,
+} from "../setup/containerd_config.ts";
+import { CONTAINERD_SOCKET, lookAtContainerd } from "../setup/containerd_state.ts";
+import { readFileState } from "../setup/file_state.ts";
+import { Host } from "../setup/host.ts";
 
 /** Location of the installation, as for `serve`. */
 export interface InstallationOptions {
@@ -28,6 +38,18 @@ export interface InstallationOptions {
   readonly adminSocket: string;
   /** "unix:///run/docker.sock"; undefined: the setting, DOCKER_HOST, or Docker's default. */
   readonly dockerHost?: string | undefined;
+  /** Where the files of units and of containerd are. Default: this machine. */
+  readonly host?: Host;
+  /** Socket of containerd. Default: that of the machine's. */
+  readonly containerdSocket?: string;
+}
+
+/** What containerd is configured by. */
+export interface ContainerdFiles {
+  /** Whether it is installed. */
+  readonly isThere: boolean;
+  /** The main file, and its imports. */
+  readonly files: readonly ContainerdConfig[];
 }
 
 /** A value, or the error that prevented reading it. */
@@ -50,6 +72,7 @@ export class Installation implements Disposable {
     readonly logins: DockerKeychain,
     /** Images and logins handed over by `nydus-gd pull`; undefined value if this user may not read them. */
     readonly pulledFiles: Readable<PulledImages | undefined>,
+    readonly containerdFiles: Readable<ContainerdFiles>,
     /** As in the daemon: logins of Docker, then those of pulls. */
     readonly deps: BackendDeps & { readonly http: HttpClient },
   ) {}
@@ -71,6 +94,7 @@ export class Installation implements Disposable {
       new DockerEngine(dockerHost(options.dockerHost, settings.docker.host), http),
       logins,
       pulledFiles,
+      await readable(readContainerdFiles(hostOf(options))),
       {
         http,
         keychain: pulled === undefined ? logins : firstOf(logins, pulled.keychain),
@@ -94,6 +118,20 @@ export class Installation implements Disposable {
     return valueOf(this.nydusdFile)?.config;
   }
 
+  /** The machine whose files are examined. */
+  get host(): Host {
+    return hostOf(this.options);
+  }
+
+  /** Where containerd looks for our snapshotter; undefined if that is not set up, or its files are invalid. */
+  get snapshotterAddress(): string | undefined {
+    return registeredAddress(valueOf(this.containerdFiles)?.files ?? []);
+  }
+
+  get containerdSocket(): string {
+    return this.options.containerdSocket ?? CONTAINERD_SOCKET;
+  }
+
   /** Cache directory, as determined by `serve`. */
   get cacheDir(): string {
     return this.settings.cache.dir ?? this.config?.cache.workDir ?? `${this.options.root}/cache`;
@@ -102,6 +140,17 @@ export class Installation implements Disposable {
   [Symbol.dispose](): void {
     this.deps.http[Symbol.dispose]();
   }
+}
+
+function hostOf({ host = new Host("/") }: InstallationOptions): Host {
+  return host;
+}
+
+async function readContainerdFiles(host: Host): Promise<ContainerdFiles> {
+  const { unit, isThere } = await lookAtContainerd(host);
+  const path = unit.flags.configFile?.value ?? CONTAINERD_CONFIG;
+  const main = parseContainerdConfig(await readFileState(host.at(path), { follow: true }), path);
+  return { isThere, files: [main, ...await readImports(host, main)] };
 }
 
 /** Captures the result of a promise. */

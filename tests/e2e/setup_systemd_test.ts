@@ -296,6 +296,26 @@ Deno.test(
         assert.equal((await machine.run("sh", "-c", DAEMON_AND_KEEPERS)).stdout, "");
         assert.doesNotMatch(await machine.must("cat", "/proc/mounts"), /nydus-gd\/(images|erofs)/);
       });
+      await t.step(
+        "containerd gets the snapshotter beside a Docker that is left alone, and loses it again",
+        async () => {
+          const config = "/etc/containerd/config.toml";
+          await machine.must("sh", "-c", `mkdir -p /etc/containerd && echo "# mine" >${config}`);
+          const docker = await property(machine, "docker.service", "MainPID");
+          const { code, stdout, stderr } = await machine.run("nydus-gd", "setup", "--target", "containerd", "--yes");
+          assert.equal(code, 0, stdout + stderr);
+          assert.match(stdout, /systemctl restart nydus-gd\.service\n {2}systemctl restart containerd\.service\n\n/);
+          assert.match(stdout, /ok {4}snapshotter +known to the running containerd\n/);
+          assert.match(stdout, /overlay2 is in use; only containerd is set up/);
+          assert.match(await machine.must("ctr", "plugins", "ls"), /^io\.containerd\.snapshotter\.v1 +nydus-gd .* ok/m);
+          assert.match(await machine.must("nydus-gd", "setup", "--target", "containerd", "--yes"), /^Nothing to do/);
+          await machine.must("nydus-gd", "setup", "--undo", "--yes");
+          assert.equal(await machine.must("cat", config), "# mine");
+          assert.doesNotMatch(await machine.must("ctr", "plugins", "ls"), /nydus-gd/);
+          assert.equal(await property(machine, "docker.service", "MainPID"), docker, "Docker was not disturbed");
+          await isAsBefore(machine);
+        },
+      );
       await t.step("purged, the package leaves nothing, even where its folder is a mount point", async () => {
         await machine.must("mountpoint", "/var/lib/nydus-gd");
         await machine.must("dpkg", "--purge", "nydus-gd");

@@ -5,9 +5,13 @@
  */
 import { type Check, type CheckResult, perform } from "../../lib/doctor/check.ts";
 import { Installation } from "../../lib/doctor/installation.ts";
+import { Host } from "../../lib/setup/host.ts";
 import type { TempDir } from "./temp_dir.ts";
 
-/** The installation in `temp`: root/, settings.toml, config.json, gd.sock, admin.sock, docker.sock. */
+/**
+ * The installation in `temp`: root/, settings.toml, config.json, gd.sock, admin.sock, docker.sock, containerd.sock, and
+ * host/ with the files of the machine.
+ */
 export function installationIn(temp: TempDir): Promise<Installation> {
   return Installation.take({
     root: temp.join("root"),
@@ -16,6 +20,8 @@ export function installationIn(temp: TempDir): Promise<Installation> {
     socket: temp.join("nydus-gd.sock"),
     adminSocket: temp.join("admin.sock"),
     dockerHost: `unix://${temp.join("docker.sock")}`,
+    host: new Host(temp.join("host")),
+    containerdSocket: temp.join("containerd.sock"),
   });
 }
 

@@ -1,0 +1,68 @@
+/**
+ * Checks containerd: whether it knows our snapshotter, reaches it, and tells it what it needs to know.
+ *
+ * @module
+ */
+import { criWithoutAnnotations, SNAPSHOTTER } from "../setup/containerd_config.ts";
+import { pluginState } from "../setup/containerd_state.ts";
+import { CONTAINERD_SERVICE } from "../setup/unit_files.ts";
+import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
+import { checkSocket } from "./daemon_checks.ts";
+import type { Installation } from "./installation.ts";
+
+const GROUP = "containerd";
+const SETUP = "nydus-gd setup --target containerd";
+
+/** Checks of configuration, socket, the running containerd, and Kubernetes' plugin in it. */
+export function containerdChecks(installation: Installation): Check[] {
+  const { containerdFiles, containerdSocket } = installation;
+  /** Skips the check if the snapshotter is not set up: only the first check reports that. */
+  const check = (name: string, run: (address: string, signal: AbortSignal) => Promise<Finding> | Finding): Check => ({
+    group: GROUP,
+    name,
+    run(signal) {
+      const address = installation.snapshotterAddress;
+      return address === undefined ? skipped(`no snapshotter ${SNAPSHOTTER} is set up`) : run(address, signal);
+    },
+  });
+  return [
+    {
+      group: GROUP,
+      name: "proxy plugin",
+      run() {
+        if ("error" in containerdFiles) return failedWith(containerdFiles.error);
+        const address = installation.snapshotterAddress;
+        if (address !== undefined) return ok(`${SNAPSHOTTER} at ${address}`);
+        return containerdFiles.value.isThere
+          ? skipped(`containerd has none of the name ${SNAPSHOTTER}`, SETUP)
+          : skipped("containerd is not installed");
+      },
+    },
+    check("snapshotter socket", (address) => checkSocket(address)),
+    check("snapshotter", (_address, signal) => checkPlugin(containerdSocket, signal)),
+    check("Kubernetes", () => "error" in containerdFiles ? skipped("unknown") : judgeCri(containerdFiles.value.files)),
+  ];
+}
+
+async function checkPlugin(socket: string, signal: AbortSignal): Promise<Finding> {
+  const state = await pluginState("io.containerd.snapshotter.v1", SNAPSHOTTER, { socket, signal });
+  switch (state) {
+    case undefined:
+      return skipped("containerd cannot be asked: it does not run, or there is no ctr", "systemctl status containerd");
+    case "ok":
+      return ok("known to the running containerd");
+    case "none":
+      return fail("the running containerd has not read this configuration", `systemctl restart ${CONTAINERD_SERVICE}`);
+    default:
+      return fail(`containerd says "${state}"`, `journalctl -u ${CONTAINERD_SERVICE} -n 50`);
+  }
+}
+
+function judgeCri(files: Parameters<typeof criWithoutAnnotations>[0]): Finding {
+  const place = criWithoutAnnotations(files);
+  if (place === undefined) return ok("not in the way");
+  return warn(
+    `${place} keeps from ${SNAPSHOTTER} what it prepares: no image is lazy`,
+    "disable_snapshot_annotations = false",
+  );
+}
