@@ -25,8 +25,10 @@ export interface DockerDaemonOptions {
    * it.
    */
   readonly dir: string;
-  /** `overlay2`, or the name of a graph-driver plugin. */
+  /** `overlay2`, or the name of a graph-driver plugin or a snapshotter. */
   readonly storageDriver: string;
+  /** Content of its configuration file. Default: none. */
+  readonly config?: Readonly<Record<string, unknown>>;
   /** Additional `--storage-opt` values. */
   readonly storageOptions?: readonly string[];
   /** Additional arguments of dockerd. */
@@ -60,7 +62,7 @@ export class DockerDaemon implements AsyncDisposable {
   static async start(options: DockerDaemonOptions, signal?: AbortSignal): Promise<DockerDaemon> {
     const { dir, sandbox } = options;
     await Deno.mkdir(`${dir}/client`, { recursive: true });
-    await Deno.writeTextFile(`${dir}/daemon.json`, "{}\n");
+    await Deno.writeTextFile(`${dir}/daemon.json`, JSON.stringify(options.config ?? {}));
     const child = sandbox.spawn("dockerd", [
       "--experimental",
       "--storage-driver",

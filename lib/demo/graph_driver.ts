@@ -22,6 +22,8 @@ export interface GraphDriverProcessOptions {
   readonly dir: string;
   /** nydusd's configuration file, if any. */
   readonly config?: string;
+  /** Socket for containerd, if it is served. */
+  readonly snapshotterSocket?: string;
   /** Environment in addition to that of this process. */
   readonly env?: Readonly<Record<string, string>>;
   /** The executable; by default the running program. */
@@ -32,14 +34,21 @@ export interface GraphDriverProcessOptions {
 export class GraphDriverProcess implements AsyncDisposable {
   private constructor(private readonly child: Deno.ChildProcess, readonly logPath: string) {}
 
-  /** Starts the process and waits until its socket accepts connections. */
+  /** Starts the process and waits until its sockets accept connections. */
   static async start(options: GraphDriverProcessOptions): Promise<GraphDriverProcess> {
-    const { sandbox, dir, config, env } = options;
+    const { sandbox, dir, config, snapshotterSocket, env } = options;
     const logPath = `${dir}/serve.log`;
     const [program, ...first]: [string, ...string[]] = options.program === undefined
       ? selfCommand()
       : [options.program];
-    const args = ["--root", `${dir}/root`, "--socket", SOCKET, ...(config === undefined ? [] : ["--config", config])];
+    const args = [
+      ...["--root", `${dir}/root`, "--socket", SOCKET],
+      ...(config === undefined ? [] : ["--config", config]),
+      ...(snapshotterSocket === undefined ? [] : ["--snapshotter-socket", snapshotterSocket]),
+    ];
+    const sockets = [SOCKET, snapshotterSocket].flatMap((path) =>
+      path === undefined ? [] : [`/proc/${sandbox.initPid}/root${path}`]
+    );
     const child = sandbox.spawn(program, [...first, "--log-level", "debug", "--log-format", "json", "serve", ...args], {
       logPath,
       ...(env === undefined ? {} : { env: { ...env } }),
@@ -48,7 +57,7 @@ export class GraphDriverProcess implements AsyncDisposable {
     child.status.then(() => ended = true);
     const deadline = AbortSignal.timeout(START_TIMEOUT_MS);
     const process = new GraphDriverProcess(child, logPath);
-    while (!(await accepts(`/proc/${sandbox.initPid}/root${SOCKET}`))) {
+    while (!(await acceptAll(sockets))) {
       if (ended || deadline.aborted) {
         await process[Symbol.asyncDispose]();
         // At log level debug, a stack trace follows the message.
@@ -77,6 +86,10 @@ export class GraphDriverProcess implements AsyncDisposable {
     kill(this.child, "SIGTERM");
     await this.child.status;
   }
+}
+
+async function acceptAll(paths: readonly string[]): Promise<boolean> {
+  return (await Promise.all(paths.map(accepts))).every((isServed) => isServed);
 }
 
 /** Whether a server listens. The existence of the socket is not enough: a killed process leaves it behind. */

@@ -16,6 +16,7 @@ import { bootstrapLayerTar, buildImage, digestOf } from "../../lib/image/image_b
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { concatenate } from "../../lib/base/bytes.ts";
+import { Containerd } from "./containerd.ts";
 import { NO_PREFETCH } from "./graph_driver_process.ts";
 import { EXECUTABLE } from "./program.ts";
 import { TempDir } from "./temp_dir.ts";
@@ -101,6 +102,13 @@ export class CountedRegistry implements AsyncDisposable {
     return `${this.host}/${repository}:latest`;
   }
 
+  /** Bytes that are fetched during a step. */
+  async bytesDuring(step: () => Promise<unknown>): Promise<number> {
+    this.proxy.reset();
+    await step();
+    return this.proxy.traffic().bytes;
+  }
+
   /** Bytes of the layers above the bootstrap, which every pull downloads. */
   ordinaryBytes(reference: string): number {
     return this.#ordinary.get(reference) ?? 0;
@@ -137,6 +145,8 @@ export interface Dockerd {
   readonly name: string;
   /** Why it is unavailable; undefined if it is available. */
   readonly missing: string | undefined;
+  /** Whether its images are in a containerd, which has our snapshotter. */
+  readonly usesContainerd?: true;
   /** Opens the system that contains dockerd and docker; absent: the machine itself. */
   open?(sandbox: Sandbox, dir: string): Promise<Pick<Sandbox, "spawn"> & AsyncDisposable>;
 }
@@ -174,7 +184,9 @@ export async function withStack(test: (parts: Stack) => Promise<void>, options: 
   let count = 0;
   const startRegistry = async () => registries.use(await CountedRegistry.start(`${temp.path}/registry-${count++}`));
   const registry = await startRegistry();
-  await using stack = await DockerStack.start(temp.path, options.env, options);
+  // what only an image or its labels say may not lead to this machine
+  const trusted = options.dockerd?.usesContainerd ? { NYDUS_GD_FETCH_TRUSTED_ORIGINS: registry.host } : {};
+  await using stack = await DockerStack.start(temp.path, { ...trusted, ...options.env }, options);
   await test({ stack, registry, dir: temp.path, startRegistry });
 }
 
@@ -200,15 +212,28 @@ export class DockerStack implements AsyncDisposable {
     const system = await dockerd.open?.(sandbox, dir);
     parts.use(system);
     const logins = { NYDUS_GD_DOCKER_CONFIG: `${dir}/client` }; // where DockerDaemon stores them
+    const snapshotterSocket = `${dir}/snapshotter.sock`;
+    const usesContainerd = dockerd.usesContainerd ?? false;
     const driverOptions = {
       sandbox,
       dir,
+      ...(usesContainerd ? { snapshotterSocket } : {}),
       env: { ...NO_PREFETCH, ...logins, ...env },
       ...(config === undefined ? {} : { config }),
       ...(EXECUTABLE === undefined ? {} : { program: EXECUTABLE }),
     };
     const driver = await GraphDriverProcess.start(driverOptions);
-    const daemonOptions = { sandbox: system ?? sandbox, dir, flags, storageDriver: DRIVER_NAME };
+    const inside = system ?? sandbox;
+    const containerd = usesContainerd
+      ? parts.use(await Containerd.start({ sandbox: inside, dir, snapshotterSocket }))
+      : undefined;
+    const daemonOptions = {
+      sandbox: inside,
+      dir,
+      flags: [...flags, ...containerd === undefined ? [] : ["--containerd", containerd.socket]],
+      ...(containerd === undefined ? {} : { config: { features: { "containerd-snapshotter": true } } }),
+      storageDriver: DRIVER_NAME,
+    };
     const daemon = await DockerDaemon.start(daemonOptions);
     return new DockerStack(sandbox, driver, daemon, driverOptions, daemonOptions, parts.move());
   }

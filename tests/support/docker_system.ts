@@ -1,8 +1,8 @@
 /**
- * A newer dockerd than the machine's: a Debian system in a directory that is `/` for dockerd and docker.
+ * A newer dockerd than the machine's: a Debian system in a directory that is `/` for dockerd, containerd and docker.
  *
  * ```
- * .tools/docker-26.1/        made once by debootstrap, then read-only
+ * .tools/docker-VERSION/     made once by debootstrap, then read-only
  *      │ lowerdir
  *      ▼
  * /                          overlay in a mount namespace inside the sandbox; writes go to a tmpfs
@@ -21,14 +21,24 @@ import { findMirror } from "./debian_mirror.ts";
 import { isFolder } from "./is_folder.ts";
 import { REPOSITORY } from "./repository.ts";
 
-/** The Debian release with dockerd 26.1. */
-const SUITE = "trixie";
+/** Debian's releases, by the dockerd that they have. */
+const SUITES = {
+  "26.1": "trixie",
+  /** The unstable one, where it becomes a later one in time. */
+  "28": "sid",
+} as const;
 const PACKAGES = ["ca-certificates", "iptables", "runc", "containerd", "docker.io", "docker-cli", "docker-buildx"];
+
+/** Version of a dockerd that can be had this way. */
+export type DockerVersion = keyof typeof SUITES;
 
 /** `<repository>/.tools`, ignored by git. */
 const TOOLS = `${REPOSITORY}/.tools`;
-/** The Debian system; complete if it exists. */
-const SYSTEM = `${TOOLS}/docker-26.1`;
+
+/** The Debian system with a dockerd; complete if it exists. */
+function systemOf(version: DockerVersion): string {
+  return `${TOOLS}/docker-${version}`;
+}
 
 /** Maximum milliseconds for debootstrap. */
 const MAKE_TIMEOUT_MS = 10 * 60_000;
@@ -70,17 +80,30 @@ echo $$
 exec sleep infinity
 `;
 
-/** Why dockerd 26.1 is unavailable; undefined if it can be made or exists already. */
-export async function dockerSystemMissing(): Promise<string | undefined> {
-  if (await isFolder(SYSTEM)) return undefined;
+/** Why a dockerd is unavailable; undefined if it can be made or exists already. */
+export async function dockerSystemMissing(version: DockerVersion): Promise<string | undefined> {
+  if (await isFolder(systemOf(version))) return undefined;
   try {
     await new Deno.Command("debootstrap", { args: ["--version"], stdout: "null", stderr: "null" }).output();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return "debootstrap is not installed";
     throw error;
   }
-  const { missing } = await findMirror(SUITE);
+  const { missing } = await findMirror(SUITES[version]);
   return missing;
+}
+
+/** Makes the system if it does not exist. Why it cannot be made; undefined if it is there. */
+export async function makeDockerSystem(version: DockerVersion): Promise<string | undefined> {
+  const missing = await dockerSystemMissing(version);
+  if (missing !== undefined) return missing;
+  try {
+    if (!await isFolder(systemOf(version))) await makeSystem(version);
+    return undefined;
+  } catch (error) {
+    if (error instanceof NydusGdError) return error.message;
+    throw error;
+  }
 }
 
 /** The Debian system, running inside a sandbox. */
@@ -95,20 +118,22 @@ export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
   /**
    * Makes the system if it does not exist, then the namespace.
    *
+   * @param version of dockerd
    * @param dir absolute path of the directory visible to both sides; nothing is mounted below it yet
    * @throws {NydusGdError} "environment" with the last lines of the program that failed
    */
-  static async open(sandbox: Sandbox, dir: string): Promise<DockerSystem> {
-    if (!await isFolder(SYSTEM)) await makeSystem();
+  static async open(version: DockerVersion, sandbox: Sandbox, dir: string): Promise<DockerSystem> {
+    const system = systemOf(version);
+    if (!await isFolder(system)) await makeSystem(version);
     await run(sandbox, "sh", ["-c", SHARE, "sh", dir]);
-    const args = ["--mount", "--propagation", "unchanged", "sh", "-c", PIVOT, "sh", SYSTEM, dir];
+    const args = ["--mount", "--propagation", "unchanged", "sh", "-c", PIVOT, "sh", system, dir];
     const holder = sandbox.spawn("unshare", args, { stdout: "piped" });
     const reader = holder.stdout.getReader();
     const { value } = await reader.read();
     await reader.cancel();
     if (value === undefined) {
       await holder.status;
-      throw new NydusGdError("environment", `Cannot show ${SYSTEM} to dockerd: mounting it failed`);
+      throw new NydusGdError("environment", `Cannot show ${system} to dockerd: mounting it failed`);
     }
     return new DockerSystem(sandbox, holder, new TextDecoder().decode(value).trim());
   }
@@ -125,12 +150,13 @@ export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
 }
 
 /** Runs debootstrap in a sandbox of its own, as it mounts /proc in what it makes. */
-async function makeSystem(): Promise<void> {
-  const { url, missing } = await findMirror(SUITE);
-  if (url === undefined) throw new NydusGdError("environment", `Cannot make ${SYSTEM}: ${missing}`);
+async function makeSystem(version: DockerVersion): Promise<void> {
+  const [system, suite] = [systemOf(version), SUITES[version]];
+  const { url, missing } = await findMirror(suite);
+  if (url === undefined) throw new NydusGdError("environment", `Cannot make ${system}: ${missing}`);
   await Deno.mkdir(TOOLS, { recursive: true });
   await using sandbox = await Sandbox.start();
-  await run(sandbox, "sh", ["-c", MAKE, "sh", SYSTEM, PACKAGES.join(","), SUITE, url]);
+  await run(sandbox, "sh", ["-c", MAKE, "sh", system, PACKAGES.join(","), suite, url]);
 }
 
 /** Runs a program inside to completion. */
@@ -142,5 +168,5 @@ async function run(sandbox: Sandbox, program: string, args: string[]): Promise<v
   clearTimeout(timeout);
   if (success) return;
   const said = new TextDecoder().decode(new Uint8Array([...stdout, ...stderr])).trim().split("\n").slice(-3).join("; ");
-  throw new NydusGdError("environment", `Cannot run ${program} for dockerd 26.1: ${said}`);
+  throw new NydusGdError("environment", `Cannot run ${program} for another dockerd: ${said}`);
 }

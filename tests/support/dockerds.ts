@@ -1,5 +1,6 @@
 /**
- * Runs the same tests on each available dockerd: the installed one, and 26.1, whose builder is BuildKit.
+ * Runs the same tests on each available dockerd: the installed one, and 26.1, whose builder is BuildKit. Tests of images
+ * in containerd run on 28.
  *
  * ```ts
  * eachDockerd(({ test }) => {
@@ -9,15 +10,28 @@
  *
  * @module
  */
-import { DockerSystem, dockerSystemMissing } from "./docker_system.ts";
+import { DockerSystem, dockerSystemMissing, makeDockerSystem } from "./docker_system.ts";
 import { type Dockerd, dockerMissing, INSTALLED, type Stack, type StackOptions, withStack } from "./docker_stack.ts";
 
 /** dockerd 26.1 of Debian 13. */
 export const DOCKER_26: Dockerd = {
   name: "dockerd 26.1",
-  missing: dockerMissing() ?? await dockerSystemMissing(),
-  open: DockerSystem.open,
+  missing: dockerMissing() ?? await dockerSystemMissing("26.1"),
+  open: (sandbox, dir) => DockerSystem.open("26.1", sandbox, dir),
 };
+
+/**
+ * dockerd 28 of Debian's unstable release, whose images are in its own containerd. It is made at once, since not every
+ * day's unstable release can be installed.
+ */
+export async function docker28(): Promise<Dockerd> {
+  return {
+    name: "dockerd 28",
+    missing: dockerMissing() ?? await makeDockerSystem("28"),
+    usesContainerd: true,
+    open: (sandbox, dir) => DockerSystem.open("28", sandbox, dir),
+  };
+}
 
 /** Defines tests on one dockerd. */
 export interface DockerTests {
