@@ -36,7 +36,10 @@ export async function planContainerd(source: TargetSource): Promise<TargetPlan> 
   }
   const cri = criWithoutAnnotations(files);
   if (cri !== undefined) {
-    notes.push(`Kubernetes will pull no image lazily: disable_snapshot_annotations = false is missing in ${cri}.`);
+    notes.push(
+      `Kubernetes needs disable_snapshot_annotations = false in ${cri}: without it no image is lazy, and with containerd ` +
+        "2.1 and later none is pulled.",
+    );
   }
   return {
     changes: [
