@@ -14,8 +14,8 @@ import { AT } from "../../ffi/fcntl.ts";
 import { unlinkat } from "../../ffi/unistd.ts";
 import { mountAt, type MountEntry, mountsBelow } from "../../ffi/mountinfo.ts";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
-import type { Fd } from "../../ffi/fd.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import type { FileLock } from "../base/file_lock.ts";
 import { lockFile } from "../layer/home_lock.ts";
 import { FanotifyImages } from "../mount/erofs/erofs_fanotify.ts";
 import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
@@ -35,7 +35,7 @@ export class MountState implements AsyncDisposable {
     readonly dir: string,
     /** Whether a mount exists whose server has died. */
     readonly isMounted: boolean,
-    private readonly lock: Fd,
+    private readonly lock: FileLock,
   ) {}
 
   /**
@@ -164,7 +164,7 @@ async function removeState(path: string): Promise<void> {
 }
 
 /** Returns undefined while another process holds the lock, or if the folder has just been removed. */
-function tryLock(path: string, place: string): Fd | undefined {
+function tryLock(path: string, place: string): FileLock | undefined {
   try {
     return lockFile(`${path}/lock`, `mount on "${place}"`);
   } catch (error) {

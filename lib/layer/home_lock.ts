@@ -5,28 +5,23 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { isErrno } from "../../ffi/errno.ts";
-import { O, open } from "../../ffi/fcntl.ts";
-import type { Fd } from "../../ffi/fd.ts";
-import { flock, LOCK } from "../../ffi/sys_file.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
+import { FileLock } from "../base/file_lock.ts";
 
 /** How long a lock may outlive its process; see {@link lockFileSoon}. */
 const OUTLIVE_TIMEOUT_MS = 2_000;
 const POLL_MS = 5;
 
 /**
- * Takes the lock file `path`; closing the descriptor releases it.
+ * Takes the lock file `path` until disposed.
  *
  * @param what subject of the lock, for messages: `home "/var/lib/docker/nydus-gd"`
  * @throws {NydusGdError} "busy" while another process (or another store of this one) holds it
  */
-export function lockFile(path: string, what: string): Fd {
-  const fd = open(path, O.RDWR | O.CREAT | O.NOFOLLOW, 0o600);
+export function lockFile(path: string, what: string): FileLock {
   try {
-    flock(fd, LOCK.EX | LOCK.NB);
-    return fd;
+    return FileLock.take(path);
   } catch (error) {
-    fd[Symbol.dispose]();
     if (!isErrno(error, "EAGAIN")) throw error;
     throw new NydusGdError("busy", `Cannot open ${what}: another nydus-gd uses it`, {
       hint: "stop the other one (systemctl stop nydus-gd), or give this one a --root of its own",
@@ -41,7 +36,7 @@ export function lockFile(path: string, what: string): Fd {
  *
  * @throws {NydusGdError} as {@link lockFile}, after {@link OUTLIVE_TIMEOUT_MS}
  */
-export async function lockFileSoon(path: string, what: string): Promise<Fd> {
+export async function lockFileSoon(path: string, what: string): Promise<FileLock> {
   for (const end = performance.now() + OUTLIVE_TIMEOUT_MS;;) {
     try {
       return lockFile(path, what);

@@ -19,9 +19,9 @@
  *
  * @module
  */
-import type { Fd } from "../../ffi/fd.ts";
 import { throwIfAborted } from "../base/abort.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
+import type { FileLock } from "../base/file_lock.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
 import { RunningTasks } from "../base/running_tasks.ts";
@@ -79,7 +79,7 @@ export interface CreateOptions {
 export class LayerStore implements AsyncDisposable {
   readonly #paths: HomePaths;
   readonly #parts: Required<LayerStoreParts>;
-  readonly #lock: Fd;
+  readonly #lock: FileLock;
   readonly #mounts: LayerMounts;
   readonly #diffs: LayerDiffs;
   readonly #locks = new KeyedMutex<string>();
@@ -90,7 +90,7 @@ export class LayerStore implements AsyncDisposable {
   readonly #running = new RunningTasks();
   readonly #stop = new AbortController();
 
-  private constructor(paths: HomePaths, lock: Fd, parts: Required<LayerStoreParts>) {
+  private constructor(paths: HomePaths, lock: FileLock, parts: Required<LayerStoreParts>) {
     this.#paths = paths;
     this.#parts = parts;
     this.#lock = lock;

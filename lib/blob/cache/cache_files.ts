@@ -28,10 +28,10 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { AT, O, open } from "../../../ffi/fcntl.ts";
 import { type Fd, procFdPath } from "../../../ffi/fd.ts";
 import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
-import { flock, LOCK } from "../../../ffi/sys_file.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
 import { diskHint } from "../../base/disk_full.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { FileLock } from "../../base/file_lock.ts";
 import { logger } from "../../base/log.ts";
 import { UseTimes } from "../../base/use_times.ts";
 import type { Digester } from "../../rafs/bootstrap.ts";
@@ -160,7 +160,7 @@ export class CacheFolder implements Disposable {
   readonly diskHint: string;
 
   /** @param keeps whether its contents survive for the next server */
-  private constructor(readonly path: string, private readonly lock: Fd, readonly keeps: boolean, setBy?: string) {
+  private constructor(readonly path: string, private readonly lock: FileLock, readonly keeps: boolean, setBy?: string) {
     this.ownMount = cloneMount(path);
     this.uses = new UseTimes(() => lastUseMs(path));
     this.diskHint = diskHint(path, setBy);
@@ -189,14 +189,7 @@ export class CacheFolder implements Disposable {
   static #openLocked(path: string, keeps: boolean, setBy: string | undefined): CacheFolder {
     try {
       Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
-      const lock = open(join(path, LOCK_NAME), O.RDWR | O.CREAT | O.NOFOLLOW, 0o600);
-      try {
-        flock(lock, LOCK.EX | LOCK.NB);
-      } catch (error) {
-        lock[Symbol.dispose]();
-        throw error;
-      }
-      return new CacheFolder(path, lock, keeps, setBy);
+      return new CacheFolder(path, FileLock.take(join(path, LOCK_NAME)), keeps, setBy);
     } catch (error) {
       if (isErrno(error, "EAGAIN")) {
         throw new NydusGdError("busy", `Cannot open cache "${path}": another nydus-gd uses it`, {

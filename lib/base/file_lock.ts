@@ -1,0 +1,36 @@
+/**
+ * Locks on files: they end with the process that has them, however it ends.
+ *
+ * @module
+ */
+import { O, open } from "../../ffi/fcntl.ts";
+import type { Fd } from "../../ffi/fd.ts";
+import { flock, LOCK } from "../../ffi/sys_file.ts";
+
+/** A held lock. Disposing releases it. */
+export class FileLock implements Disposable {
+  private constructor(private readonly file: Fd) {}
+
+  /**
+   * Locks a file exclusively, and creates it if it does not exist (mode 0600).
+   *
+   * @throws {SyscallError} EAGAIN while another process, or another lock of this one, holds it
+   */
+  static take(path: string): FileLock {
+    const file = open(path, O.RDWR | O.CREAT | O.NOFOLLOW, 0o600);
+    try {
+      flock(file, LOCK.EX | LOCK.NB);
+      return new FileLock(file);
+    } catch (error) {
+      file[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.file.closed) return;
+    // closing is not enough: a program that is about to start has a copy of the descriptor until its exec
+    flock(this.file, LOCK.UN);
+    this.file[Symbol.dispose]();
+  }
+}
