@@ -43,7 +43,7 @@ const MAX_CONTAINERS = 3;
 
 /** Returns the lines, without line ends. */
 export function statusLines(status: StatusDocument): string[] {
-  const { cache: { dir, usage }, fetched, fuse, layers, images, data_path: path } = status;
+  const { cache: { dir, usage }, fetched, fuse, images, data_path: path } = status;
   const failed = [
     ...(fetched.failed_requests > 0 ? [`${fetched.failed_requests} failed`] : []),
     ...(fetched.corrupt_chunks > 0 ? [`${fetched.corrupt_chunks} chunks corrupt`] : []),
@@ -53,7 +53,7 @@ export function statusLines(status: StatusDocument): string[] {
     ["cache", `${dir}: ${usage === null ? "unknown" : usageText(usage)}`],
     ["fetched", [`${bytesText(fetched.bytes)} in ${fetched.requests} requests`, ...failed].join(", ")],
     ["reads", fuse === null ? "none yet" : readsText(fuse)],
-    ["layers", layers === null ? "Docker has not connected yet" : `${layers.mounted} mounted in ${layers.home}`],
+    ...layerRows(status),
   ];
   return [
     `nydus-gd ${status.version}, up ${
@@ -65,6 +65,15 @@ export function statusLines(status: StatusDocument): string[] {
     ...images.flatMap(remarks),
     ...status.problems.map(({ severity, message }) => `${severity === "failed" ? "FAILED" : "warning"}: ${message}`),
   ].map((line) => oneLine(line));
+}
+
+/** Where only containerd is served, Docker is not waited for. */
+function layerRows({ layers, snapshots }: StatusDocument): (readonly [label: string, text: string])[] {
+  const rows: (readonly [label: string, text: string])[] = [];
+  if (layers !== null) rows.push(["layers", `${layers.mounted} mounted in ${layers.home}`]);
+  else if (snapshots === undefined) rows.push(["layers", "Docker has not connected yet"]);
+  if (snapshots !== undefined) rows.push(["snapshots", `${snapshots.count} in ${snapshots.dir}`]);
+  return rows;
 }
 
 /** Formats a duration: "2d 3h", "3h 12m", "4m 5s", "6s". */

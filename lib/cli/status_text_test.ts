@@ -30,6 +30,16 @@ Deno.test("a daemon without images is described in a few lines", () => {
   ]);
 });
 
+Deno.test("snapshots of containerd are counted, and where they are served, Docker is not waited for", () => {
+  const snapshots = { dir: "/s", count: 3 };
+  const rows = (status: StatusDocument) => statusLines(status).filter((line) => /^(layers|snapshots) /.test(line));
+  assert.deepEqual(rows({ ...IDLE, snapshots }), ["snapshots  3 in /s"]);
+  assert.deepEqual(rows({ ...IDLE, snapshots, layers: { home: "/h", mounted: 2 } }), [
+    "layers     2 mounted in /h",
+    "snapshots  3 in /s",
+  ]);
+});
+
 Deno.test("images form a table, with remarks and problems below it", () => {
   const image = {
     layer: "0123456789abcdef",

@@ -35,8 +35,13 @@ export function referenceOf(labels: Labels): string | undefined {
   return labels.get(IMAGE_REFERENCE) || undefined;
 }
 
-/** containerd's names of snapshots in its snapshotters: `NAMESPACE/NUMBER/NAME`. Clients without labels use chain IDs. */
-const CHAIN_ID_AT_END = /(?:^|\/)(sha256:[0-9a-f]{64})$/;
+/** containerd's names of snapshots in its snapshotters: `NAMESPACE/NUMBER/NAME`. */
+const NAMESPACED = /^[^/]+\/[0-9]+\//;
+
+/** The name that containerd's client gave to a snapshot: a chain ID, or the id of a container. */
+export function clientName(name: string): string {
+  return name.replace(NAMESPACED, "");
+}
 
 /**
  * The diffID of a layer without parent, which is its chain ID; undefined if it is not known.
@@ -45,8 +50,8 @@ const CHAIN_ID_AT_END = /(?:^|\/)(sha256:[0-9a-f]{64})$/;
  */
 export function diffIdOf(name: string, labels: Labels, parent: string): string | undefined {
   if (parent !== "") return undefined;
-  const chainId = targetOf(labels) ?? CHAIN_ID_AT_END.exec(name)?.[1];
-  return chainId !== undefined && isDigest(chainId) ? chainId : undefined;
+  const chainId = targetOf(labels) ?? clientName(name);
+  return isDigest(chainId) ? chainId : undefined;
 }
 
 /**

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { deepEqual, equal, throws } from "node:assert/strict";
 import { type Filtered, parseFilters } from "./snapshot_filter.ts";
 
@@ -53,4 +54,36 @@ Deno.test("an invalid expression matches nothing, invalid syntax is refused", ()
   ) {
     throws(() => parseFilters([text]), { code: "usage" }, text);
   }
+});
+
+Deno.test("any text is a filter or refused, and any name is found by its quoted form", () => {
+  const pieces = fc.constantFrom(
+    "name",
+    "labels",
+    ".",
+    ",",
+    "==",
+    "!=",
+    "~=",
+    '"',
+    "/",
+    "|",
+    "\\",
+    "x",
+    " ",
+    "\n",
+    "\\x",
+  );
+  fc.assert(fc.property(fc.array(fc.oneof(pieces, fc.string())).map((parts) => parts.join("")), (text) => {
+    try {
+      matching(text);
+    } catch (error) {
+      equal((error as { code?: string }).code, "usage", text);
+    }
+  }));
+  fc.assert(fc.property(fc.string(), (name) => {
+    const snapshot: Filtered = { name, parent: "", kind: "view", labels: [[name, name]] };
+    const quoted = JSON.stringify(name); // for these characters as Go does it
+    equal(parseFilters([`name==${quoted},labels.${quoted}==${quoted}`])(snapshot), true);
+  }));
 });

@@ -1,5 +1,5 @@
 /**
- * The snapshots of a store by name, and how they are stacked.
+ * The snapshots of a store by name: how they are stacked, and what can be made of them.
  *
  * @module
  */
@@ -16,6 +16,10 @@ export class SnapshotIndex {
     for (const snapshot of snapshots) this.add(snapshot);
   }
 
+  get count(): number {
+    return this.#snapshots.size;
+  }
+
   /** All snapshots. */
   all(): Snapshot[] {
     return [...this.#snapshots.values()];
@@ -30,6 +34,28 @@ export class SnapshotIndex {
     const snapshot = this.#snapshots.get(name);
     if (snapshot !== undefined) return snapshot;
     throw new NydusGdError("not-found", `Cannot ${what}: snapshot ${JSON.stringify(name)} does not exist`);
+  }
+
+  /**
+   * Returns the parent of a snapshot that can be created; undefined if it has none.
+   *
+   * @throws {NydusGdError} "exists", "not-found" for the parent, "usage"
+   */
+  creatable(what: string, name: string, parent: string): Snapshot | undefined {
+    if (name === "") throw new NydusGdError("usage", `Cannot ${what}: its name is empty`);
+    if (this.has(name)) throw new NydusGdError("exists", `Cannot ${what}: it exists already`);
+    if (parent === "") return undefined;
+    const snapshot = this.get(parent, what);
+    if (snapshot.kind !== "committed") throw unfit(`${what} on`, snapshot);
+    return snapshot;
+  }
+
+  /** Returns the writable snapshot `key`, which can be committed as `name`. @throws as {@link creatable} */
+  committable(name: string, key: string): Snapshot {
+    const active = this.get(key, "commit snapshot");
+    if (active.kind !== "active") throw unfit("commit snapshot", active);
+    this.creatable(`commit snapshot ${JSON.stringify(name)}`, name, "");
+    return active;
   }
 
   hasChildren(name: string): boolean {
@@ -72,4 +98,9 @@ export class SnapshotIndex {
     }
     return stack;
   }
+}
+
+/** The error for what cannot be done with a snapshot of its kind. */
+export function unfit(what: string, { name, kind }: Snapshot): NydusGdError {
+  return new NydusGdError("usage", `Cannot ${what} ${JSON.stringify(name)}: it is ${kind}`);
 }

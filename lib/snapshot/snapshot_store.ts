@@ -29,15 +29,24 @@ import { probeHome } from "../layer/home_probe.ts";
 import { layerWarnings } from "../layer/layer_warnings.ts";
 import type { LazyImages } from "../layer/lazy_images.ts";
 import { recogniseLayer } from "../layer/make_layer.ts";
-import { diffIdOf, isNydusBlob, type Labels, recordedLabels, referenceOf, targetOf, updateLabels } from "./labels.ts";
+import {
+  clientName,
+  diffIdOf,
+  isNydusBlob,
+  type Labels,
+  recordedLabels,
+  referenceOf,
+  targetOf,
+  updateLabels,
+} from "./labels.ts";
 import { SnapshotFiles } from "./snapshot_files.ts";
 import { parseFilters } from "./snapshot_filter.ts";
 import { baseOf, type SnapshotBase, SnapshotImages } from "./snapshot_images.ts";
-import { SnapshotIndex } from "./snapshot_index.ts";
+import { SnapshotIndex, unfit } from "./snapshot_index.ts";
 import { requirePlainPath, type SnapshotMount, snapshotMounts } from "./snapshot_mounts.ts";
 import { SnapshotNumbers } from "./snapshot_numbers.ts";
 import { SnapshotPaths } from "./snapshot_paths.ts";
-import { lazyImageOf, type Snapshot, type SnapshotUsage } from "./snapshot_record.ts";
+import { idOf, lazyImageOf, type Snapshot, type SnapshotUsage } from "./snapshot_record.ts";
 
 const log = logger("snapshot");
 
@@ -104,6 +113,25 @@ export class SnapshotStore implements AsyncDisposable {
     return new SnapshotStore({ ...parts, paths, files, index: new SnapshotIndex(snapshots), numbers });
   }
 
+  /** Absolute path of the folder, without symbolic links. */
+  get dir(): string {
+    return this.#inside.paths.dir;
+  }
+
+  /** Number of snapshots. */
+  get count(): number {
+    return this.#inside.index.count;
+  }
+
+  /**
+   * The name of the snapshot with this id, as its client knows it: usually the id of a container. Undefined if there is
+   * none.
+   */
+  nameOf(id: string): string | undefined {
+    const name = this.#inside.index.all().find((snapshot) => idOf(snapshot) === id)?.name;
+    return name === undefined ? undefined : clientName(name);
+  }
+
   /** Problems of mounted snapshots; see {@link layerWarnings}. */
   get warnings(): string[] {
     return layerWarnings(this.#images);
@@ -154,13 +182,13 @@ export class SnapshotStore implements AsyncDisposable {
    */
   commit(name: string, key: string, labels: Labels, signal?: AbortSignal): Promise<void> {
     return this.#run(async (signal) => {
-      const active = this.#committable(name, key);
+      const active = this.#inside.index.committable(name, key);
       const { fs } = this.#inside.paths.of(active.number);
       const usage = await this.#inside.differ.usage(fs, signal);
       const layer = await this.#recognise(active, name, labels);
       await syncFileSystem(fs);
       const committed = await this.#change(async () => {
-        if (this.#committable(name, key) !== active) throw unfit("commit snapshot", active);
+        if (this.#inside.index.committable(name, key) !== active) throw unfit("commit snapshot", active);
         const now = realTime();
         const times = { created: now, updated: now };
         const after: Snapshot = {
@@ -256,7 +284,7 @@ export class SnapshotStore implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<SnapshotMount[]> {
     const what = `create snapshot ${JSON.stringify(key)}`;
-    this.#creatable(what, key, parent);
+    this.#inside.index.creatable(what, key, parent);
     const base = this.#mountableBase(what, parent, labels);
     const number = await this.#inside.numbers.take();
     try {
@@ -272,7 +300,7 @@ export class SnapshotStore implements AsyncDisposable {
   /** Commits an empty snapshot for a layer that is data of a nydus image, unless it is there. */
   async #standIn(target: string, parent: string, labels: Labels): Promise<void> {
     const what = `create snapshot ${JSON.stringify(target)}`;
-    this.#creatable(what, target, parent);
+    this.#inside.index.creatable(what, target, parent);
     const number = await this.#inside.numbers.take();
     const layer = { opaque: false, isBlob: true };
     await this.#add(what, { ...newRecord(target, parent, labels), kind: "committed", number, usage: NO_USAGE, layer });
@@ -280,32 +308,11 @@ export class SnapshotStore implements AsyncDisposable {
 
   async #add(what: string, snapshot: Snapshot): Promise<void> {
     await this.#change(async () => {
-      const parent = this.#creatable(what, snapshot.name, snapshot.parent);
-      await this.#inside.files.make(snapshot, parent);
-      this.#inside.index.add(snapshot);
+      const { index, files } = this.#inside;
+      await files.make(snapshot, index.creatable(what, snapshot.name, snapshot.parent));
+      index.add(snapshot);
     });
     log.debug("snapshot created", { name: snapshot.name, number: snapshot.number, kind: snapshot.kind });
-  }
-
-  /** Returns the parent of a snapshot that can be created; undefined if it has none. */
-  #creatable(what: string, key: string, parent: string): Snapshot | undefined {
-    const { index } = this.#inside;
-    if (key === "") throw new NydusGdError("usage", `Cannot ${what}: its name is empty`);
-    if (index.has(key)) throw new NydusGdError("exists", `Cannot ${what}: it exists already`);
-    if (parent === "") return undefined;
-    const snapshot = index.get(parent, what);
-    if (snapshot.kind !== "committed") throw unfit(`${what} on`, snapshot);
-    return snapshot;
-  }
-
-  /** Returns the writable snapshot `key`, which can be committed as `name`. */
-  #committable(name: string, key: string): Snapshot {
-    const { index } = this.#inside;
-    const active = index.get(key, "commit snapshot");
-    if (active.kind !== "active") throw unfit("commit snapshot", active);
-    if (name === "") throw new NydusGdError("usage", "Cannot commit snapshot: its name is empty");
-    if (index.has(name)) throw new NydusGdError("exists", `Cannot commit snapshot ${JSON.stringify(name)}: it exists`);
-    return active;
   }
 
   async #recognise(active: Snapshot, name: string, labels: Labels): Promise<NonNullable<Snapshot["layer"]>> {
@@ -371,10 +378,6 @@ function newRecord(name: string, parent: string, labels: Labels) {
 
 function labelsOf(snapshot: Snapshot): Labels {
   return new Map(snapshot.labels);
-}
-
-function unfit(what: string, { name, kind }: Snapshot): NydusGdError {
-  return new NydusGdError("usage", `Cannot ${what} ${JSON.stringify(name)}: it is ${kind}`);
 }
 
 function noBootstrap(what: string, bare: string): NydusGdError {

@@ -76,10 +76,12 @@ Deno.test("an idle daemon is healthy, and describes itself", () =>
     assert.deepEqual([document.fuse, document.layers, document.images, document.problems], [null, null, [], []]);
   }));
 
-Deno.test("problems of snapshots are in the status", () =>
+Deno.test("snapshots and their problems are in the status", () =>
   withParts(async (parts) => {
-    const app = createAdminApp({ ...parts, snapshots: { warnings: ["1 mounted layer lost its image"] } });
-    const { problems } = await (await app.request("/v1/status")).json();
+    const warnings = ["1 mounted layer lost its image"];
+    const app = createAdminApp({ ...parts, snapshots: { warnings, dir: "/s", count: 3, nameOf: () => undefined } });
+    const { problems, snapshots } = await (await app.request("/v1/status")).json();
+    assert.deepEqual(snapshots, { dir: "/s", count: 3 });
     assert.deepEqual(problems, [{ severity: "degraded", message: "1 mounted layer lost its image" }]);
     assert.equal((await app.request("/healthz")).status, 200);
   }));

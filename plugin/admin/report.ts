@@ -21,7 +21,7 @@ export interface AdminParts {
   readonly images: LazyImageStore;
   readonly driver: GraphDriver;
   /** Default: none are served. */
-  readonly snapshots?: Pick<SnapshotStore, "warnings"> | undefined;
+  readonly snapshots?: Pick<SnapshotStore, "warnings" | "dir" | "count" | "nameOf"> | undefined;
   readonly containers: DockerContainers;
 }
 
@@ -56,6 +56,7 @@ export class StatusReporter {
   async document(logLevel: string): Promise<StatusDocument> {
     const { images: report, layers, troubles } = await takeReport(this.parts);
     const { dataPath, cache, blobs, fuse } = report;
+    const { snapshots } = this.parts;
     return {
       version: VERSION,
       pid: Deno.pid,
@@ -88,6 +89,7 @@ export class StatusReporter {
         waiting_reads: fuse.waitingReads,
       },
       layers: layers ?? null,
+      ...(snapshots === undefined ? {} : { snapshots: { dir: snapshots.dir, count: snapshots.count } }),
       images: await this.#images(report.images),
       problems: [...troubles],
     };
@@ -101,17 +103,23 @@ export class StatusReporter {
         this.#names.of(imageDir, new Set(own.flatMap(({ layer }) => layer.diffId ?? []))),
         this.parts.containers.of(imageDir, new Set(own.flatMap(({ holders }) => holders))),
       ]);
-      return own.map((image) => imageStatus(image, names, containers));
+      const { snapshots } = this.parts;
+      return own.map((image) =>
+        imageStatus(image, names, (layerId) => {
+          const name = snapshots?.nameOf(layerId);
+          return name === undefined ? containers.get(layerId) : { id: name, name };
+        })
+      );
     }));
     return statuses.flat();
   }
 }
 
-/** @param names of Docker's images, by diffID @param containers by layer */
+/** @param names of Docker's images, by diffID @param containerOf returns the container of a layer or snapshot */
 function imageStatus(
   image: MountedImageReport,
   names: ReadonlyMap<string, readonly string[]>,
-  containers: ReadonlyMap<string, DockerContainer>,
+  containerOf: (layerId: string) => DockerContainer | undefined,
 ): ImageStatus {
   const { layer, home, fsDriver, refusal, path, holders, misses, missesPerSecond, blobs, prefetch } = image;
   return {
@@ -122,7 +130,7 @@ function imageStatus(
     refusal: refusal ?? null,
     path,
     used_by: holders.map((holder) => {
-      const { id = null, name = null } = containers.get(holder) ?? {};
+      const { id = null, name = null } = containerOf(holder) ?? {};
       return { layer: holder, container: id, name };
     }),
     misses,

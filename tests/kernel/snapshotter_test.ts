@@ -47,7 +47,7 @@ rootTest("an image whose blobs stay in their registry is unpacked, shown whole, 
   await rejects(Deno.writeTextFile(`${view}/written`, "1"), /read-only|os error 30/i);
   const report = await statusOf(snapshots);
   deepEqual(report.images.map(({ layer }) => layer), [layerOf(snapshots, image)]);
-  equal(report.images[0]?.used_by.length, 2);
+  deepEqual(report.images[0]?.used_by.map(({ name }) => name), ["box", "look"]);
 
   unmountAll(root);
   unmountAll(view);
@@ -128,7 +128,7 @@ rootTest("a call whose deadline passes leaves nothing behind", async () => {
 
 rootTest("garbage collection knows the images of snapshots, whether the daemon runs or not", async () => {
   await using snapshots = await LazySnapshots.start(LOCAL);
-  const { client, temp, driver } = snapshots;
+  const { client, temp } = snapshots;
   const image = await snapshots.unpack(FIXTURE);
   const root = snapshots.mount(await client.prepare("box", image), "box");
   await walk(root);
@@ -145,7 +145,7 @@ rootTest("garbage collection knows the images of snapshots, whether the daemon r
   };
   const before = cached();
   deepEqual([before.length > 0, await collected(), cached()], [true, 0, before]);
-  await driver.stop();
+  await snapshots.stop();
   deepEqual([await collected(), cached()], [0, before]);
   await Deno.remove(temp.join(`root/snapshotter/snapshots/${layerOf(snapshots, image).replace(/\D/g, "")}`), {
     recursive: true,
@@ -178,7 +178,7 @@ rootTest("the socket is private, and is not taken from another server", async ()
   const sockets = ["--admin-socket", snapshots.temp.join("a.sock"), "--snapshotter-socket", snapshots.socket];
   await fails([...args, ...sockets], /another process serves it/, /choose another --snapshotter-socket/);
   deepEqual(await snapshots.client.list(), []);
-  await snapshots.driver.stop();
+  await snapshots.stop();
   await rejects(Deno.stat(snapshots.socket), Deno.errors.NotFound);
   deepEqual(mountsBelow(snapshots.temp.path), []);
 });
@@ -256,9 +256,11 @@ rootTest("connections leave nothing behind, and a time without descriptors is su
   const idle = await Promise.all(Array.from({ length: 120 }, () => Deno.connect({ transport: "unix", path: socket })));
   await until("it is out of descriptors", () => Deno.readTextFileSync(logPath).includes("cannot accept connections"));
   for (const connection of idle) connection.close();
-  using another = new SnapshotClient(socket);
-  equal((await another.prepare("box")).length, 1);
-  await until("all connections are closed", () => openFiles() <= before + 1);
+  {
+    using another = new SnapshotClient(socket);
+    equal((await another.prepare("box")).length, 1);
+  }
+  await until("all connections are closed", () => openFiles() <= before);
 });
 
 function namesOf(dir: string): string[] {
@@ -285,7 +287,7 @@ interface Status {
     readonly layer: string;
     readonly names: string[];
     readonly home: string;
-    readonly used_by: unknown[];
+    readonly used_by: { readonly name: string | null }[];
   }[];
   readonly problems: unknown[];
 }

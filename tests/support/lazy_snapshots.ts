@@ -60,6 +60,15 @@ export class LazySnapshots implements AsyncDisposable {
     this.#client = new SnapshotClient(this.socket);
   }
 
+  /**
+   * Stops the process. Disconnects first: a client of this runtime may abort when its server says that it goes away
+   * (assertion in nghttp2).
+   */
+  async stop(): Promise<void> {
+    this.#client[Symbol.dispose]();
+    await this.driver.stop();
+  }
+
   /** Mounts a snapshot; returns where. */
   mount(mounts: readonly SnapshotMount[], name: string): string {
     const target = this.temp.join(name);
@@ -112,8 +121,8 @@ export class LazySnapshots implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#client[Symbol.dispose]();
     unmountBelow(this.temp.path);
+    await this.stop();
     await this.driver[Symbol.asyncDispose]();
     unmountBelow(this.temp.path);
     this.temp[Symbol.dispose]();

@@ -78,6 +78,8 @@ export const StatusDocument = v.object({
   ),
   /** null until Docker's first call. */
   layers: v.nullable(v.object({ home: v.string(), mounted: count })),
+  /** Of containerd; absent if none are served. */
+  snapshots: v.exactOptional(v.object({ dir: v.string(), count })),
   images: v.array(ImageStatus),
   problems: v.array(v.object({ severity: v.picklist(["failed", "degraded"]), message: v.string() })),
 });
