@@ -50,8 +50,12 @@ function bind(source: string, access: "rw" | "ro"): SnapshotMount {
   return { type: "bind", source, options: [access, "rbind"] };
 }
 
+/**
+ * BuildKit takes a layer from the upper folder only if it knows all options (util/overlay), and otherwise compares whole
+ * trees. It does not know metacopy, which the kernel switches off by itself where redirects are switched off by name.
+ */
 function overlay(lowers: readonly string[], upper?: Pick<SnapshotFolder, "fs" | "work">): SnapshotMount {
-  const options = overlayFeatures().map(([key, value]) => `${key}=${value}`);
+  const options = overlayFeatures().filter(([key]) => key !== "metacopy").map(([key, value]) => `${key}=${value}`);
   if (upper !== undefined) options.push(`workdir=${upper.work}`, `upperdir=${upper.fs}`);
   return { type: "overlay", source: "overlay", options: [...options, `lowerdir=${lowers.join(":")}`] };
 }
