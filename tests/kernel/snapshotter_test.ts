@@ -81,6 +81,21 @@ rootTest("a container goes on when the snapshotter is killed, and its mounts sta
   deepEqual((await statusOf(snapshots)).images[0]?.used_by, []);
 });
 
+rootTest("a container whose image ended with its keeper is reported until it is mounted anew", async () => {
+  await using snapshots = await LazySnapshots.start(LOCAL, { args: ["--fs-driver", "fuse"], logPath: "/dev/null" });
+  const image = await snapshots.unpack(FIXTURE);
+  const root = snapshots.mount(await snapshots.client.prepare("box", image), "box");
+  const { pid } = JSON.parse(await Deno.readTextFile(snapshots.temp.join("root/state/keeper.json")));
+  await snapshots.driver.kill();
+  Deno.kill(pid, "SIGKILL");
+  await snapshots.restart();
+  match(JSON.stringify((await statusOf(snapshots)).problems), /1 mounted layer lost its image/);
+  unmountAll(root);
+  const again = snapshots.mount(await snapshots.client.mounts("box"), "box");
+  deepEqual(comparable(await walk(again)), comparable(storedListing(FIXTURE)));
+  deepEqual((await statusOf(snapshots)).problems, []);
+});
+
 rootTest("blobs are found where the image was pulled from, if that may be asked", async () => {
   await using registry = await FakeRegistry.start();
   const bootstrap = await readFixtureBootstrap(FIXTURE);

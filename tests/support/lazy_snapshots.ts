@@ -35,7 +35,7 @@ export class LazySnapshots implements AsyncDisposable {
     { reference = "", ...options }: ServeProcessOptions & { readonly reference?: string } = {},
   ): Promise<LazySnapshots> {
     const temp = TempDir.make();
-    const args = ["--snapshotter-socket", temp.join("snapshotter.sock")];
+    const args = [...options.args ?? [], "--snapshotter-socket", temp.join("snapshotter.sock")];
     if (backend !== undefined) {
       await Deno.writeTextFile(temp.join("config.json"), JSON.stringify({ device: { backend }, mode: "direct" }));
       args.push("--config", temp.join("config.json"));
