@@ -106,8 +106,8 @@ export interface FileAttributes {
   readonly rdev: number;
   /** Bytes. */
   readonly size: number;
-  /** Seconds since 1970; negative before. */
-  readonly mtime: number;
+  /** Seconds since 1970; negative before. A bigint where a number is not exact. */
+  readonly mtime: number | bigint;
   readonly mtimeNsec: number;
 }
 
@@ -119,8 +119,9 @@ export function blocksOf(size: number): number {
   return Math.ceil(size / 512);
 }
 
-/** Writes an integer with a magnitude of at most 2^53 as 64 bits, two's complement. */
-export function setInt64(view: DataView, at: number, value: number): void {
+/** Writes an integer as 64 bits, two's complement: a number with a magnitude of at most 2^53, or a bigint. */
+export function setInt64(view: DataView, at: number, value: number | bigint): void {
+  if (typeof value === "bigint") return view.setBigInt64(at, value, true);
   view.setUint32(at, value >>> 0, true);
   view.setInt32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }

@@ -80,4 +80,8 @@ Deno.test("64-bit integers are written as two's complement", () => {
     setInt64(view, 0, value);
     assert.equal(view.getBigInt64(0, true), BigInt(value));
   }));
+  fc.assert(fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), (value) => {
+    setInt64(view, 0, value);
+    assert.equal(view.getBigInt64(0, true), value);
+  }));
 });

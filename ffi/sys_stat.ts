@@ -64,11 +64,12 @@ export interface Stat {
   size: number;
   /** Units of 512 bytes. */
   blocks: number;
-  atimeSec: number;
+  /** Seconds since 1970: a number up to ±(2^53 - 1), a bigint beyond, like those of the other times. */
+  atimeSec: number | bigint;
   atimeNsec: number;
-  mtimeSec: number;
+  mtimeSec: number | bigint;
   mtimeNsec: number;
-  ctimeSec: number;
+  ctimeSec: number | bigint;
   ctimeNsec: number;
   /** As in /proc/self/mountinfo; undefined before Linux 5.8. */
   mountId: number | undefined;
@@ -202,8 +203,9 @@ function safeAt(view: DataView, at: number, name: Name): number {
 }
 
 /** Signed: times before 1970 are negative. */
-function secondsAt(view: DataView, at: number): number {
-  return view.getUint32(at + STATX.tvSec, true) + view.getInt32(at + STATX.tvSec + 4, true) * 0x1_0000_0000;
+function secondsAt(view: DataView, at: number): number | bigint {
+  const seconds = view.getUint32(at + STATX.tvSec, true) + view.getInt32(at + STATX.tvSec + 4, true) * 0x1_0000_0000;
+  return Number.isSafeInteger(seconds) ? seconds : view.getBigInt64(at + STATX.tvSec, true);
 }
 
 /** Creates a directory; the umask reduces `mode`. */
@@ -239,7 +241,7 @@ export function fchmodat(dir: DirFd, name: Name, mode: number): void {
 }
 
 /** Time to set: seconds since 1970 (negative before) and nanoseconds 0 to 999999999, unchanged, or now. */
-export type FileTime = { readonly sec: number; readonly nsec: number } | "omit" | "now";
+export type FileTime = { readonly sec: number | bigint; readonly nsec: number } | "omit" | "now";
 
 /** Times to set; "omit" by default. */
 export interface FileTimes {

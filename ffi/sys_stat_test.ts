@@ -123,7 +123,7 @@ Deno.test("attributes agree with those of Deno.stat", () => {
     assert.equal(ours.dev, theirs.dev, path);
     assert.equal(ours.rdev, theirs.rdev, path);
     const mtime = theirs.mtime?.getTime() ?? NaN;
-    assert.equal(ours.mtimeSec * 1000 + Math.floor(ours.mtimeNsec / 1e6), mtime, path);
+    assert.equal(Number(ours.mtimeSec) * 1000 + Math.floor(ours.mtimeNsec / 1e6), mtime, path);
   }
   assert.equal(statat(AT.FDCWD, "/proc").isMountRoot, true);
   assert.equal(statat(AT.FDCWD, "/proc/self").isMountRoot, false);

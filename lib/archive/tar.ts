@@ -13,6 +13,7 @@
  */
 import type { ByteString } from "../base/bytes.ts";
 import { type ErrorCode, type ErrorDetails, NydusGdError } from "../base/errors.ts";
+import type { Seconds } from "../base/seconds.ts";
 
 /** Size of a header in bytes; data is padded to a multiple of it. */
 export const BLOCK_SIZE = 512;
@@ -72,7 +73,7 @@ export interface TarEntry {
   /** Size of the logical file in bytes; 0 for all other types. */
   sizeBytes: number;
   /** Seconds since 1970, rounded down; negative before. */
-  mtimeSec: number;
+  mtimeSec: Seconds;
   /** 0 to 999,999,999, added to {@link mtimeSec}. */
   mtimeNsec: number;
   /** Of devices, otherwise 0. */

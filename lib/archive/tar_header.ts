@@ -3,9 +3,10 @@
  *
  * @module
  */
+import type { Seconds } from "../base/seconds.ts";
 import { toByteString } from "../base/bytes.ts";
 import { BLOCK_SIZE, HEADER, MAGIC_GNU, MAGIC_USTAR, TarError } from "./tar.ts";
-import { parseNumber } from "./tar_numbers.ts";
+import { parseNumber, parseSeconds } from "./tar_numbers.ts";
 
 /** Raw header fields. Names are copies. */
 export interface RawHeader {
@@ -20,7 +21,7 @@ export interface RawHeader {
   readonly uid: number;
   readonly gid: number;
   readonly size: number;
-  readonly mtime: number;
+  readonly mtime: Seconds;
   readonly devMajor: number;
   readonly devMinor: number;
   readonly gnu: boolean;
@@ -42,10 +43,11 @@ export function isZeroBlock(block: Uint8Array): boolean {
  */
 export function parseHeader(block: Uint8Array, at: number): RawHeader {
   verifyChecksum(block, at);
-  const number = (key: "mode" | "uid" | "gid" | "size" | "mtime" | "devMajor" | "devMinor"): number => {
+  const parsed = <T>(key: keyof typeof HEADER & string, parse: (field: Uint8Array, where: string) => T): T => {
     const [offset, length] = HEADER[key];
-    return parseNumber(block.subarray(offset, offset + length), `${key} at ${at + offset}`);
+    return parse(block.subarray(offset, offset + length), `${key} at ${at + offset}`);
   };
+  const number = (key: "mode" | "uid" | "gid" | "size" | "devMajor" | "devMinor") => parsed(key, parseNumber);
   const flag = block[HEADER.typeFlag[0]] as number;
   const typeFlag = flag === 0 ? "0" : String.fromCharCode(flag);
   const magic = toByteString(bytesOf(block, HEADER.magic));
@@ -61,7 +63,7 @@ export function parseHeader(block: Uint8Array, at: number): RawHeader {
     uid: number("uid"),
     gid: number("gid"),
     size,
-    mtime: number("mtime"),
+    mtime: parsed("mtime", parseSeconds),
     devMajor: isDevice ? number("devMajor") : 0,
     devMinor: isDevice ? number("devMinor") : 0,
     gnu: magic === MAGIC_GNU,

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { type Seconds, secondsOf } from "../base/seconds.ts";
 import { TarError } from "./tar.ts";
 
 const NUL = 0;
@@ -38,14 +39,27 @@ export function parseNumber(field: Uint8Array, where: string): number {
   return value; // 12 octal digits are 36 bits
 }
 
+/** Like {@link parseNumber}, for a time. @throws {TarError} also beyond 64 bits */
+export function parseSeconds(field: Uint8Array, where: string): Seconds {
+  if (((field[0] ?? 0) & 0x80) === 0) return parseNumber(field, where);
+  const value = base256Of(field);
+  const seconds = secondsOf(value);
+  if (seconds === undefined) throw new TarError(`Cannot read tar ${where}: ${value} exceeds 64 bits`);
+  return seconds;
+}
+
 function parseBase256(field: Uint8Array, where: string): number {
-  const negative = ((field[0] as number) & 0x40) !== 0;
-  let value = BigInt((field[0] as number) & 0x3f);
-  for (let i = 1; i < field.length; i++) value = value << 8n | BigInt(field[i] as number);
-  if (negative) value -= 1n << BigInt(field.length * 8 - 2);
+  const value = base256Of(field);
   const number = Number(value);
   if (!Number.isSafeInteger(number)) throw new TarError(`Cannot read tar ${where}: ${value} exceeds 2^53-1`);
   return number;
+}
+
+function base256Of(field: Uint8Array): bigint {
+  const negative = ((field[0] as number) & 0x40) !== 0;
+  let value = BigInt((field[0] as number) & 0x3f);
+  for (let i = 1; i < field.length; i++) value = value << 8n | BigInt(field[i] as number);
+  return negative ? value - (1n << BigInt(field.length * 8 - 2)) : value;
 }
 
 /** Whether `value` fits into a field of `width` bytes as octal text with a terminator. */

@@ -7,6 +7,7 @@
  * @module
  */
 import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
+import { type Seconds, secondsOf } from "../base/seconds.ts";
 import { PAX_XATTR, PAX_XATTR_LIBARCHIVE, TarError } from "./tar.ts";
 
 const SPACE = 0x20;
@@ -72,22 +73,24 @@ export function parsePaxNumber(value: Uint8Array, key: string, at: number): numb
 }
 
 /** Parses seconds and nanoseconds; decimals beyond nine are truncated. "-1.25" is second -2 and 750,000,000 ns. */
-export function parsePaxTime(value: Uint8Array, key: string, at: number): { sec: number; nsec: number } {
+export function parsePaxTime(value: Uint8Array, key: string, at: number): { sec: Seconds; nsec: number } {
   const text = toByteString(value);
-  const match = /^(-?)([0-9]{1,16})(?:\.([0-9]*))?$/.exec(text);
-  const whole = Number(match?.[2] ?? NaN);
-  if (!Number.isSafeInteger(whole)) {
+  const [, sign, digits, decimals = ""] = /^(-?)([0-9]{1,19})(?:\.([0-9]*))?$/.exec(text) ?? [];
+  const fraction = Number(decimals.slice(0, 9).padEnd(9, "0"));
+  const isBelow = sign === "-" && fraction > 0;
+  const whole = BigInt(`${sign ?? ""}${digits ?? 0}`) - (isBelow ? 1n : 0n);
+  const sec = digits === undefined ? undefined : secondsOf(whole);
+  if (sec === undefined) {
     throw new TarError(`Cannot read PAX header at ${at}: ${key} is ${JSON.stringify(text.slice(0, 40))}`);
   }
-  const nsec = Number((match?.[3] ?? "").slice(0, 9).padEnd(9, "0"));
-  if (match?.[1] !== "-") return { sec: whole, nsec };
-  return nsec === 0 ? { sec: whole === 0 ? 0 : -whole, nsec } : { sec: -whole - 1, nsec: 1_000_000_000 - nsec };
+  return { sec, nsec: isBelow ? 1_000_000_000 - fraction : fraction };
 }
 
 /** The inverse of {@link parsePaxTime}, without trailing zeros. */
-export function formatPaxTime(sec: number, nsec: number): string {
+export function formatPaxTime(sec: Seconds, nsec: number): string {
   const negative = sec < 0;
-  const whole = negative && nsec > 0 ? -(sec + 1) : Math.abs(sec);
+  const full = BigInt(sec);
+  const whole = !negative ? full : nsec > 0 ? -(full + 1n) : -full;
   const fraction = negative && nsec > 0 ? 1_000_000_000 - nsec : nsec;
   const decimals = fraction === 0 ? "" : "." + String(fraction).padStart(9, "0").replace(/0+$/, "");
   return `${negative ? "-" : ""}${whole}${decimals}`;

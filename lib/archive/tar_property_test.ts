@@ -8,7 +8,8 @@ import { checksums } from "./tar_header.ts";
 const name = fc.uint8Array({ minLength: 1, maxLength: 300, min: 1 });
 const bytes = fc.uint8Array({ maxLength: 1200 });
 const id = fc.oneof(fc.nat({ max: 0xffff_fffe }), fc.constant(0));
-const time = { mtimeSec: fc.maxSafeInteger(), mtimeNsec: fc.oneof(fc.constant(0), fc.nat({ max: 999_999_999 })) };
+const seconds = fc.oneof(fc.maxSafeInteger(), fc.bigInt({ min: 2n ** 53n, max: 2n ** 63n - 1n }));
+const time = { mtimeSec: seconds, mtimeNsec: fc.oneof(fc.constant(0), fc.nat({ max: 999_999_999 })) };
 const xattrs = fc.array(fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 40, min: 1 }), bytes), { maxLength: 3 })
   .map((pairs) => new Map(pairs.map(([key, value]) => ["user." + toByteString(key), value])));
 

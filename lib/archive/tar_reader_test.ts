@@ -91,7 +91,10 @@ Deno.test("base-256 numbers are read: large, negative, beyond 2^53", () => {
     readAll(concatenate([rawHeader({ name: "f", mtime: field }), TAR_END]))[0]?.entry.mtimeSec;
   equal(number("\x80\0\0\0\0\0\0\x02\0\0\0\0"), 2 ** 33);
   equal(number("\xff".repeat(12)), -1);
-  throws(() => number("\x80\0\0\0\x7f" + "\xff".repeat(7)), /exceeds 2\^53-1/);
+  equal(number("\x80\0\0\0\x7f" + "\xff".repeat(7)), 2n ** 63n - 1n);
+  equal(number("\xff\xff\xff\xff\x80" + "\0".repeat(7)), -(2n ** 63n));
+  throws(() => number("\x80\0\0\0\x80" + "\0".repeat(7)), /mtime at 136: 9223372036854775808 exceeds 64 bits/);
+  throws(() => readAll(rawHeader({ name: "f", uid: "\x80\x7f" + "\xff".repeat(6) })), /exceeds 2\^53-1/);
   throws(() => readAll(rawHeader({ name: "f", size: "\xff".repeat(12) })), /size is -1/);
   throws(() => readAll(rawHeader({ name: "f", uid: "12x" })), /uid at 108: 0x78 is not an octal digit/);
 });
@@ -122,6 +125,9 @@ Deno.test("PAX times before 1970 and with more than nine decimals are read", () 
   deepEqual(time("-3"), [-3, 0]);
   deepEqual(time("1500000000.123456789999"), [1_500_000_000, 123_456_789]);
   deepEqual(time("5."), [5, 0]);
+  deepEqual(time("9223372036854775807.5"), [2n ** 63n - 1n, 500_000_000]);
+  deepEqual(time("-9007199254740992.25"), [-(2n ** 53n) - 1n, 750_000_000]);
+  for (const far of ["9223372036854775808", "-9223372036854775808.5"]) throws(() => time(far), /mtime is "-?922/);
   throws(() => time("1e9"), /mtime is "1e9"/);
 });
 

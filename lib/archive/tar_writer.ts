@@ -10,6 +10,7 @@
  * @module
  */
 import { type ByteString, concatenate, fromByteString } from "../base/bytes.ts";
+import { isSeconds } from "../base/seconds.ts";
 import {
   BLOCK_SIZE,
   HEADER,
@@ -70,10 +71,11 @@ export function encodeTarHeader(entry: TarEntry): Uint8Array<ArrayBuffer> {
   putOrRecord(block, HEADER.uid, entry.uid, "uid", records);
   putOrRecord(block, HEADER.gid, entry.gid, "gid", records);
   putOrRecord(block, HEADER.size, entry.sizeBytes, "size", records);
-  const secondsFit = fitsOctal(entry.mtimeSec, HEADER.mtime[1]);
-  putNumber(block, HEADER.mtime, secondsFit ? entry.mtimeSec : 0);
-  if (!secondsFit || entry.mtimeNsec !== 0) {
-    records.set("mtime", fromByteString(formatPaxTime(entry.mtimeSec, entry.mtimeNsec)));
+  const { mtimeSec, mtimeNsec } = entry;
+  const fitting = typeof mtimeSec === "number" && fitsOctal(mtimeSec, HEADER.mtime[1]) ? mtimeSec : undefined;
+  putNumber(block, HEADER.mtime, fitting ?? 0);
+  if (fitting === undefined || mtimeNsec !== 0) {
+    records.set("mtime", fromByteString(formatPaxTime(mtimeSec, mtimeNsec)));
   }
   putNumber(block, HEADER.devMajor, entry.devMajor);
   putNumber(block, HEADER.devMinor, entry.devMinor);
@@ -203,7 +205,7 @@ function checkEntry(entry: TarEntry): void {
   }
   if (Math.max(entry.devMajor, entry.devMinor) >= 8 ** 7) refuse(`device is ${entry.devMajor}:${entry.devMinor}`);
   if (entry.sizeBytes > 0 && entry.type !== "file") refuse(`a ${entry.type} has ${entry.sizeBytes} bytes`);
-  if (!Number.isSafeInteger(entry.mtimeSec) || !(entry.mtimeNsec >= 0 && entry.mtimeNsec < 1e9)) {
+  if (!isSeconds(entry.mtimeSec) || !(entry.mtimeNsec >= 0 && entry.mtimeNsec < 1e9)) {
     refuse(`mtime is ${entry.mtimeSec} s and ${entry.mtimeNsec} ns`);
   }
   for (const key of entry.xattrs.keys()) {

@@ -43,12 +43,6 @@ export function writeU64(view: DataView, at: number, value: number): void {
   writeU32(view, at + 4, Math.floor(value / 0x1_0000_0000));
 }
 
-/** Writes a safe integer as an i64, two's complement. */
-export function writeI64(view: DataView, at: number, value: number): void {
-  writeU32(view, at, value);
-  view.setInt32(at + 4, Math.floor(value / 0x1_0000_0000), true);
-}
-
 /** Rounds `value` up to a multiple of `unit`. Exact up to 2^53-1, unlike bit operations. */
 export function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit;

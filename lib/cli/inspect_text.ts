@@ -138,7 +138,7 @@ function modeText({ type, mode }: EntryFacts): string {
 }
 
 function timeText({ mtime, mtime_nsec: nsec }: EntryFacts): string {
-  const date = new Date(mtime * 1000);
+  const date = new Date(Number(mtime) * 1000);
   const fraction = nsec === 0 ? "" : `.${String(nsec).padStart(9, "0")}`;
   return Number.isNaN(date.getTime()) ? `${mtime}${fraction} s` : date.toISOString().replace(/\.\d+Z$/, `${fraction}Z`);
 }

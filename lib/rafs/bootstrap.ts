@@ -14,6 +14,7 @@
  *
  * @module
  */
+import type { Seconds } from "../base/seconds.ts";
 import type { Region } from "./guard.ts";
 
 export { RafsError } from "./rafs_error.ts";
@@ -38,8 +39,8 @@ export interface InodeAttr {
   rdev: number;
   /** Bytes. */
   size: number;
-  /** Seconds since 1970; negative before. */
-  mtime: number;
+  /** Since 1970; negative before. */
+  mtime: Seconds;
   mtimeNsec: number;
 }
 

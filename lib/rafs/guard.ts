@@ -7,6 +7,7 @@
  * @module
  */
 import { readU32 } from "../base/bytes.ts";
+import type { Seconds } from "../base/seconds.ts";
 import { RafsError } from "./rafs_error.ts";
 
 /** DataView over exactly the given bytes. */
@@ -43,11 +44,10 @@ export function readU64(view: DataView, at: number, what: string): number {
   return value;
 }
 
-/** Reads an i64 (two's complement) with a magnitude of at most 2^53-1. The caller has checked the range. */
-export function readI64(view: DataView, at: number, what: string): number {
+/** Reads an i64, two's complement. The caller has checked the range. */
+export function readSeconds(view: DataView, at: number): Seconds {
   const value = readU32(view, at) + view.getInt32(at + 4, true) * 0x1_0000_0000;
-  if (!Number.isSafeInteger(value)) unreadable(what, at, "magnitude exceeds 2^53-1");
-  return value;
+  return Number.isSafeInteger(value) ? value : view.getBigInt64(at, true);
 }
 
 /** Throws RangeError on an invalid request, which is a bug of the caller and not damage of the image. */

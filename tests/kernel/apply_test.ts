@@ -148,6 +148,7 @@ rootTest("owner, mode, time, device and attributes of every type are those of th
       ...xattrs({ "security.capability": capability, "user.note": "a\0b" }),
     }),
     file("none", "x", { mode: 0 }),
+    file("far", "x", { mtimeSec: 2n ** 60n }),
     symlink("l", "d/f", { ...fields, ...xattrs({ "trusted.mine": "v" }) }),
     device("wide", "char", 511, 70_000),
     device("b", "block", 7, 259),
@@ -161,6 +162,7 @@ rootTest("owner, mode, time, device and attributes of every type are those of th
   deepEqual(at("/d"), ["2750", 1234, 65534, -5, 123_456_789, 0, 0]);
   deepEqual(at("/d/f"), ["6755", 1234, 65534, -5, 123_456_789, 0, 0]);
   deepEqual(at("/none").slice(0, 2), ["0", 0]);
+  ok(Number(at("/far")[3]) > 2 ** 31 - 2, "the latest time that the file system has");
   deepEqual(at("/l").slice(1, 5), [1234, 65534, -5, 123_456_789]);
   deepEqual(at("/wide").slice(5), [511, 70_000]);
   deepEqual(at("/b").slice(5), [7, 259]);

@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { isSeconds } from "../../lib/base/seconds.ts";
 import { type Bootstrap, RafsError } from "../../lib/rafs/bootstrap.ts";
 import { chunkColumnsFromRecords } from "../../lib/rafs/chunk_records.ts";
 import { LIMIT } from "../../lib/rafs/flags.ts";
@@ -81,7 +82,7 @@ function askAll(bootstrap: Bootstrap, ino: number): void {
   const attr = emptyAttr();
   const known = attempt(() => bootstrap.attr(ino, attr));
   if (known) {
-    assert.ok(Number.isSafeInteger(attr.size) && attr.size >= 0 && Number.isSafeInteger(attr.mtime));
+    assert.ok(Number.isSafeInteger(attr.size) && attr.size >= 0 && isSeconds(attr.mtime));
     assert.ok(attr.mtimeNsec < 1e9 && attr.mode <= 0xffff && attr.ino === ino);
   }
   const type = known ? attr.mode & IFMT : 0;

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { concatenate, toByteString } from "../../lib/base/bytes.ts";
 import { hasCode } from "../../lib/base/errors.ts";
+import type { Seconds } from "../../lib/base/seconds.ts";
 import { compressInline } from "../../lib/image/convert/compress_pool.ts";
 import { convertTree, type Entries, fromTar } from "../../lib/image/convert/convert_tree.ts";
 import type { LayerBuilder } from "../../lib/image/convert/layer_builder.ts";
@@ -75,7 +76,7 @@ export interface Shown {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  readonly mtime: number;
+  readonly mtime: Seconds;
   readonly mtimeNsec: number;
   readonly rdev: number;
   readonly nlink: number;

@@ -38,7 +38,7 @@ export interface ListedEntry {
   readonly uid: number;
   readonly gid: number;
   readonly nlink: number;
-  readonly mtime: number;
+  readonly mtime: number | bigint;
   readonly mtime_nsec: number;
   readonly size?: number;
   readonly sha256?: string;

@@ -4,6 +4,7 @@
  * @module
  */
 import fc from "fast-check";
+import type { Seconds } from "../../lib/base/seconds.ts";
 import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
 import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec } from "../../lib/rafs/v6/writer.ts";
@@ -16,7 +17,7 @@ export interface RandomNode {
   readonly permissions: number;
   readonly uid: number;
   readonly gid: number;
-  readonly mtime: number;
+  readonly mtime: Seconds;
   readonly mtimeNsec: number;
   readonly rdev: number;
   readonly size: number;
@@ -33,6 +34,11 @@ const DIRECTORY = 0o040000, REGULAR = 0o100000, SYMLINK = 0o120000;
 const byteIn = (except: readonly number[]) => fc.integer({ min: 1, max: 255 }).filter((byte) => !except.includes(byte));
 const bytesOf = (except: readonly number[], maxLength: number) =>
   fc.array(byteIn(except), { minLength: 1, maxLength }).map((bytes) => Uint8Array.from(bytes));
+/** Times where a number is not exact. */
+const farTime = fc.oneof(
+  fc.bigInt({ min: 2n ** 53n, max: 2n ** 63n - 1n }),
+  fc.bigInt({ min: -(2n ** 63n), max: -(2n ** 53n) }),
+);
 const name = fc.oneof(
   { weight: 4, arbitrary: bytesOf([0x2f], 12) },
   { weight: 1, arbitrary: bytesOf([0x2f], 255) },
@@ -56,7 +62,7 @@ export const randomTree: fc.Arbitrary<RandomNode[]> = fc.array(
     permissions: fc.integer({ min: 0, max: 0o7777 }),
     uid: fc.integer({ min: 0, max: 0xffff_ffff }),
     gid: fc.integer({ min: 0, max: 0xffff_ffff }),
-    mtime: fc.integer({ min: -(2 ** 40), max: 2 ** 40 }),
+    mtime: fc.oneof({ weight: 3, arbitrary: fc.integer({ min: -(2 ** 40), max: 2 ** 40 }) }, farTime),
     mtimeNsec: fc.integer({ min: 0, max: 999_999_999 }),
     rdev: fc.integer({ min: 0, max: 0xffff_ffff }),
     size: fc.oneof(fc.constantFrom(0, 1, 4095, 4096, 4097, 8192), fc.nat({ max: 100_000 })),
@@ -77,7 +83,7 @@ export interface PlainEntry {
   readonly nlink: number;
   readonly uid: number;
   readonly gid: number;
-  readonly mtime: number;
+  readonly mtime: Seconds;
   readonly mtimeNsec: number;
   readonly rdev: number;
   readonly size: number;

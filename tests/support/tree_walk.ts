@@ -172,7 +172,12 @@ export class TreeWalker implements AsyncDisposable {
 function walkDamaged(directory: string): string {
   const failures: string[] = [];
   const entries = listTree(directory, (failure) => failures.push(failure));
-  return JSON.stringify({ entries, failures } satisfies DamagedTree);
+  return jsonOf({ entries, failures } satisfies DamagedTree);
+}
+
+/** Times that a number cannot hold become digits. */
+function jsonOf(value: unknown): string {
+  return JSON.stringify(value, (_, each) => typeof each === "bigint" ? String(each) : each);
 }
 
 if (import.meta.main) {
@@ -183,5 +188,5 @@ if (import.meta.main) {
     Deno.exit(0);
   }
   const encoder = new TextEncoder();
-  for (const entry of listTree(directory)) Deno.stdout.writeSync(encoder.encode(`${JSON.stringify(entry)}\n`));
+  for (const entry of listTree(directory)) Deno.stdout.writeSync(encoder.encode(`${jsonOf(entry)}\n`));
 }

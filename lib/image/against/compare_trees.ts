@@ -11,6 +11,7 @@ import { S } from "../../../ffi/sys_stat.ts";
 import { throwIfAborted } from "../../base/abort.ts";
 import { type ByteString, equalBytes, fromByteString, toByteString } from "../../base/bytes.ts";
 import { hasCode, messageOf } from "../../base/errors.ts";
+import type { Seconds } from "../../base/seconds.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import type { Findings } from "../../rafs/check/findings.ts";
 import { isDevice } from "../../rafs/inode_mode.ts";
@@ -106,7 +107,7 @@ class Comparison {
       if (actual !== expected) this.#differs(path, `${what} is ${actual}, in the source ${expected}`);
     };
     const octal = (mode: number) => `0${(mode & 0o7777).toString(8)}`;
-    const time = (sec: number, nsec: number) => `${sec}.${String(nsec).padStart(9, "0")}`;
+    const time = (sec: Seconds, nsec: number) => `${sec}.${String(nsec).padStart(9, "0")}`;
     const isRootWithoutTime = path === "" && attr.mtime === 0 && attr.mtimeNsec === 0;
     const type = attr.mode & S.IFMT;
     if (type !== S.IFLNK) compare("mode", octal(attr.mode), octal(inode.mode));

@@ -11,6 +11,7 @@
  */
 import { S } from "../../../ffi/sys_stat.ts";
 import type { ByteString } from "../../base/bytes.ts";
+import type { Seconds } from "../../base/seconds.ts";
 import { PathResolver } from "../path_resolver.ts";
 
 /** An inode. Hard links share one object. */
@@ -19,7 +20,7 @@ export interface SourceInode {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  readonly mtime: number;
+  readonly mtime: Seconds;
   readonly mtimeNsec: number;
   /** Device number; 0 if not a device. */
   readonly rdev: number;

@@ -27,6 +27,8 @@ export class InodeTable {
   readonly #gid = GrowingColumn.u32();
   readonly #rdev = GrowingColumn.u32();
   readonly #mtime = GrowingColumn.doubles();
+  /** Times that are not exact in {@link #mtime}. */
+  readonly #farTimes = new Map<number, bigint>();
   readonly #mtimeNsec = GrowingColumn.u32();
   readonly #size = GrowingColumn.doubles();
   readonly #firstPlace = GrowingColumn.u32();
@@ -47,7 +49,8 @@ export class InodeTable {
     this.#uid.push(inode.uid);
     this.#gid.push(inode.gid);
     this.#rdev.push(inode.rdev ?? 0);
-    this.#mtime.push(inode.mtime);
+    if (typeof inode.mtime === "bigint") this.#farTimes.set(this.count, inode.mtime);
+    this.#mtime.push(Number(inode.mtime));
     this.#mtimeNsec.push(inode.mtimeNsec);
     this.#size.push(inode.size ?? 0);
     this.#firstPlace.push(first);
@@ -59,6 +62,7 @@ export class InodeTable {
   clear(): void {
     for (const column of [this.#mode, this.#uid, this.#gid, this.#rdev, this.#mtimeNsec]) column.clear();
     for (const column of [this.#mtime, this.#size, this.#firstPlace, this.#placeCount]) column.clear();
+    this.#farTimes.clear();
     this.#targets.clear();
     this.#xattrs.clear();
   }
@@ -78,7 +82,7 @@ export class InodeTable {
       mode: this.#mode.at(inode),
       uid: this.#uid.at(inode),
       gid: this.#gid.at(inode),
-      mtime: this.#mtime.at(inode),
+      mtime: this.#farTimes.get(inode) ?? this.#mtime.at(inode),
       mtimeNsec: this.#mtimeNsec.at(inode),
       rdev: this.#rdev.at(inode),
       size: this.#size.at(inode),

@@ -22,8 +22,8 @@ export interface EntryFacts {
   readonly gid: number;
   readonly links: number;
   readonly size: number;
-  /** Seconds since 1970, plus nanoseconds. */
-  readonly mtime: number;
+  /** Seconds since 1970, plus nanoseconds. In digits where a number is not exact. */
+  readonly mtime: number | string;
   readonly mtime_nsec: number;
   /** Only for a symbolic link. */
   readonly target?: string;
@@ -42,7 +42,7 @@ export function entryFacts(tree: Bootstrap, path: Uint8Array, ino: number, attr:
     ...owner,
     links: nlink,
     size,
-    mtime,
+    mtime: typeof mtime === "bigint" ? String(mtime) : mtime,
     mtime_nsec: mtimeNsec,
     ...((mode & S.IFMT) === S.IFLNK ? { target: pathText(tree.readlink(ino)) } : {}),
     ...(isDevice(mode) ? { device: [major(rdev), minor(rdev)] as const } : {}),

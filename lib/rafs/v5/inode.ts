@@ -9,7 +9,7 @@
  */
 import type { InodeAttr } from "../bootstrap.ts";
 import { CHUNK_INFO } from "../chunk_info.ts";
-import { readI64, readU64, unreadable } from "../guard.ts";
+import { readSeconds, readU64, unreadable } from "../guard.ts";
 import { isDevice, isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { INODE, INODE_FLAG, NAME_MAX, PATH_MAX, SUPER, UNIT } from "./layout.ts";
 import type { SuperBlock } from "./super_block.ts";
@@ -147,7 +147,7 @@ export class InodeCursor {
     out.gid = view.getUint32(at + INODE.gid, true);
     out.rdev = isDevice(this.mode) ? view.getUint32(at + INODE.rdev, true) : 0;
     out.size = this.size;
-    out.mtime = readI64(view, at + INODE.mtime, WHAT);
+    out.mtime = readSeconds(view, at + INODE.mtime);
     out.mtimeNsec = view.getUint32(at + INODE.mtimeNsec, true);
     if (out.mtimeNsec >= 1_000_000_000) unreadable(WHAT, at, `mtime has ${out.mtimeNsec} nanoseconds`);
   }

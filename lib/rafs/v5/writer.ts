@@ -248,7 +248,7 @@ export class BootstrapWriter {
     view.setUint16(at + INODE.symlinkSize, target.length, true);
     view.setUint32(at + INODE.rdev, inodes.rdev[inode] as number, true);
     view.setUint32(at + INODE.mtimeNsec, inodes.mtimeNsec[inode] as number, true);
-    view.setBigInt64(at + INODE.mtime, BigInt(inodes.mtime[inode] as number), true);
+    view.setBigInt64(at + INODE.mtime, inodes.mtime[inode] as bigint, true);
   }
 
   /** Writes a file's chunk infos and returns their concatenated digests; undefined for other types. */

@@ -143,7 +143,7 @@ class TreeCopier {
     inodes.uid[row] = explicitUidGid ? attr.uid : 0;
     inodes.gid[row] = explicitUidGid ? attr.gid : 0;
     inodes.rdev[row] = attr.rdev;
-    inodes.mtime[row] = attr.mtime;
+    inodes.mtime[row] = BigInt(attr.mtime);
     inodes.mtimeNsec[row] = attr.mtimeNsec;
     inodes.size[row] = type === S_IFREG || type === S_IFLNK ? attr.size : 0;
     inodes.nlink[row] = type === S_IFDIR ? 2 : 0;

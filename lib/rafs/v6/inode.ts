@@ -8,7 +8,7 @@
  */
 import { readU16, readU32 } from "../../base/bytes.ts";
 import type { InodeAttr } from "../bootstrap.ts";
-import { hex32, readI64, readU64, type Region, unreadable } from "../guard.ts";
+import { hex32, readSeconds, readU64, type Region, unreadable } from "../guard.ts";
 import { isDevice, isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_INDEX, COMPACT, DATA_LAYOUT, EXTENDED, INODE_SLOT, PATH_MAX, XATTR } from "./layout.ts";
 import type { SuperBlock } from "./super_block.ts";
@@ -141,7 +141,7 @@ export class InodeCursor {
       out.nlink = readU32(view, at + EXTENDED.nlink);
       out.uid = readU32(view, at + EXTENDED.uid);
       out.gid = readU32(view, at + EXTENDED.gid);
-      out.mtime = readI64(view, at + EXTENDED.mtime, WHAT);
+      out.mtime = readSeconds(view, at + EXTENDED.mtime);
       out.mtimeNsec = readU32(view, at + EXTENDED.mtimeNsec);
       if (out.mtimeNsec >= 1_000_000_000) unreadable(WHAT, at, `mtime has ${out.mtimeNsec} nanoseconds`);
     } else {

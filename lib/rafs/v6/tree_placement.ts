@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { copyBytes, roundUp, writeI64, writeU16, writeU32, writeU64 } from "../../base/bytes.ts";
+import { copyBytes, roundUp, writeU16, writeU32, writeU64 } from "../../base/bytes.ts";
 import { DROP_INTERVAL, type ImageMemory } from "../image_memory.ts";
 import { erofsTypeOf, isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, DIRENT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
@@ -178,7 +178,7 @@ function emitInode(emission: Emission, inode: number): void {
   writeU32(view, at + EXTENDED.ino, inode + 1);
   writeU32(view, at + EXTENDED.uid, inodes.uid[inode] as number);
   writeU32(view, at + EXTENDED.gid, inodes.gid[inode] as number);
-  writeI64(view, at + EXTENDED.mtime, inodes.mtime[inode] as number);
+  view.setBigInt64(at + EXTENDED.mtime, inodes.mtime[inode] as bigint, true);
   writeU32(view, at + EXTENDED.mtimeNsec, inodes.mtimeNsec[inode] as number);
   writeU32(view, at + EXTENDED.nlink, shownNlink >= 0 ? shownNlink : inodes.nlink[inode] as number);
 }

@@ -15,7 +15,7 @@ export class InodeRows {
   uid = new Uint32Array(ROOM);
   gid = new Uint32Array(ROOM);
   rdev = new Uint32Array(ROOM);
-  mtime = new Float64Array(ROOM);
+  mtime = new BigInt64Array(ROOM);
   mtimeNsec = new Uint32Array(ROOM);
   size = new Float64Array(ROOM);
   /** Link count derived from the names. */
@@ -77,7 +77,9 @@ export class EntryRows {
   }
 }
 
-function doubled<T extends Uint32Array<ArrayBuffer> | Float64Array<ArrayBuffer>>(column: T): T {
+type Column = Uint32Array<ArrayBuffer> | Float64Array<ArrayBuffer> | BigInt64Array<ArrayBuffer>;
+
+function doubled<T extends Column>(column: T): T {
   const grown = column.buffer.transfer(column.byteLength * 2); // frees the old buffer at once
   return new (column.constructor as new (buffer: ArrayBuffer) => T)(grown);
 }

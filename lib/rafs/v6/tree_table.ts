@@ -7,6 +7,7 @@
  * @module
  */
 import { readU16, readU32, writeU16, writeU32 } from "../../base/bytes.ts";
+import { isSeconds, type Seconds } from "../../base/seconds.ts";
 import { RafsError } from "../bootstrap.ts";
 import { GrowingBytes } from "../growing.ts";
 import { compareRanges } from "../guard.ts";
@@ -37,8 +38,8 @@ export interface InodeSpec {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  /** Seconds since 1970; negative before. */
-  readonly mtime: number;
+  /** Since 1970; negative before. */
+  readonly mtime: Seconds;
   readonly mtimeNsec: number;
   /** dev_t of a device in the encoding of the kernel's new_encode_dev. */
   readonly rdev?: number;
@@ -112,7 +113,7 @@ export class TreeTable {
     }
     if (!Number.isSafeInteger(size) || size < 0) unwritable("inode", `size is ${size}`);
     if (type === S_IFLNK && (size === 0 || size > PATH_MAX)) unwritable("symbolic link", `target has ${size} bytes`);
-    if (!Number.isSafeInteger(spec.mtime)) unwritable("inode", `mtime is ${spec.mtime}`);
+    if (!isSeconds(spec.mtime)) unwritable("inode", `mtime is ${spec.mtime}`);
     if (!(spec.mtimeNsec >= 0 && spec.mtimeNsec < 1_000_000_000)) {
       unwritable("inode", `nanoseconds are ${spec.mtimeNsec}`);
     }
@@ -126,7 +127,7 @@ export class TreeTable {
     inodes.uid[inode] = spec.uid;
     inodes.gid[inode] = spec.gid;
     inodes.rdev[inode] = spec.rdev ?? 0;
-    inodes.mtime[inode] = spec.mtime;
+    inodes.mtime[inode] = BigInt(spec.mtime);
     inodes.mtimeNsec[inode] = spec.mtimeNsec;
     inodes.size[inode] = size;
     inodes.nlink[inode] = type === S_IFDIR ? 2 : 0;
