@@ -27,7 +27,7 @@ export interface DockerDaemonOptions {
   readonly dir: string;
   /** `overlay2`, or the name of a graph-driver plugin or a snapshotter. */
   readonly storageDriver: string;
-  /** Content of its configuration file. Default: none. */
+  /** Further content of its configuration file. */
   readonly config?: Readonly<Record<string, unknown>>;
   /** Additional `--storage-opt` values. */
   readonly storageOptions?: readonly string[];
@@ -62,11 +62,10 @@ export class DockerDaemon implements AsyncDisposable {
   static async start(options: DockerDaemonOptions, signal?: AbortSignal): Promise<DockerDaemon> {
     const { dir, sandbox } = options;
     await Deno.mkdir(`${dir}/client`, { recursive: true });
-    await Deno.writeTextFile(`${dir}/daemon.json`, JSON.stringify(options.config ?? {}));
+    const config = { "storage-driver": options.storageDriver, ...options.config };
+    await Deno.writeTextFile(`${dir}/daemon.json`, JSON.stringify(config));
     const child = sandbox.spawn("dockerd", [
       "--experimental",
-      "--storage-driver",
-      options.storageDriver,
       ...(options.storageOptions ?? []).flatMap((option) => ["--storage-opt", option]),
       "--data-root",
       DockerDaemon.dataRoot(dir),

@@ -309,6 +309,32 @@ Deno.test(
           assert.match(stdout, /overlay2 is in use; only containerd is set up/);
           assert.match(await machine.must("ctr", "plugins", "ls"), /^io\.containerd\.snapshotter\.v1 +nydus-gd .* ok/m);
           assert.match(await machine.must("nydus-gd", "setup", "--target", "containerd", "--yes"), /^Nothing to do/);
+          const ours = ["--snapshotter", "nydus-gd"];
+          await machine.must("docker", "save", "--output", "/tmp/box.tar", "box");
+          await machine.must("ctr", "images", "import", ...ours, "/tmp/box.tar");
+          const box = "docker.io/library/box:latest";
+          await machine.must(
+            "ctr",
+            "run",
+            "--detach",
+            "--cpu-shares",
+            "0",
+            ...ours,
+            box,
+            "job",
+            "/bin/sleep",
+            "infinity",
+          );
+          const refused = await machine.run("nydus-gd", "setup", "--undo", "--yes");
+          assert.equal(refused.code, 1);
+          assert.match(
+            refused.stderr,
+            /cannot undo setup: containerd would lose 1 running container on nydus-gd: default\/job/,
+          );
+          await machine.must("ctr", "tasks", "rm", "--force", "job");
+          await machine.must("ctr", "containers", "rm", "job");
+          await machine.must("ctr", "images", "rm", "--sync", box);
+          assert.equal(await machine.must("ls", "/var/lib/nydus-gd/snapshotter/snapshots"), "");
           await machine.must("nydus-gd", "setup", "--undo", "--yes");
           assert.equal(await machine.must("cat", config), "# mine");
           assert.doesNotMatch(await machine.must("ctr", "plugins", "ls"), /nydus-gd/);
