@@ -6,6 +6,7 @@
 import type { CommandResult } from "../../lib/demo/docker_daemon.ts";
 import { kill, type Sandbox } from "../../lib/demo/sandbox.ts";
 import { listening } from "./listening.ts";
+import { until } from "./until.ts";
 import { proxyPluginTable, SNAPSHOTTER } from "../../lib/setup/containerd_config.ts";
 
 /** Makes runc and the shim visible, which may not be on a user's PATH. */
@@ -58,6 +59,17 @@ export class Containerd implements AsyncDisposable {
     const { code, stdout, stderr } = await child.output();
     const decoder = new TextDecoder();
     return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+  }
+
+  /**
+   * Waits until it has reached a snapshotter that was started again, which it tries at intervals of seconds. Until then
+   * calls fail at once.
+   *
+   * @param namespace one that has snapshots
+   */
+  async reconnected(namespace: string): Promise<void> {
+    const list = ["--namespace", namespace, "snapshots", "--snapshotter", SNAPSHOTTER, "ls"];
+    await until("containerd reaches its snapshotter", async () => (await this.tryCtr(...list)).code === 0, 50);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

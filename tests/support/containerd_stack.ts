@@ -24,7 +24,8 @@ export const containerdMissing: string | undefined = dockerMissing() ??
     : undefined);
 
 /** Namespace of Kubernetes' images in containerd. */
-const CRI_NAMESPACE = ["--namespace", "k8s.io"];
+const NAMESPACE = "k8s.io";
+const IN_NAMESPACE = ["--namespace", NAMESPACE];
 const OURS = ["--snapshotter", SNAPSHOTTER];
 
 /** Runs `test` with its own registry and containerd; both are gone afterwards, with everything they left. */
@@ -66,7 +67,7 @@ export class ContainerdStack implements AsyncDisposable {
 
   /** Pulls as ctr does, all layers first. */
   async pull(reference: string): Promise<void> {
-    await this.containerd.ctr(...CRI_NAMESPACE, "images", "pull", "--plain-http", ...OURS, reference);
+    await this.containerd.ctr(...IN_NAMESPACE, "images", "pull", "--plain-http", ...OURS, reference);
   }
 
   /** Pulls as a kubelet does, which asks the snapshotter first. */
@@ -76,37 +77,37 @@ export class ContainerdStack implements AsyncDisposable {
 
   /** Runs a program in a new container to completion and returns its output. */
   run(reference: string, id: string, ...command: string[]): Promise<string> {
-    return this.containerd.ctr(...CRI_NAMESPACE, "run", "--rm", ...OURS, reference, id, ...command);
+    return this.containerd.ctr(...IN_NAMESPACE, "run", "--rm", ...OURS, reference, id, ...command);
   }
 
   /** Starts a container that does nothing. */
   async begin(reference: string, id: string): Promise<void> {
     const command = ["/bin/busybox", "sleep", "1000"];
-    await this.containerd.ctr(...CRI_NAMESPACE, "run", "--detach", ...OURS, reference, id, ...command);
+    await this.containerd.ctr(...IN_NAMESPACE, "run", "--detach", ...OURS, reference, id, ...command);
   }
 
   /** Runs a program in a started container. */
   exec(id: string, ...command: string[]): Promise<string> {
     const name = crypto.randomUUID();
-    return this.containerd.ctr(...CRI_NAMESPACE, "tasks", "exec", "--exec-id", name, id, ...command);
+    return this.containerd.ctr(...IN_NAMESPACE, "tasks", "exec", "--exec-id", name, id, ...command);
   }
 
   /** Ends and removes a started container. */
   async end(id: string): Promise<void> {
     const { containerd } = this;
-    await containerd.ctr(...CRI_NAMESPACE, "tasks", "kill", "--signal", "SIGKILL", id);
-    const rows = async () => (await containerd.ctr(...CRI_NAMESPACE, "tasks", "ls")).split("\n");
+    await containerd.ctr(...IN_NAMESPACE, "tasks", "kill", "--signal", "SIGKILL", id);
+    const rows = async () => (await containerd.ctr(...IN_NAMESPACE, "tasks", "ls")).split("\n");
     await until("the task has ended", async () => (await rows()).some((row) => /STOPPED/.test(row)), 50);
-    await containerd.ctr(...CRI_NAMESPACE, "tasks", "delete", id);
-    await containerd.ctr(...CRI_NAMESPACE, "containers", "delete", id);
+    await containerd.ctr(...IN_NAMESPACE, "tasks", "delete", id);
+    await containerd.ctr(...IN_NAMESPACE, "containers", "delete", id);
   }
 
   /** Removes an image, and then every name that Kubernetes' plugin has given to others. */
   async remove(reference: string): Promise<void> {
     await removeByCri(this.containerd.socket, reference);
-    const names = (await this.containerd.ctr(...CRI_NAMESPACE, "images", "ls", "--quiet")).split("\n");
+    const names = (await this.containerd.ctr(...IN_NAMESPACE, "images", "ls", "--quiet")).split("\n");
     for (const name of names) {
-      if (name !== "") await this.containerd.ctr(...CRI_NAMESPACE, "images", "rm", "--sync", name);
+      if (name !== "") await this.containerd.ctr(...IN_NAMESPACE, "images", "rm", "--sync", name);
     }
   }
 
@@ -114,6 +115,7 @@ export class ContainerdStack implements AsyncDisposable {
   async crashDriver(): Promise<void> {
     await this.driver.kill();
     this.driver = await GraphDriverProcess.start(this.driverOptions);
+    await this.containerd.reconnected(NAMESPACE);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -198,6 +198,7 @@ export class DockerStack implements AsyncDisposable {
     public daemon: DockerDaemon,
     private readonly driverOptions: GraphDriverProcessOptions,
     private readonly daemonOptions: DockerDaemonOptions,
+    private readonly containerd: Containerd | undefined,
     private readonly parts: AsyncDisposableStack,
   ) {}
 
@@ -235,7 +236,7 @@ export class DockerStack implements AsyncDisposable {
       storageDriver: DRIVER_NAME,
     };
     const daemon = await DockerDaemon.start(daemonOptions);
-    return new DockerStack(sandbox, driver, daemon, driverOptions, daemonOptions, parts.move());
+    return new DockerStack(sandbox, driver, daemon, driverOptions, daemonOptions, containerd, parts.move());
   }
 
   /** Scratch directory. */
@@ -274,6 +275,7 @@ export class DockerStack implements AsyncDisposable {
   async restartDriver(): Promise<void> {
     await this.driver[Symbol.asyncDispose]();
     this.driver = await GraphDriverProcess.start(this.driverOptions);
+    await this.containerd?.reconnected("moby");
   }
 
   /** Lists the layer directories. */
