@@ -27,6 +27,8 @@ export const containerdMissing: string | undefined = dockerMissing() ??
 const NAMESPACE = "k8s.io";
 const IN_NAMESPACE = ["--namespace", NAMESPACE];
 const OURS = ["--snapshotter", SNAPSHOTTER];
+/** A group of the namespace's name would be left behind. */
+const IN_OUR_CGROUP = ["--cgroup", ""];
 
 /** Runs `test` with its own registry and containerd; both are gone afterwards, with everything they left. */
 export async function withContainerd(test: (stack: ContainerdStack) => Promise<void>): Promise<void> {
@@ -77,13 +79,13 @@ export class ContainerdStack implements AsyncDisposable {
 
   /** Runs a program in a new container to completion and returns its output. */
   run(reference: string, id: string, ...command: string[]): Promise<string> {
-    return this.containerd.ctr(...IN_NAMESPACE, "run", "--rm", ...OURS, reference, id, ...command);
+    return this.containerd.ctr(...IN_NAMESPACE, "run", "--rm", ...OURS, ...IN_OUR_CGROUP, reference, id, ...command);
   }
 
   /** Starts a container that does nothing. */
   async begin(reference: string, id: string): Promise<void> {
     const command = ["/bin/busybox", "sleep", "1000"];
-    await this.containerd.ctr(...IN_NAMESPACE, "run", "--detach", ...OURS, reference, id, ...command);
+    await this.containerd.ctr(...IN_NAMESPACE, "run", "--detach", ...OURS, ...IN_OUR_CGROUP, reference, id, ...command);
   }
 
   /** Runs a program in a started container. */
