@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { hasCode, ignore, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { syncFolder } from "../layer/durable.ts";
 import { GoneLayers } from "../layer/gone_layers.ts";
@@ -36,18 +36,24 @@ export class SnapshotFiles {
    */
   async make(snapshot: Snapshot, parent: Snapshot | undefined): Promise<void> {
     const staging = this.paths.staging(snapshot.number);
+    const { root } = this.paths.of(snapshot.number);
     try {
       await Deno.mkdir(staging.root, { mode: 0o700 });
       await Deno.mkdir(staging.fs, { mode: 0o755 });
-      const root = parent === undefined ? PLAIN_ROOT : await this.#rootOf(parent);
-      await Deno.chown(staging.fs, root.uid, root.gid);
-      await Deno.chmod(staging.fs, root.mode);
+      const { uid, gid, mode } = parent === undefined ? PLAIN_ROOT : await this.#rootOf(parent);
+      await Deno.chown(staging.fs, uid, gid);
+      await Deno.chmod(staging.fs, mode);
       if (snapshot.kind === "active") await Deno.mkdir(staging.work, { mode: 0o711 });
       await writeRecord(staging.record, snapshot);
-      await Deno.rename(staging.root, this.paths.of(snapshot.number).root);
+      await Deno.rename(staging.root, root);
+    } catch (error) {
+      await clearAway(staging.root);
+      throw error;
+    }
+    try {
       await syncFolder(this.paths.snapshots);
     } catch (error) {
-      await this.#clearAway(snapshot);
+      await clearAway(root);
       throw error;
     }
   }
@@ -58,25 +64,23 @@ export class SnapshotFiles {
     return mode === null || uid === null || gid === null ? PLAIN_ROOT : { mode: mode & 0o7777, uid, gid };
   }
 
-  async #clearAway({ number }: Snapshot): Promise<void> {
-    try {
-      await ignore(Deno.errors.NotFound, Deno.remove(this.paths.staging(number).root, { recursive: true }));
-      await ignore(Deno.errors.NotFound, Deno.remove(this.paths.of(number).root, { recursive: true }));
-    } catch (error) {
-      log.warn("incomplete snapshot is left for the next start", { number, reason: messageOf(error) });
-    }
-  }
-
   /** Replaces the record, durably. */
   async write(snapshot: Snapshot): Promise<void> {
     await writeRecord(this.paths.of(snapshot.number).record, snapshot);
   }
 
-  /** Renames the folder away, durably: the snapshot is gone then. Returns what deletes it. */
+  /**
+   * Renames the folder away, durably: the snapshot is gone then. Returns what deletes it. A folder that is missing, since
+   * somebody deleted it or an earlier attempt could not sync, is as good as renamed.
+   */
   async takeAway(snapshot: Snapshot): Promise<() => Promise<void>> {
-    const away = await this.#gone.takeAway(this.paths.of(snapshot.number).root, idOf(snapshot));
+    const { root } = this.paths.of(snapshot.number);
+    const isThere = await ignore(Deno.errors.NotFound, Deno.lstat(root)) !== undefined;
+    const away = isThere ? await this.#gone.takeAway(root, idOf(snapshot)) : undefined;
     await syncFolder(this.paths.snapshots);
-    return () => this.#gone.delete(away);
+    return async () => {
+      if (away !== undefined) await this.#gone.delete(away);
+    };
   }
 
   /** Tries again to delete what could not be deleted. */
@@ -95,6 +99,14 @@ export class SnapshotFiles {
   }
 }
 
+async function clearAway(folder: string): Promise<void> {
+  try {
+    await ignore(Deno.errors.NotFound, Deno.remove(folder, { recursive: true }));
+  } catch (error) {
+    log.warn("incomplete snapshot is left for the next start", { path: folder, reason: messageOf(error) });
+  }
+}
+
 async function deleteLeftOver(path: string): Promise<void> {
   try {
     await removeTree(path);
@@ -103,19 +115,25 @@ async function deleteLeftOver(path: string): Promise<void> {
   }
 }
 
+/** Numbers of all folders, of damaged snapshots as well. */
+export async function numbersInUse(paths: SnapshotPaths): Promise<number[]> {
+  const list = Promise.resolve().then(() => [...Deno.readDirSync(paths.snapshots)]);
+  const names = (await ignore(Deno.errors.NotFound, list) ?? []).map(({ name }) => name);
+  const numbers = names.filter((name) => /^[1-9][0-9]*$/.test(name)).map(Number).filter(Number.isSafeInteger);
+  return numbers.sort((a, b) => a - b);
+}
+
 /** Reads all records. A damaged one is logged and left in place: it must not prevent serving the others. */
 export async function readSnapshots(paths: SnapshotPaths): Promise<Snapshot[]> {
-  const list = Promise.resolve().then(() => [...Deno.readDirSync(paths.snapshots)]);
   const found: Snapshot[] = [];
-  for (const { name } of await ignore(Deno.errors.NotFound, list) ?? []) {
-    if (!/^[1-9][0-9]*$/.test(name)) continue;
+  for (const number of await numbersInUse(paths)) {
     try {
-      const snapshot = await readRecord(paths, Number(name));
+      const snapshot = await readRecord(paths, number);
       if (snapshot !== undefined) found.push(snapshot);
     } catch (error) {
-      if (!(error instanceof NydusGdError)) throw error;
-      log.error("damaged snapshot is ignored", { number: Number(name), reason: error.message });
+      if (!hasCode(error, "corrupt")) throw error;
+      log.error("damaged snapshot is ignored", { number, reason: error.message });
     }
   }
-  return found.sort((a, b) => a.number - b.number);
+  return found;
 }

@@ -29,6 +29,12 @@ export class SnapshotIndex {
     return this.#snapshots.has(name);
   }
 
+  /** Whether a snapshot that was found before is there, and neither finished nor replaced by another one since. */
+  isStill({ name, number, kind }: Snapshot): boolean {
+    const found = this.#snapshots.get(name);
+    return found?.number === number && found.kind === kind;
+  }
+
   /** @throws {NydusGdError} "not-found" */
   get(name: string, what: string): Snapshot {
     const snapshot = this.#snapshots.get(name);

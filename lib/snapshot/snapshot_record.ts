@@ -8,7 +8,7 @@
  */
 import * as v from "valibot";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
+import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { RecognisedLayerSchema } from "../layer/layer_record.ts";
 import type { LazyLayer } from "../layer/lazy_images.ts";
 import type { SnapshotPaths } from "./snapshot_paths.ts";
@@ -74,20 +74,25 @@ export function lazyImageOf(snapshot: Snapshot, paths: SnapshotPaths): LazyLayer
   };
 }
 
+/** What reading or parsing throws if the record, or its folder, was not made by this store. */
+const DAMAGE = [SyntaxError, v.ValiError, Deno.errors.IsADirectory, Deno.errors.NotADirectory];
+
 /**
- * Reads the record of a snapshot; undefined if there is none.
+ * Reads the record of a snapshot; undefined if its folder is not there.
  *
- * @throws {NydusGdError} "corrupt" if it was not written by this store
+ * @throws {NydusGdError} "corrupt" if it was not written by this store, or is missing in its folder
  */
 export async function readRecord(paths: SnapshotPaths, number: number): Promise<Snapshot | undefined> {
-  const path = paths.of(number).record;
+  const { record: path, root } = paths.of(number);
   try {
     const document = await readJsonFile(path);
-    return document === undefined ? undefined : { number, ...v.parse(RecordSchema, document) };
+    if (document !== undefined) return { number, ...v.parse(RecordSchema, document) };
   } catch (error) {
-    if (!(error instanceof SyntaxError) && !(error instanceof v.ValiError)) throw error;
+    if (!DAMAGE.some((kind) => error instanceof kind)) throw error;
     throw new NydusGdError("corrupt", `Cannot read "${path}": ${messageOf(error)}`, { cause: error });
   }
+  if (await ignore(Deno.errors.NotFound, Deno.lstat(root)) === undefined) return undefined;
+  throw new NydusGdError("corrupt", `Cannot read "${path}": it is missing`);
 }
 
 /** Writes or replaces a record; on disk when it returns. */

@@ -39,7 +39,7 @@ import {
   targetOf,
   updateLabels,
 } from "./labels.ts";
-import { SnapshotFiles } from "./snapshot_files.ts";
+import { numbersInUse, SnapshotFiles } from "./snapshot_files.ts";
 import { parseFilters } from "./snapshot_filter.ts";
 import { baseOf, type SnapshotBase, SnapshotImages } from "./snapshot_images.ts";
 import { SnapshotIndex, unfit } from "./snapshot_index.ts";
@@ -108,7 +108,7 @@ export class SnapshotStore implements AsyncDisposable {
     await probeHome(paths.dir, `${paths.dir}/probe`);
     const files = new SnapshotFiles(paths);
     const snapshots = await files.recover();
-    const numbers = await SnapshotNumbers.open(paths.numbers, snapshots.map(({ number }) => number));
+    const numbers = await SnapshotNumbers.open(paths.numbers, await numbersInUse(paths));
     log.info("snapshots opened", { dir: paths.dir, snapshots: snapshots.length });
     return new SnapshotStore({ ...parts, paths, files, index: new SnapshotIndex(snapshots), numbers });
   }
@@ -169,8 +169,12 @@ export class SnapshotStore implements AsyncDisposable {
       const what = "mount snapshot";
       const snapshot = this.#inside.index.get(key, what);
       if (snapshot.kind === "committed") throw unfit(what, snapshot);
+      const { kind, number } = snapshot;
       const base = this.#mountableBase(what, snapshot.parent, labelsOf(snapshot));
-      return await this.#mountsOf(snapshot.kind, snapshot.number, base, signal);
+      const mounts = await this.#mountsOf(kind, number, base, signal);
+      if (this.#inside.index.isStill(snapshot)) return mounts;
+      await this.#images.release(snapshot); // removed or committed meanwhile, which released what was held by then
+      throw new NydusGdError("not-found", `Cannot ${what} ${JSON.stringify(key)}: it is gone`);
     }, signal);
   }
 

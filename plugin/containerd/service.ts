@@ -8,8 +8,12 @@ import type { Snapshot } from "../../lib/snapshot/snapshot_record.ts";
 import type { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";
 import { type InfoMessage, KIND_NUMBERS, type Messages } from "./messages.ts";
 
-/** Snapshots in one message of a listing, whose size is limited by the receiver. */
+/**
+ * A message of a listing is sent as soon as it has this many snapshots, or this many characters of labels: receivers
+ * refuse large ones (containerd 16 MiB), and images decide about the labels.
+ */
 const INFOS_PER_MESSAGE = 100;
+const LABEL_CHARACTERS_PER_MESSAGE = 512 * 1024;
 
 /** A method with one response. */
 export interface UnaryMethod {
@@ -74,10 +78,17 @@ export function* listResponses(
   store: SnapshotStore,
   { filters }: Messages["ListRequest"],
 ): Generator<Messages["ListResponse"]> {
-  const snapshots = store.list(filters);
-  for (let at = 0; at < snapshots.length; at += INFOS_PER_MESSAGE) {
-    yield { info: snapshots.slice(at, at + INFOS_PER_MESSAGE).map(infoOf) };
+  let info: InfoMessage[] = [];
+  let characters = 0;
+  for (const snapshot of store.list(filters)) {
+    info.push(infoOf(snapshot));
+    for (const [key, value] of snapshot.labels) characters += key.length + value.length;
+    if (info.length < INFOS_PER_MESSAGE && characters < LABEL_CHARACTERS_PER_MESSAGE) continue;
+    yield { info };
+    info = [];
+    characters = 0;
   }
+  if (info.length > 0) yield { info };
 }
 
 function labelsOf(labels: Readonly<Record<string, string>>): Labels {

@@ -92,6 +92,54 @@ test("a damaged record hides its snapshot and those on it, but no other", async 
   deepEqual(namesIn(`${home.dir}/snapshots/1`), ["fs", "record.json", "work"]);
 });
 
+test("whatever lies in the place of a record or of a snapshot, the others are served", async (home) => {
+  await using _quiet = await quietLogs();
+  for (let made = 1; made <= 3; made++) await home.store.prepare(`box ${made}`, "", PLAIN);
+  const folder = (number: number) => `${home.dir}/snapshots/${number}`;
+  await Deno.remove(`${folder(1)}/record.json`);
+  await Deno.remove(`${folder(2)}/record.json`);
+  await Deno.mkdir(`${folder(2)}/record.json`);
+  await Deno.writeTextFile(folder(77), "");
+  const store = await home.reopen();
+  deepEqual(store.list([]).map(({ name }) => name), ["box 3"]);
+});
+
+test("the folder of a damaged snapshot is never used for another one, even if the numbers are lost", async (home) => {
+  await using _quiet = await quietLogs();
+  await home.store.prepare("damaged", "", PLAIN);
+  await Deno.writeTextFile(`${home.dir}/snapshots/1/fs/kept`, "1");
+  await Deno.writeTextFile(`${home.dir}/snapshots/1/record.json`, "{");
+  await Deno.remove(`${home.dir}/numbers.json`);
+  const [mount] = await (await home.reopen()).prepare("new", "", PLAIN);
+  equal(mount?.source, `${home.dir}/snapshots/2/fs`);
+  equal(await Deno.readTextFile(`${home.dir}/snapshots/1/fs/kept`), "1");
+});
+
+test("a snapshot whose folder somebody deleted can be removed", async (home) => {
+  const { store } = home;
+  await home.layer("base", "", { "f": "1" });
+  await store.prepare("box", "base", PLAIN);
+  for (const number of [1, 2]) await Deno.remove(`${home.dir}/snapshots/${number}`, { recursive: true });
+  await store.remove("box");
+  await store.remove("base");
+  deepEqual(store.list([]), []);
+});
+
+test("a snapshot that is removed or committed while its image is mounted holds nothing", async (home) => {
+  const { store, images } = home;
+  await lazyLayer(home, "lazy");
+  await store.prepare("box", "lazy", PLAIN);
+  await store.prepare("made", "lazy", PLAIN);
+  const registry = Promise.withResolvers<void>();
+  images.registry = registry.promise;
+  const mounting = ["box", "made"].map((key) => rejects(store.mounts(key), { code: "not-found" }));
+  await store.remove("box");
+  await store.commit("layer", "made", PLAIN);
+  registry.resolve();
+  await Promise.all(mounting);
+  deepEqual(images.heldBy("snapshot-1"), []);
+});
+
 test("a bootstrap stands for everything below it, in containers, views and layers above it", async (home) => {
   const { store, images } = home;
   await home.layer("hidden", "", { "below": "x" });

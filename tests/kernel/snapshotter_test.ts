@@ -141,6 +141,15 @@ rootTest("a call whose deadline passes leaves nothing behind", async () => {
   await snapshots.client.remove(image);
 });
 
+rootTest("labels of any size do not make the listing too large for its receiver", async () => {
+  await using snapshots = await LazySnapshots.start(LOCAL);
+  const { client } = snapshots;
+  const keys = Array.from({ length: 8 }, (_, index) => `box ${index}`);
+  // a client of this library takes messages of 4 MiB
+  for (const key of keys) await client.prepare(key, "", { "containerd.io/snapshot/long": "x".repeat(1024 * 1024) });
+  deepEqual(await client.list(), keys);
+});
+
 rootTest("garbage collection knows the images of snapshots, whether the daemon runs or not", async () => {
   await using snapshots = await LazySnapshots.start(LOCAL);
   const { client, temp } = snapshots;

@@ -19,6 +19,8 @@ export class FolderImages implements LazyImages {
   readonly forgotten: string[] = [];
   /** Makes every acquire fail. */
   broken = false;
+  /** Every acquire waits for it. */
+  registry: Promise<void> = Promise.resolve();
   /** Layers whose images are mounted for {@link hold}. */
   readonly mounted = new Set<string>();
 
@@ -32,6 +34,7 @@ export class FolderImages implements LazyImages {
   }
 
   async acquire(layer: LazyLayer, holder: string): Promise<LazyMount> {
+    await this.registry;
     if (this.broken) throw new NydusGdError("unavailable", `Cannot mount image of layer ${layer.id}: registry is down`);
     const path = await folderOf(layer.bootstrapPath);
     const holders = this.holders.get(layer.id) ?? new Set();
