@@ -12,9 +12,13 @@ import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import { type FsName, fsName, statfs } from "../../ffi/sys_statfs.ts";
 import { setxattr } from "../../ffi/sys_xattr.ts";
+import { isDiskFull } from "../base/disk_full.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
 import { mountOverlay, unmountAll } from "./overlay_mount.ts";
 import { removeTree } from "./remove_tree.ts";
+
+const log = logger("layer");
 
 /** Name of the file system of `home`, as in `docker info`: "ext4". */
 export function backingFileSystem(home: string): string {
@@ -47,6 +51,39 @@ export async function probeHome(home: string, scratch: string): Promise<void> {
     await removeTree(scratch);
   }
 }
+
+/**
+ * Like {@link probeHome}, but passes if the disk is full, where nothing can be tested: what has layers must open, or
+ * nobody could remove any, and containers that run would wait.
+ */
+export async function probeHomeUnlessFull(home: string, scratch: string): Promise<void> {
+  try {
+    await probeHome(home, scratch);
+  } catch (error) {
+    // an overlay without space for its own folders is read-only, which names no space
+    if (!isDiskFull(error) && await hasSpace(scratch)) throw error;
+    log.warn("disk is full, so it was not tested whether layers can be kept", { home });
+  }
+}
+
+/** Whether some files can be written below a folder that does not exist before and afterwards. */
+async function hasSpace(scratch: string): Promise<boolean> {
+  try {
+    for (let made = 0; made < FILES_OF_PROBE; made++) {
+      await Deno.mkdir(`${scratch}/${made}`, { recursive: true, mode: 0o700 });
+      await Deno.writeTextFile(`${scratch}/${made}/file`, "x");
+    }
+    return true;
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    return false;
+  } finally {
+    await removeTree(scratch);
+  }
+}
+
+/** Folders, each with a file, that take at least the space of a probe. */
+const FILES_OF_PROBE = 12;
 
 /** File systems that cannot hold layers, and why. */
 const UNFIT: Partial<Record<FsName, string>> = {

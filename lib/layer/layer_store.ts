@@ -28,7 +28,7 @@ import { RunningTasks } from "../base/running_tasks.ts";
 import { VERSION } from "../base/version.ts";
 import { GoneLayers } from "./gone_layers.ts";
 import { lockFile } from "./home_lock.ts";
-import { backingFileSystem, probeHome } from "./home_probe.ts";
+import { backingFileSystem, probeHomeUnlessFull } from "./home_probe.ts";
 import { type IdMaps, isMapped, NO_ID_MAPS } from "./id_maps.ts";
 import { foundationOf, type Layer, layerExists, lazyImageOf, loadLayer, requireWhole } from "./layer.ts";
 import type { Change } from "./changes.ts";
@@ -115,7 +115,7 @@ export class LayerStore implements AsyncDisposable {
     const paths = new HomePaths(await Deno.realPath(home));
     const lock = lockFile(paths.lock, `home "${paths.home}"`);
     try {
-      await probeHome(paths.home, `${paths.making}/.probe`);
+      await probeHomeUnlessFull(paths.home, `${paths.making}/.probe`);
       const { idMaps = NO_ID_MAPS, limitBytes = 0, unbornAfterMs = UNBORN_AFTER_MS } = parts;
       if (limitBytes > 0) requireSizeLimits(paths.home, "limit containers");
       await openToNamespace(paths.home, idMaps);

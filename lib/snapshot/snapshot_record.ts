@@ -7,6 +7,7 @@
  * @module
  */
 import * as v from "valibot";
+import { writeFailure } from "../base/disk_full.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { RecognisedLayerSchema } from "../layer/layer_record.ts";
@@ -97,5 +98,9 @@ export async function readRecord(paths: SnapshotPaths, number: number): Promise<
 
 /** Writes or replaces a record; on disk when it returns. */
 export async function writeRecord(path: string, { number: _, ...record }: Snapshot): Promise<void> {
-  await writeJsonFile(path, record satisfies SnapshotRecord);
+  try {
+    await writeJsonFile(path, record satisfies SnapshotRecord);
+  } catch (error) {
+    throw writeFailure(error, `write "${path}"`, path);
+  }
 }

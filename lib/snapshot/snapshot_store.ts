@@ -25,7 +25,7 @@ import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
 import type { Differ } from "../layer/differ.ts";
 import { syncFileSystem } from "../layer/durable.ts";
-import { probeHome } from "../layer/home_probe.ts";
+import { probeHomeUnlessFull } from "../layer/home_probe.ts";
 import { layerWarnings } from "../layer/layer_warnings.ts";
 import type { LazyImages } from "../layer/lazy_images.ts";
 import { recogniseLayer } from "../layer/make_layer.ts";
@@ -105,7 +105,7 @@ export class SnapshotStore implements AsyncDisposable {
     await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
     const paths = new SnapshotPaths(await Deno.realPath(dir));
     requirePlainPath(paths.dir);
-    await probeHome(paths.dir, `${paths.dir}/probe`);
+    await probeHomeUnlessFull(paths.dir, `${paths.dir}/probe`);
     const files = new SnapshotFiles(paths);
     const snapshots = await files.recover();
     const numbers = await SnapshotNumbers.open(paths.numbers, await numbersInUse(paths));

@@ -8,6 +8,7 @@
  */
 import { status } from "@grpc/grpc-js";
 import { isErrno } from "../../ffi/errno.ts";
+import { isDiskFull } from "../../lib/base/disk_full.ts";
 import { describeError } from "../../lib/base/error_report.ts";
 import { type ErrorCode, firstFailure, hasCode, NydusGdError } from "../../lib/base/errors.ts";
 import { logger } from "../../lib/base/log.ts";
@@ -48,6 +49,7 @@ export function statusOf(method: string, thrown: unknown): CallStatus {
 }
 
 function codeOf(error: unknown): status {
-  if (error instanceof NydusGdError) return STATUS_OF[error.code];
-  return isErrno(error, "ENOSPC", "EDQUOT", "EMFILE", "ENFILE") ? status.RESOURCE_EXHAUSTED : status.UNKNOWN;
+  const isOurs = error instanceof NydusGdError;
+  if (isDiskFull(isOurs ? error.cause : error) || isErrno(error, "EMFILE", "ENFILE")) return status.RESOURCE_EXHAUSTED;
+  return isOurs ? STATUS_OF[error.code] : status.UNKNOWN;
 }

@@ -7,11 +7,13 @@ import { deepEqual, equal, match, rejects } from "node:assert/strict";
 import { setxattr } from "../../ffi/sys_xattr.ts";
 import { lazySnapshotsIn } from "../../lib/snapshot/lazy_snapshots.ts";
 import type { Labels } from "../../lib/snapshot/labels.ts";
+import { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";
 import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { rootTest } from "../support/root_test.ts";
 import { mountSnapshot, PLAIN, SnapshotHome } from "../support/snapshot_home.ts";
 import { namesIn } from "../support/store_layers.ts";
+import { Tmpfs } from "../support/tmpfs.ts";
 import { unmountBelow } from "../support/store_home.ts";
 
 function test(name: string, fn: (home: SnapshotHome) => Promise<void>): void {
@@ -22,6 +24,7 @@ function test(name: string, fn: (home: SnapshotHome) => Promise<void>): void {
 }
 
 const labels = (pairs: Record<string, string>): Labels => new Map(Object.entries(pairs));
+const noUsage = () => Promise.resolve({ bytes: 0, inodes: 0 });
 const REFERENCE = "registry.example/app:1";
 const unpacking = (target: string): Labels =>
   labels({ "containerd.io/snapshot.ref": target, "containerd.io/snapshot/cri.image-ref": REFERENCE });
@@ -113,6 +116,28 @@ test("the folder of a damaged snapshot is never used for another one, even if th
   const [mount] = await (await home.reopen()).prepare("new", "", PLAIN);
   equal(mount?.source, `${home.dir}/snapshots/2/fs`);
   equal(await Deno.readTextFile(`${home.dir}/snapshots/1/fs/kept`), "1");
+});
+
+test("a disk that is full, or almost, does not keep the store from opening, and its snapshots can be removed", async (home) => {
+  await using _quiet = await quietLogs();
+  using disk = new Tmpfs("nr_inodes=60");
+  const open = () => SnapshotStore.open(disk.join("s"), { lazyImages: home.images, differ: { usage: noUsage } });
+  await (await open()).prepare("box", "", PLAIN);
+  const fill = (number: number) => disk.join(`fill-${number}`);
+  let last = 0;
+  await rejects(async () => {
+    for (;; last++) await Deno.writeTextFile(fill(last), "");
+  }, { code: "ENOSPC" });
+  for (let free = 0; free < 20; free++) {
+    const store = await open();
+    deepEqual(store.list([]).map(({ name }) => name), ["box"], `${free} inodes are free`);
+    await Deno.remove(fill(free));
+  }
+  const store = await open();
+  for (let number = 0; number < 20; number++) await Deno.writeTextFile(fill(number), "");
+  await rejects(store.prepare("other", "", PLAIN), { code: "ENOSPC" });
+  await store.remove("box");
+  deepEqual(namesIn(disk.join("s/snapshots")), []);
 });
 
 test("a snapshot whose folder somebody deleted can be removed", async (home) => {

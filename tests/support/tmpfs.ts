@@ -10,8 +10,9 @@ import { TempDir } from "./temp_dir.ts";
 export class Tmpfs implements Disposable {
   readonly #temp = TempDir.make();
 
-  constructor() {
-    mount("none", this.path, "tmpfs", 0, "mode=0755");
+  /** @param limits as in tmpfs(5): "nr_inodes=60" */
+  constructor(limits = "") {
+    mount("none", this.path, "tmpfs", 0, `mode=0755${limits && `,${limits}`}`);
   }
 
   get path(): string {
