@@ -52,14 +52,14 @@ export class SnapshotIndex {
     if (this.has(name)) throw new NydusGdError("exists", `Cannot ${what}: it exists already`);
     if (parent === "") return undefined;
     const snapshot = this.get(parent, what);
-    if (snapshot.kind !== "committed") throw unfit(`${what} on`, snapshot);
+    if (snapshot.kind !== "committed") throw unfit(`${what} on`, snapshot, "usage");
     return snapshot;
   }
 
-  /** Returns the writable snapshot `key`, which can be committed as `name`. @throws as {@link creatable} */
+  /** Returns the writable snapshot `key`, which can be committed as `name`. @throws as {@link creatable}, "unsupported" */
   committable(name: string, key: string): Snapshot {
     const active = this.get(key, "commit snapshot");
-    if (active.kind !== "active") throw unfit("commit snapshot", active);
+    if (active.kind !== "active") throw unfit("commit snapshot", active, "unsupported");
     this.creatable(`commit snapshot ${JSON.stringify(name)}`, name, "");
     return active;
   }
@@ -106,7 +106,11 @@ export class SnapshotIndex {
   }
 }
 
-/** The error for what cannot be done with a snapshot of its kind. */
-export function unfit(what: string, { name, kind }: Snapshot): NydusGdError {
-  return new NydusGdError("usage", `Cannot ${what} ${JSON.stringify(name)}: it is ${kind}`);
+/**
+ * The error for what cannot be done with a snapshot of its kind.
+ *
+ * @param code as containerd's own snapshotters tell a wrong parent ("usage") from a wrong state ("unsupported")
+ */
+export function unfit(what: string, { name, kind }: Snapshot, code: "usage" | "unsupported"): NydusGdError {
+  return new NydusGdError(code, `Cannot ${what} ${JSON.stringify(name)}: it is ${kind}`);
 }

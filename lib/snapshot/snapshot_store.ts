@@ -12,8 +12,8 @@
  * Every change is on disk before the call returns, and the process may be killed at any point (snapshot_files.ts).
  * Changes run one after the other; what takes long (mounting an image, counting and syncing files) does not hold them up.
  *
- * Errors are {@link NydusGdError}: "not-found", "exists", "usage" for what cannot be asked of a snapshot of that kind,
- * "busy" for one that others are stacked on, "invalid-image" for a damaged bootstrap, "corrupt"; errors of the kernel are
+ * Errors are {@link NydusGdError}: "not-found", "exists", "usage" for a parent that cannot be one, "unsupported" for what
+ * cannot be asked of a snapshot of that kind, "busy" for one that others are stacked on, "invalid-image" for a damaged bootstrap, "corrupt"; errors of the kernel are
  * SyscallErrors.
  *
  * @module
@@ -168,7 +168,7 @@ export class SnapshotStore implements AsyncDisposable {
     return this.#run(async (signal) => {
       const what = "mount snapshot";
       const snapshot = this.#inside.index.get(key, what);
-      if (snapshot.kind === "committed") throw unfit(what, snapshot);
+      if (snapshot.kind === "committed") throw unfit(what, snapshot, "unsupported");
       const { kind, number } = snapshot;
       const base = this.#mountableBase(what, snapshot.parent, labelsOf(snapshot));
       const mounts = await this.#mountsOf(kind, number, base, signal);
@@ -192,7 +192,7 @@ export class SnapshotStore implements AsyncDisposable {
       const layer = await this.#recognise(active, name, labels);
       await syncFileSystem(fs);
       const committed = await this.#change(async () => {
-        if (this.#inside.index.committable(name, key) !== active) throw unfit("commit snapshot", active);
+        if (this.#inside.index.committable(name, key) !== active) throw unfit("commit snapshot", active, "unsupported");
         const now = realTime();
         const times = { created: now, updated: now };
         const after: Snapshot = {

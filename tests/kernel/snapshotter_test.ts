@@ -141,6 +141,38 @@ rootTest("a call whose deadline passes leaves nothing behind", async () => {
   await snapshots.client.remove(image);
 });
 
+rootTest("what cannot be asked of a snapshot is refused with the codes of containerd's own snapshotters", async () => {
+  await using snapshots = await LazySnapshots.start(LOCAL, { logPath: "/dev/null" });
+  const { client } = snapshots;
+  await client.prepare("writable");
+  await client.prepare("finished");
+  await client.commit("layer", "finished");
+  await client.view("look", "layer");
+  const refused = (call: Promise<unknown>) => call.then(() => "accepted", ({ code }) => status[code]);
+  const codes = {
+    "view committed": await refused(client.commit("other", "look")),
+    "layer committed": await refused(client.commit("other", "layer")),
+    "layer mounted": await refused(client.mounts("layer")),
+    "parent removed": await refused(client.remove("layer")),
+    "writable parent": await refused(client.prepare("new", "writable")),
+    "no name": await refused(client.prepare("")),
+    "name taken": await refused(client.prepare("look")),
+    "no parent": await refused(client.view("new", "nothing")),
+    "invalid filter": await refused(client.list("name==")),
+  };
+  deepEqual(codes, {
+    "view committed": "FAILED_PRECONDITION",
+    "layer committed": "FAILED_PRECONDITION",
+    "layer mounted": "FAILED_PRECONDITION",
+    "parent removed": "FAILED_PRECONDITION",
+    "writable parent": "INVALID_ARGUMENT",
+    "no name": "INVALID_ARGUMENT",
+    "name taken": "ALREADY_EXISTS",
+    "no parent": "NOT_FOUND",
+    "invalid filter": "INVALID_ARGUMENT",
+  });
+});
+
 rootTest("labels of any size do not make the listing too large for its receiver", async () => {
   await using snapshots = await LazySnapshots.start(LOCAL);
   const { client } = snapshots;
