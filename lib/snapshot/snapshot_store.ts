@@ -386,5 +386,7 @@ function labelsOf(snapshot: Snapshot): Labels {
 
 function noBootstrap(what: string, bare: string): NydusGdError {
   const state = `layer ${bare} is data of a nydus image, whose bootstrap is not above it`;
-  return new NydusGdError("invalid-image", `Cannot ${what}: ${state}`, { hint: "remove all images that have this layer, and pull again" });
+  return new NydusGdError("invalid-image", `Cannot ${what}: ${state}`, {
+    hint: "remove all images that have this layer, and pull again",
+  });
 }
