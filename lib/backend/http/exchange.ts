@@ -24,6 +24,7 @@ import type { ProxyRoute } from "./proxy.ts";
 import { type BodyStream, type HttpRequest, peerOf, requestBytes, speaksTls } from "./request_bytes.ts";
 import { ResponseBody } from "./response_body.ts";
 import { ResponseParser } from "./response_parser.ts";
+import { unacknowledgedBytes } from "./send_queue.ts";
 import { TransferError } from "./transfer_error.ts";
 
 /** The connections, route and limits of a request. */
@@ -83,6 +84,9 @@ export class Exchange {
   #lastProgress = performance.now();
   /** Bytes of the response since {@link #lastProgress}. */
   #bytesSince = 0;
+  /** Bytes of the request that were written, and how many of them had arrived when that was last looked up. */
+  #written = 0;
+  #taken = 0;
 
   constructor(private readonly request: HttpRequest, private readonly way: Way) {
     const { url, method } = request;
@@ -178,12 +182,17 @@ export class Exchange {
     if (left !== 0) throw new Error(`the body does not have the ${body.length} bytes that were announced`);
   }
 
-  /** Writes in parts, each of which counts as progress, since a slow link takes long for a large piece. */
+  /**
+   * Writes in parts, each of which counts as progress, since a slow link takes long for a large piece. What the kernel
+   * still has to send is looked up when the time is over.
+   */
   async #write(socket: Socket, piece: Uint8Array): Promise<void> {
     for (let at = 0; at < piece.length; at += PART_BYTES) {
       if (socket.writableNeedDrain) await Promise.race([once(socket, "drain"), this.#broken.promise]);
       if (this.#socket !== socket) return;
-      socket.write(piece.subarray(at, at + PART_BYTES));
+      const part = piece.subarray(at, at + PART_BYTES);
+      socket.write(part);
+      this.#written += part.length;
       this.#progress();
     }
   }
@@ -247,14 +256,31 @@ export class Exchange {
     const isFirst = !this.#hasBegun;
     this.#hasBegun = true;
     this.#bytesSince += bytes;
-    const part = this.way.timeouts.readTimeoutMs / 1000 * MIN_BYTES_PER_SECOND;
-    if (isFirst || this.#bytesSince >= part) this.#progress();
+    if (isFirst || this.#bytesSince >= this.#usefulBytes) this.#progress();
+  }
+
+  /** Minimum bytes within the read timeout. */
+  get #usefulBytes(): number {
+    return this.way.timeouts.readTimeoutMs / 1000 * MIN_BYTES_PER_SECOND;
+  }
+
+  /** Counts what the server has taken of the body since the last call as progress if it is of a useful size. */
+  #lookAtSent(): void {
+    if (this.request.body === undefined || this.#hasBegun || this.#socket === undefined) return;
+    const queued = unacknowledgedBytes(this.#socket);
+    if (queued === undefined) return;
+    const taken = this.#written - this.#socket.writableLength - queued;
+    if (taken - this.#taken < this.#usefulBytes) return;
+    this.#taken = taken;
+    this.#progress();
   }
 
   /** Uses one timer for the whole exchange: on expiry it re-arms for what is left since the last progress. */
   #watchProgress(limitMs: number): void {
+    const leftMs = () => limitMs - (performance.now() - this.#lastProgress);
     const check = () => {
-      const left = limitMs - (performance.now() - this.#lastProgress);
+      if (leftMs() <= 0) this.#lookAtSent();
+      const left = leftMs();
       if (left > 0) this.#after(Math.ceil(left), check);
       else this.#timedOut("read", limitMs, this.#bytesSince);
     };
