@@ -23,6 +23,7 @@ import { throwIfAborted } from "../base/abort.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
+import { RunningTasks } from "../base/running_tasks.ts";
 import type { Differ } from "../layer/differ.ts";
 import { syncFileSystem } from "../layer/durable.ts";
 import { probeHomeUnlessFull } from "../layer/home_probe.ts";
@@ -73,7 +74,7 @@ export class SnapshotStore implements AsyncDisposable {
   readonly #images: SnapshotImages;
   /** Held by every change of index and files. */
   readonly #changing = new KeyedMutex<"store">();
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #running = new RunningTasks();
   readonly #stop = new AbortController();
 
   private constructor(inside: Inside) {
@@ -277,7 +278,7 @@ export class SnapshotStore implements AsyncDisposable {
   /** Cancels what can be cancelled and waits for the rest. Images stay held by those who have mounted them. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new NydusGdError("interrupted", "Cannot continue: the snapshots are being closed"));
-    await Promise.allSettled(this.#running);
+    await this.#running.settled();
   }
 
   async #create(
@@ -367,11 +368,7 @@ export class SnapshotStore implements AsyncDisposable {
       throwIfAborted(until);
       return await task(until);
     };
-    const running = run();
-    this.#running.add(running);
-    const end = () => this.#running.delete(running);
-    running.then(end, end);
-    return running;
+    return this.#running.add(run());
   }
 }
 
