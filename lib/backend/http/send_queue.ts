@@ -8,9 +8,10 @@
  * @module
  */
 import type { Socket } from "node:net";
+import { readProcessFile } from "../../../ffi/procfs.ts";
 
-/** One for each version of IP; an IPv4 address may be in either. */
-const TABLES = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
+/** One for each version of IP; an IPv4 address may be in either. A kernel without IPv6 lacks the second. */
+const TABLES = ["net/tcp", "net/tcp6"];
 
 /** Returns the number of bytes; undefined if the kernel does not tell, as of a Unix socket. */
 export function unacknowledgedBytes({ localPort, remotePort }: Socket): number | undefined {
@@ -19,8 +20,8 @@ export function unacknowledgedBytes({ localPort, remotePort }: Socket): number |
     `^ *\\d+: [0-9A-F]+:${portText(localPort)} [0-9A-F]+:${portText(remotePort)} [0-9A-F]{2} ([0-9A-F]{8}):`,
     "gm",
   );
-  const queues = TABLES.flatMap((path) =>
-    [...readTable(path).matchAll(ports)].map(([, queue]) => Number(`0x${queue}`))
+  const queues = TABLES.flatMap((name) =>
+    [...(readProcessFile("self", name) ?? "").matchAll(ports)].map(([, queue]) => Number(`0x${queue}`))
   );
   // other addresses may have the same ports: then the one that has progressed least
   return queues.length === 0 ? undefined : Math.max(...queues);
@@ -28,13 +29,4 @@ export function unacknowledgedBytes({ localPort, remotePort }: Socket): number |
 
 function portText(port: number): string {
   return port.toString(16).toUpperCase().padStart(4, "0");
-}
-
-function readTable(path: string): string {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return ""; // a kernel without IPv6, or no /proc
-    throw error;
-  }
 }
