@@ -1,5 +1,5 @@
 /**
- * Locks on files: they end with the process that has them, however it ends.
+ * Locks on files and folders: they end with the process that has them, however it ends.
  *
  * @module
  */
@@ -9,7 +9,23 @@ import { flock, LOCK } from "../../ffi/sys_file.ts";
 
 /** A held lock. Disposing releases it. */
 export class FileLock implements Disposable {
-  private constructor(private readonly file: Fd) {}
+  private constructor(readonly file: Fd) {}
+
+  /**
+   * Locks an open file or folder, which the lock owns from now on.
+   *
+   * @param operation {@link LOCK} bits; without NB the calling thread waits
+   * @throws {SyscallError} EAGAIN with NB while another process, or another lock of this one, holds it
+   */
+  static on(file: Fd, operation: number): FileLock {
+    try {
+      flock(file, operation);
+      return new FileLock(file);
+    } catch (error) {
+      file[Symbol.dispose]();
+      throw error;
+    }
+  }
 
   /**
    * Locks a file exclusively, and creates it if it does not exist (mode 0600).
@@ -17,14 +33,7 @@ export class FileLock implements Disposable {
    * @throws {SyscallError} EAGAIN while another process, or another lock of this one, holds it
    */
   static take(path: string): FileLock {
-    const file = open(path, O.RDWR | O.CREAT | O.NOFOLLOW, 0o600);
-    try {
-      flock(file, LOCK.EX | LOCK.NB);
-      return new FileLock(file);
-    } catch (error) {
-      file[Symbol.dispose]();
-      throw error;
-    }
+    return FileLock.on(open(path, O.RDWR | O.CREAT | O.NOFOLLOW, 0o600), LOCK.EX | LOCK.NB);
   }
 
   [Symbol.dispose](): void {

@@ -5,25 +5,18 @@
  */
 import { isErrno } from "../../ffi/errno.ts";
 import { AT, O, open } from "../../ffi/fcntl.ts";
-import type { Fd } from "../../ffi/fd.ts";
-import { flock, LOCK } from "../../ffi/sys_file.ts";
+import { LOCK } from "../../ffi/sys_file.ts";
 import { fstat, statat } from "../../ffi/sys_stat.ts";
 import { ignore } from "./errors.ts";
+import { FileLock } from "./file_lock.ts";
 
-/** Waits for a lock of a folder, and holds it until it is disposed of. @throws {SyscallError} */
-export function lockFolder(path: string, operation: number): Fd {
-  const folder = open(path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
-  try {
-    flock(folder, operation);
-    return folder;
-  } catch (error) {
-    folder[Symbol.dispose]();
-    throw error;
-  }
+/** Waits for a lock of a folder. @throws {SyscallError} */
+export function lockFolder(path: string, operation: number): FileLock {
+  return FileLock.on(open(path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW), operation);
 }
 
 /** Locks a folder exclusively; undefined if another process has locked it. @throws {SyscallError} */
-export function tryLockFolder(path: string): Fd | undefined {
+export function tryLockFolder(path: string): FileLock | undefined {
   try {
     return lockFolder(path, LOCK.EX | LOCK.NB);
   } catch (error) {
@@ -42,10 +35,10 @@ export async function removeUnlocked(path: string): Promise<void> {
   }
 }
 
-/** Whether a folder that is open is still the one at the path: its last user may have removed it. @throws {SyscallError} */
-export function isStillAt(path: string, folder: Fd): boolean {
+/** Whether a locked folder is still the one at the path: its last user may have removed it. @throws {SyscallError} */
+export function isStillAt(path: string, { file }: FileLock): boolean {
   try {
-    return statat(AT.FDCWD, path).ino === fstat(folder).ino;
+    return statat(AT.FDCWD, path).ino === fstat(file).ino;
   } catch (error) {
     if (isErrno(error, "ENOENT")) return false;
     throw error;

@@ -6,9 +6,9 @@
  * @module
  */
 import { join } from "node:path";
-import type { Fd } from "../../../ffi/fd.ts";
 import { LOCK } from "../../../ffi/sys_file.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import type { FileLock } from "../../base/file_lock.ts";
 import { lockFolder, removeUnlocked } from "../../base/folder_lock.ts";
 
 /** Default parent folder, overridden by TMPDIR. The content may be as large as an image. */
@@ -24,7 +24,7 @@ const ABANDONED_MS = 60_000;
 
 /** A temporary folder. Disposing removes it with its content. */
 export class ScratchFolder implements AsyncDisposable {
-  private constructor(readonly path: string, private readonly lock: Fd) {}
+  private constructor(readonly path: string, private readonly lock: FileLock) {}
 
   /** @throws {NydusGdError} "io" */
   static async make(): Promise<ScratchFolder> {

@@ -10,10 +10,10 @@
 import { join, resolve } from "node:path";
 import { rename } from "node:fs/promises";
 import { isErrno } from "../../../ffi/errno.ts";
-import type { Fd } from "../../../ffi/fd.ts";
 import { tarEntry, type TarType } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
+import type { FileLock } from "../../base/file_lock.ts";
 import { isStillAt, tryLockFolder } from "../../base/folder_lock.ts";
 import { streamFile } from "../source/file_stream.ts";
 import type { ImageBlob } from "../image_builder.ts";
@@ -29,7 +29,7 @@ export class ArchiveTarget extends LayoutTarget {
   /** Digests of the parts of the image. */
   readonly #parts = new Set<string>();
   /** Lock on the folder. */
-  #lock: Fd | undefined;
+  #lock: FileLock | undefined;
 
   private constructor(private readonly path: string) {
     super(path + FOLDER_SUFFIX, TAG);
@@ -124,8 +124,8 @@ export class ArchiveTarget extends LayoutTarget {
  *
  * @throws {NydusGdError} "busy"
  */
-function requireLock(folder: string, what: string): Fd {
-  let lock: Fd | undefined;
+function requireLock(folder: string, what: string): FileLock {
+  let lock: FileLock | undefined;
   try {
     lock = tryLockFolder(folder);
   } catch (error) {

@@ -11,11 +11,11 @@ import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { isErrno } from "../../../ffi/errno.ts";
 import { AT } from "../../../ffi/fcntl.ts";
-import type { Fd } from "../../../ffi/fd.ts";
 import { flock, LOCK } from "../../../ffi/sys_file.ts";
 import { unlinkat } from "../../../ffi/unistd.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
+import type { FileLock } from "../../base/file_lock.ts";
 import { isStillAt, lockFolder } from "../../base/folder_lock.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { parseManifestDocument } from "../../oci/manifest.ts";
@@ -48,7 +48,7 @@ export class LayoutTarget implements ImageTarget {
   /** Whether the folder did not exist. */
   #isNew = false;
   /** Shared lock on the spool folder while it may contain temporary files. */
-  #use: Fd | undefined;
+  #use: FileLock | undefined;
 
   protected constructor(protected readonly dir: string, private readonly tag: string) {
     this.blobs = new LocalFsBackend({ blobFile: undefined, dir: this.#blobDir, altDirs: [] });
@@ -89,7 +89,7 @@ export class LayoutTarget implements ImageTarget {
     await this.#replace(this.#layoutFile, new TextEncoder().encode(LAYOUT));
   }
 
-  async #lockSpool(): Promise<Fd> {
+  async #lockSpool(): Promise<FileLock> {
     for (;;) {
       await Deno.mkdir(this.#spoolDir, { recursive: true });
       const lock = lockFolder(this.#spoolDir, LOCK.SH);
@@ -221,9 +221,9 @@ export class LayoutTarget implements ImageTarget {
 }
 
 /** Whether nobody else holds the lock that `use` shares. */
-function isLast(use: Fd): boolean {
+function isLast({ file }: FileLock): boolean {
   try {
-    flock(use, LOCK.EX | LOCK.NB);
+    flock(file, LOCK.EX | LOCK.NB);
     return true;
   } catch (error) {
     if (isErrno(error, "EAGAIN")) return false;

@@ -7,15 +7,15 @@
  * @module
  */
 import { join } from "node:path";
-import type { Fd } from "../../../ffi/fd.ts";
 import { LOCK } from "../../../ffi/sys_file.ts";
+import type { FileLock } from "../../base/file_lock.ts";
 import { lockFolder, removeUnlocked } from "../../base/folder_lock.ts";
 
 const PREFIX = "run-";
 
 interface OwnFolder {
   readonly path: string;
-  readonly lock: Fd;
+  readonly lock: FileLock;
 }
 
 /** A private temporary folder below a shared parent. */

@@ -33,6 +33,7 @@ import {
 import { type ByteString, fromByteString } from "../../base/bytes.ts";
 import { writeFailure } from "../../base/disk_full.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
+import type { FileLock } from "../../base/file_lock.ts";
 import { tryLockFolder } from "../../base/folder_lock.ts";
 import { ApplyTree, pathBelow, printable, splitPath } from "../../layer/apply_tree.ts";
 import type { InodeAttr } from "../../rafs/bootstrap.ts";
@@ -64,7 +65,7 @@ export class FolderSink implements TreeSink {
     readonly dir: string,
     readonly staging: string,
     private readonly isNew: boolean,
-    private readonly lock: Fd,
+    private readonly lock: FileLock,
   ) {
     this.#tree = new ApplyTree(`${staging}/tree`, { uid: 0, gid: 0 });
     for (const name of INHERITED) {
@@ -245,7 +246,7 @@ async function makeFolder(dir: string): Promise<void> {
   }
 }
 
-function requireLock(dir: string): Fd {
+function requireLock(dir: string): FileLock {
   const lock = tryLockFolder(dir);
   if (lock !== undefined) return lock;
   throw new NydusGdError("busy", `Cannot unpack into ${dir}: another process unpacks into it`);
