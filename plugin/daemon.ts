@@ -30,7 +30,7 @@ import { lockFileSoon } from "../lib/layer/home_lock.ts";
 import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore } from "../lib/layer/layer_store.ts";
 import { parseSize } from "../lib/layer/storage_options.ts";
-import { namedFsDriver } from "../lib/mount/choose.ts";
+import { namedFsDriver } from "../lib/mount/data_path.ts";
 import { lazySnapshotsIn } from "../lib/snapshot/lazy_snapshots.ts";
 import { snapshotterDir } from "../lib/snapshot/snapshot_paths.ts";
 import type { SnapshotStoreParts } from "../lib/snapshot/snapshot_store.ts";

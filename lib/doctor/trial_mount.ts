@@ -20,7 +20,7 @@ import { mountImage } from "../image/mount_image.ts";
 import { lockFile } from "../layer/home_lock.ts";
 import { mountOverlay, unmountAll } from "../layer/overlay_mount.ts";
 import { removeTree } from "../layer/remove_tree.ts";
-import { DATA_PATHS, type FsDriver } from "../mount/choose.ts";
+import { DATA_PATHS, type FsDriver } from "../mount/data_path.ts";
 import { FanotifyImages } from "../mount/erofs/erofs_fanotify.ts";
 import { FscacheImages } from "../mount/erofs/erofs_fscache.ts";
 import { FuseSession } from "../mount/fuse/session.ts";

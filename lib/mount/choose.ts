@@ -21,8 +21,6 @@ import { probeFanotify } from "./erofs/probe_fanotify.ts";
 import { probeFscache } from "./erofs/probe_fscache.ts";
 import { type Guard, guardOf } from "./keeper/guard.ts";
 
-export { DATA_PATHS, type DataPathChoice, type FsDriver, isRefusal, namedFsDriver } from "./data_path.ts";
-
 /** Existing folders whose file systems are probed. */
 export interface DataPathFolders {
   /** Folder for images that the kernel mounts. */

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { hasCode } from "../base/errors.ts";
 import { FS_DRIVER_CHOICES } from "../base/settings.ts";
-import { chooseDataPath, namedFsDriver } from "./choose.ts";
+import { chooseDataPath } from "./choose.ts";
+import { namedFsDriver } from "./data_path.ts";
 
 const NOWHERE = { stateDir: "/nonexistent", cacheDir: "/nonexistent" };
 const WEAK = { isStrong: false, why: "no process keeps descriptors" } as const;

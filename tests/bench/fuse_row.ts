@@ -7,7 +7,7 @@
  * @module
  */
 import { messageOf } from "../../lib/base/errors.ts";
-import { isRefusal } from "../../lib/mount/choose.ts";
+import { isRefusal } from "../../lib/mount/data_path.ts";
 import { folderBackend, mountNydusd, mountNydusGd, type ServedMount } from "./mounts.ts";
 import { output, versionOf } from "./programs.ts";
 import { commonImage } from "./rafs_images.ts";

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import type { StatusDocument } from "../../lib/image/lazy/status_document.ts";
-import type { FsDriver } from "../../lib/mount/choose.ts";
+import type { FsDriver } from "../../lib/mount/data_path.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";

@@ -18,7 +18,7 @@ import type { LazyImageStoreOptions } from "../../lib/image/lazy/lazy_image_opti
 import { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
 import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
 import { ServedImage } from "../../lib/mount/fuse/served_images.ts";
-import type { DataPathChoice } from "../../lib/mount/choose.ts";
+import type { DataPathChoice } from "../../lib/mount/data_path.ts";
 import { KernelImages } from "../../lib/mount/erofs/kernel_images.ts";
 import { ImageMounts } from "../../lib/mount/image_mounts.ts";
 import { QUIET } from "../support/blob_setup.ts";

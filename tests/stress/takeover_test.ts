@@ -8,7 +8,7 @@
  */
 import { deepEqual, ok } from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import type { FsDriver } from "../../lib/mount/choose.ts";
+import type { FsDriver } from "../../lib/mount/data_path.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type FsDriver, namedFsDriver } from "../../lib/mount/choose.ts";
+import { type FsDriver, namedFsDriver } from "../../lib/mount/data_path.ts";
 
 /** Data paths of a current kernel. */
 const USUAL: readonly FsDriver[] = ["erofs-fanotify", "erofs-fuse", "fuse"];

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { FsDriver } from "../../lib/mount/choose.ts";
+import type { FsDriver } from "../../lib/mount/data_path.ts";
 import type { ImageMount } from "../../lib/mount/image_mount.ts";
 import type { Probe } from "./fs_probe.ts";
 import { MountableSynthetic, patternByte } from "./mountable_synthetic.ts";

@@ -10,7 +10,7 @@ import { cacheOptions, prefetchScope } from "../../image/fetch_plan.ts";
 import { locateImage, requireBackend } from "../../image/source/locate_image.ts";
 import { mountImage } from "../../image/mount_image.ts";
 import { MountState } from "../../image/mount_state.ts";
-import { namedFsDriver } from "../../mount/choose.ts";
+import { namedFsDriver } from "../../mount/data_path.ts";
 import type { ActionContext, MountArgs } from "../actions.ts";
 import { startInBackground } from "./background.ts";
 import { ImageAccess } from "./image_access.ts";

@@ -10,7 +10,7 @@
 import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { SingleFlight } from "../../base/single_flight.ts";
-import type { DataPathChoice } from "../../mount/choose.ts";
+import type { DataPathChoice } from "../../mount/data_path.ts";
 import type { ImageMounts, MountedBefore } from "../../mount/image_mounts.ts";
 import type { LazyImagesReport } from "./images_report.ts";
 import type { LazyImageStoreOptions } from "./lazy_image_options.ts";

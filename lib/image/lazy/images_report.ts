@@ -10,7 +10,7 @@ import type { BlobCacheStats } from "../../blob/blob_cache.ts";
 import type { CacheUsage } from "../../blob/cache/cache_usage.ts";
 import type { BlobStats } from "../../blob/cached_blob.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
-import type { DataPathChoice } from "../../mount/choose.ts";
+import type { DataPathChoice } from "../../mount/data_path.ts";
 import type { ServeCounters } from "../../mount/fuse/session.ts";
 import type { PrefetchStatus } from "./image_prefetch.ts";
 

@@ -6,7 +6,7 @@
 import type { SizeLimit } from "../../base/setting_values.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
-import type { DataPathChoice } from "../../mount/choose.ts";
+import type { DataPathChoice } from "../../mount/data_path.ts";
 import type { KernelImages } from "../../mount/erofs/kernel_images.ts";
 import type { ImageMounts, MountedBefore } from "../../mount/image_mounts.ts";
 import type { BackendCandidate } from "../choose_backend.ts";

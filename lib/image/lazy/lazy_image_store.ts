@@ -29,7 +29,7 @@ import { logger } from "../../base/log.ts";
 import { SingleFlight } from "../../base/single_flight.ts";
 import { cacheUsage } from "../../blob/cache/cache_usage.ts";
 import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../../layer/lazy_images.ts";
-import type { DataPathChoice } from "../../mount/choose.ts";
+import type { DataPathChoice } from "../../mount/data_path.ts";
 import type { ImageMount } from "../../mount/image_mount.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
 import { rootOf } from "../bootstrap_facts.ts";

@@ -10,7 +10,7 @@
  * @module
  */
 import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
-import type { FsDriver } from "../../../lib/mount/choose.ts";
+import type { FsDriver } from "../../../lib/mount/data_path.ts";
 import { mountAlone } from "../../bench/erofs_row.ts";
 import { folderBackend, mountNydusGd } from "../../bench/mounts.ts";
 import { median } from "../../bench/report.ts";
