@@ -25,9 +25,9 @@ import {
   readListing,
   storedListing,
 } from "../support/rafs_fixtures.ts";
-import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { walkInChild } from "../support/tree_walk.ts";
+import { unmountBelow } from "../support/unmount_below.ts";
 
 const IMAGES = ["v5-layers-merged", "v6-layers-merged"].map((name) => {
   const found = listRafsFixtures().find((fixture) => fixture.name === name);

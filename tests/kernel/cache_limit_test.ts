@@ -11,9 +11,9 @@ import { buildFrom, type BuiltImage } from "../support/built_rafs.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/graph_driver_process.ts";
-import { unmountBelow } from "../support/store_home.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { unmountBelow } from "../support/unmount_below.ts";
 import { until } from "../support/until.ts";
 
 /** Size in bytes of each image's only file. */

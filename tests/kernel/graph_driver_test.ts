@@ -2,9 +2,9 @@ import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { GraphDriverProcess, RemoteError, serveCommand } from "../support/graph_driver_process.ts";
 import { rootTest } from "../support/root_test.ts";
-import { unmountBelow } from "../support/store_home.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { unmountBelow } from "../support/unmount_below.ts";
 
 function test(name: string, run: (driver: GraphDriverProcess, scratch: string) => Promise<void>): void {
   rootTest(name, async () => {

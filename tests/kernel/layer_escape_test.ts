@@ -11,11 +11,11 @@ import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess, RemoteError } from "../support/graph_driver_process.ts";
 import { readFixtureBootstrap } from "../support/rafs_fixtures.ts";
-import { unmountBelow } from "../support/store_home.ts";
 import { pax, rawHeader, special } from "../support/tar_blocks.ts";
 import { device, dir, fifo, file, hardlink, symlink, tarOf, type TestEntry } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
+import { unmountBelow } from "../support/unmount_below.ts";
 
 interface Parts {
   readonly driver: GraphDriverProcess;

@@ -13,9 +13,9 @@ import { FakeRegistry } from "../support/fake_registry.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/graph_driver_process.ts";
 import { MemoryBlob } from "../support/rafs_fixtures.ts";
-import { unmountBelow } from "../support/store_home.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { unmountBelow } from "../support/unmount_below.ts";
 import { until } from "../support/until.ts";
 import { knownBytes } from "../support/verifying_reader.ts";
 

@@ -2,8 +2,8 @@ import { equal, rejects } from "node:assert/strict";
 import { mountOverlay, type OverlayMethod, unmountAll } from "../../lib/layer/overlay_mount.ts";
 import { mountCount } from "../../ffi/mountinfo.ts";
 import { rootTest } from "../support/root_test.ts";
-import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { unmountBelow } from "../support/unmount_below.ts";
 
 function test(name: string, run: (dir: string) => void | Promise<void>): void {
   rootTest(name, async () => {

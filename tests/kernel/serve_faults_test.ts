@@ -9,8 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { mount } from "../../ffi/sys_mount.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyServe } from "../support/lazy_serve.ts";
-import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { unmountBelow } from "../support/unmount_below.ts";
 import { until } from "../support/until.ts";
 
 /** By FUSE an image can be mounted where no cache file can be created. */

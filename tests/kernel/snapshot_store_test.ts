@@ -14,7 +14,7 @@ import { rootTest } from "../support/root_test.ts";
 import { mountSnapshot, PLAIN, SnapshotHome } from "../support/snapshot_home.ts";
 import { namesIn } from "../support/store_layers.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
-import { unmountBelow } from "../support/store_home.ts";
+import { unmountBelow } from "../support/unmount_below.ts";
 
 function test(name: string, fn: (home: SnapshotHome) => Promise<void>): void {
   rootTest(name, async () => {

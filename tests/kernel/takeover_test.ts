@@ -14,8 +14,8 @@ import { run } from "../support/command.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
-import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { unmountBelow } from "../support/unmount_below.ts";
 import { until } from "../support/until.ts";
 
 fuseTest("a dead keeper is replaced, and the next server takes over from the new one", async () => {

@@ -6,7 +6,7 @@
 import { ok } from "node:assert/strict";
 import { geteuid } from "../../ffi/unistd.ts";
 import { ignore } from "../../lib/base/errors.ts";
-import { unmountBelow } from "./store_home.ts";
+import { unmountBelow } from "./unmount_below.ts";
 
 const SUITES = new URL("../../../shared/conformance/", import.meta.url).pathname;
 const MINIMUM_GO = [1, 25] as const;

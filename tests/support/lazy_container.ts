@@ -14,9 +14,9 @@ import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import { Keeper } from "../../lib/mount/keeper/keeper.ts";
 import { buildFrom } from "./built_rafs.ts";
 import { GraphDriverProcess, type ServeProcessOptions } from "./graph_driver_process.ts";
-import { unmountBelow } from "./store_home.ts";
 import { file, tarOf } from "./tar_builder.ts";
 import { TempDir } from "./temp_dir.ts";
+import { unmountBelow } from "./unmount_below.ts";
 import { knownBytes, VerifyingReaders } from "./verifying_reader.ts";
 
 const FILES = 16;

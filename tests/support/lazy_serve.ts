@@ -8,7 +8,7 @@ import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import { fixture } from "./docker_stack.ts";
 import { GraphDriverProcess, type ServeProcessOptions } from "./graph_driver_process.ts";
 import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "./rafs_fixtures.ts";
-import { unmountBelow } from "./store_home.ts";
+import { unmountBelow } from "./unmount_below.ts";
 
 /** The image: many small files, each in compressed chunks of its own. */
 export const LAZY_IMAGE = fixture("v6-prefetch-fs");

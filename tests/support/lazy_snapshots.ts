@@ -11,8 +11,8 @@ import { GraphDriverProcess, type ServeProcessOptions } from "./graph_driver_pro
 import { type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";
 import { SnapshotClient } from "./snapshot_client.ts";
 import { mountSnapshot } from "./snapshot_home.ts";
-import { unmountBelow } from "./store_home.ts";
 import { TempDir } from "./temp_dir.ts";
+import { unmountBelow } from "./unmount_below.ts";
 
 const sha256 = (text: string | Uint8Array) => `sha256:${createHash("sha256").update(text).digest("hex")}`;
 

@@ -7,14 +7,11 @@ import { deepEqual } from "node:assert/strict";
 import { dirname } from "node:path";
 import { mount, MS } from "../../ffi/sys_mount.ts";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
-import { Differ } from "../../lib/layer/differ.ts";
 import { unmountAll } from "../../lib/layer/overlay_mount.ts";
 import type { Labels } from "../../lib/snapshot/labels.ts";
 import type { SnapshotMount } from "../../lib/snapshot/snapshot_mounts.ts";
 import { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";
-import { FolderImages } from "./folder_images.ts";
-import { unmountBelow } from "./store_home.ts";
-import { TempDir } from "./temp_dir.ts";
+import { ReopenedStore } from "./reopened_store.ts";
 
 /** No labels. */
 export const PLAIN: Labels = new Map();
@@ -33,26 +30,9 @@ export function mountSnapshot(mounts: readonly SnapshotMount[], target: string):
 }
 
 /** A scratch directory with a store that can be reopened. */
-export class SnapshotHome implements AsyncDisposable {
-  readonly images = new FolderImages();
-  readonly #differ = new Differ();
-  readonly #temp = TempDir.make();
-  #store: SnapshotStore | undefined;
-
-  static async make(): Promise<SnapshotHome> {
-    const home = new SnapshotHome();
-    try {
-      await home.reopen();
-      return home;
-    } catch (error) {
-      await home[Symbol.asyncDispose]();
-      throw error;
-    }
-  }
-
-  /** Directory for the test's own files. */
-  get scratch(): string {
-    return this.#temp.path;
+export class SnapshotHome extends ReopenedStore<SnapshotStore> {
+  static make(): Promise<SnapshotHome> {
+    return ReopenedStore.opened(new SnapshotHome());
   }
 
   /** Directory of the store. */
@@ -60,14 +40,9 @@ export class SnapshotHome implements AsyncDisposable {
     return `${this.scratch}/snapshotter`;
   }
 
-  get store(): SnapshotStore {
-    if (this.#store === undefined) throw new Error("no store is open");
-    return this.#store;
-  }
-
   /** Opens the directory without closing anything, as after a kill. */
   async reopen(): Promise<SnapshotStore> {
-    return this.#store = await SnapshotStore.open(this.dir, { lazyImages: this.images, differ: this.#differ });
+    return this.store = await SnapshotStore.open(this.dir, { lazyImages: this.images, differ: this.differ });
   }
 
   /** Runs `task` in the mounted snapshot. */
@@ -96,12 +71,10 @@ export class SnapshotHome implements AsyncDisposable {
   }
 
   /** Ends the store; nothing may be mounted any more. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#store?.[Symbol.asyncDispose]();
-    this.#differ[Symbol.dispose]();
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
     const left = mountsBelow(this.scratch).map(({ mountPoint }) => mountPoint);
-    unmountBelow(this.scratch);
-    this.#temp[Symbol.dispose]();
+    await super[Symbol.asyncDispose]();
     deepEqual(left, []);
   }
 }
