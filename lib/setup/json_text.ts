@@ -154,6 +154,9 @@ function parseObject(text: string, path: string): { readonly open: number; reado
   const [error] = errors;
   if (error !== undefined) refuse(STATES[printParseErrorCode(error.error)] ?? "it is not JSON", error.offset);
   if (root?.type !== "object") return refuse("expected an object", root?.offset ?? 0);
+  const large = findInfinite(root);
+  // as Docker refuses it
+  if (large !== undefined) refuse("a number is larger than any that can be represented", large.offset);
   const twice = findTwice(root);
   if (twice !== undefined) refuse(`it has a second ${JSON.stringify(twice.children?.[0]?.value)}`, twice.offset);
   const members = (root.children ?? []).map(({ offset, children: [name, value] = [] }) => ({
@@ -183,6 +186,16 @@ function findTwice({ type, children = [] }: Node): Node | undefined {
     if (type === "object" && names.has(name)) return child;
     names.add(name);
     const below = findTwice(child);
+    if (below !== undefined) return below;
+  }
+  return undefined;
+}
+
+/** Finds a number beyond the range of a double, for example 1e999. */
+function findInfinite(node: Node): Node | undefined {
+  if (node.value === Infinity || node.value === -Infinity) return node;
+  for (const child of node.children ?? []) {
+    const below = findInfinite(child);
     if (below !== undefined) return below;
   }
   return undefined;

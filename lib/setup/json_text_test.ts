@@ -41,6 +41,7 @@ Deno.test("text that is not JSON is refused with its line", () => {
     ['{"a": [1,\n2,\n]}', 3, /expected a value/],
     ['{\n"a": 1,\n"b": 2,\n"a": 3\n}', 4, /a second "a"/],
     ['{"x": {\n"a": 1, "a": 2}}', 2, /a second "a"/],
+    ['{"x": [\n1, -1e999]}', 2, /a number is larger/],
     ['{\n"a": 1\n"b": 2\n}', 3, /expected a comma/],
     ["{a: 1}", 1, /not JSON/],
     ["{'a': 1}", 1, /not JSON/],
