@@ -48,6 +48,26 @@ Deno.test("the on-demand listener is told of chunks that readers wait for, and o
     assert.deepEqual(reported.splice(6), [8]);
   }));
 
+Deno.test("the surroundings of a read are fetched beside it on a fast link, and not reported", () =>
+  withBlob({ sizes: SMALL, cache: { ...AHEAD, readAheadBytes: 16_000, hasSurroundings: true } }, async (setup) => {
+    const { cache, source, synthetic } = setup;
+    const { descriptor, records } = synthetic;
+    const gate = new Gate(({ priority }) => priority === "prefetch");
+    source.script = gate.script;
+    let reported = 0;
+    const watched = cache.acquire({ descriptor, source, records: () => records, onDemand: () => reported++ });
+    await ensureRows(watched, synthetic, [0]);
+    await gate.arrived(1);
+    assert.deepEqual(source.reads, [
+      { offset: 0, length: 24_000, priority: "on-demand" },
+      { offset: 24_000, length: 48_000, priority: "prefetch" },
+    ]);
+    assert.equal(reported, 3);
+    gate.open();
+    await ensureRows(watched, synthetic, [7]);
+    assert.equal(source.reads.length, 2);
+  }));
+
 Deno.test("a read of the watched chunk of a window starts the fetch of the next window", () =>
   withBlob({ sizes: Array<number>(60).fill(8000), cache: AHEAD }, async ({ blob, source, synthetic }) => {
     const { watched } = await blob.open();

@@ -50,6 +50,7 @@ export const CACHE_DEFAULTS: BlobCacheOptions = {
   parallelReadAhead: 4,
   parallelPrefetch: 2,
   readAheadBytes: 1024 * 1024,
+  hasSurroundings: false,
   prefetchRequestBytes: 1024 * 1024,
   prefetchBytesPerSecond: undefined,
   prefetchQuietMs: 30,

@@ -179,6 +179,7 @@ function fetcherOf(
     memory,
     limits: (urgency) => tuner.limits(urgency),
     maxAheadBytes: () => tuner.current.readAheadBytes,
+    hasSurroundings: () => tuner.current.hasSurroundings,
     room,
     diskHint: folder.diskHint,
     onCorrupt,

@@ -44,15 +44,25 @@ export function prefetchScope(
   return config.prefetch.prefetchAll ? "all" : "listed";
 }
 
-/** Returns how the cache fetches. Unset values keep the cache's defaults. */
+/**
+ * Returns how the cache fetches. Unset values keep the cache's defaults.
+ *
+ * The surroundings of reads are fetched if all of the image will be, and as fast as the link allows: then they only come
+ * earlier.
+ */
 export function fetchTuning(
-  { prefetch: { bandwidth, readAheadBytes } }: PrefetchSettings,
+  settings: PrefetchSettings,
   config: Pick<NydusdConfig, "prefetch" | "rafs"> | undefined,
 ): Partial<FetchTuning> {
+  const { prefetch: { bandwidth, readAheadBytes } } = settings;
   const rate = smallest(bandwidth, config?.prefetch.bandwidthLimit || undefined);
   const amplified = config === undefined ? undefined : Math.max(MIN_REQUEST_BYTES, config.rafs.batchSizeBytes);
   const most = smallest(readAheadBytes, amplified);
-  const ahead = { prefetchBytesPerSecond: rate, ...(most === undefined ? {} : { readAheadBytes: most }) };
+  const ahead = {
+    prefetchBytesPerSecond: rate,
+    hasSurroundings: rate === undefined && prefetchScope(settings, config) === "all",
+    ...(most === undefined ? {} : { readAheadBytes: most }),
+  };
   if (config === undefined) return ahead;
   const { prefetch } = config;
   // nydusd applies these limits only while prefetch is enabled; otherwise they may have any value

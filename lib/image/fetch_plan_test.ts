@@ -48,6 +48,14 @@ Deno.test("amplify_io limits the read-ahead, with a minimum of 128 KiB, as in ny
   assert.equal(fetchTuning(none, v1({})).readAheadBytes, 0);
 });
 
+Deno.test("surroundings are fetched if all of the image is prefetched, at any speed", () => {
+  assert.equal(fetchTuning(on, undefined).hasSurroundings, true);
+  assert.equal(fetchTuning(off, undefined).hasSurroundings, false);
+  assert.equal(fetchTuning(on, v1({ fs_prefetch: { enable: true } })).hasSurroundings, true);
+  assert.equal(fetchTuning(on, v2({ enable: true })).hasSurroundings, false);
+  assert.equal(fetchTuning(on, v1({ fs_prefetch: { enable: true, bandwidth_rate: 5 } })).hasSurroundings, false);
+});
+
 Deno.test("the lower of two bandwidth limits applies, and 0 means none", () => {
   const limited = parseSettings('[prefetch]\nbandwidth = "2MB"');
   const rate = (settings: typeof on, limit: number) =>

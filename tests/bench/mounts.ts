@@ -21,6 +21,8 @@ export interface MountOptions {
   readonly fsDriver?: string;
   /** Bytes by which reads are extended: `amplify_io` of nydusd's configuration. Absent: 0. */
   readonly amplifyIo?: number;
+  /** Whether nydus-gd prefetches the image, its default; false if absent. nydusd never does here. */
+  readonly prefetches?: boolean;
   /** A new directory, or that of an earlier mount, for configuration, cache, log and the mount point. */
   readonly dir: string;
 }
@@ -49,14 +51,14 @@ export async function mountNydusGd(options: MountOptions): Promise<ServedMount> 
 
 /** nydusd without prefetch. */
 export async function mountNydusd(options: MountOptions): Promise<ServedMount> {
-  const config = await prepare(options);
+  const config = await prepare({ ...options, prefetches: false });
   const { bootstrap, dir } = options;
   const words = ["nydusd", "--config", config, "--bootstrap", bootstrap, "--mountpoint", `${dir}/mnt`];
   return await serve(`${dir}/mnt`, dir, [...words, "--log-level", "error", "--rlimit-nofile", "0"]);
 }
 
 /** Writes the configuration; returns its path. */
-async function prepare({ dir, backend, amplifyIo = 0 }: MountOptions): Promise<string> {
+async function prepare({ dir, backend, amplifyIo = 0, prefetches = false }: MountOptions): Promise<string> {
   await Deno.mkdir(`${dir}/mnt`, { recursive: true });
   await Deno.mkdir(`${dir}/cache`, { recursive: true });
   const config = {
@@ -64,7 +66,7 @@ async function prepare({ dir, backend, amplifyIo = 0 }: MountOptions): Promise<s
     mode: "direct",
     enable_xattr: true,
     amplify_io: amplifyIo,
-    fs_prefetch: { enable: false },
+    fs_prefetch: { enable: prefetches },
   };
   await Deno.writeTextFile(`${dir}/config.json`, JSON.stringify(config));
   return `${dir}/config.json`;

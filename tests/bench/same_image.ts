@@ -30,14 +30,14 @@ exec chroot "$root" env -i "$@"
 /**
  * Starts the workload over the link, `bench.runs` times under each server. Returns results by "nydusd" and "nydus-gd".
  *
- * @param amplifyIo see {@link MountOptions}
+ * @param reading see {@link MountOptions}
  */
 export async function startSameImage(
   bench: Bench,
   workloads: Workloads,
   name: WorkloadName,
   link: Throttle,
-  amplifyIo = 0,
+  reading: Pick<MountOptions, "amplifyIo" | "prefetches"> = {},
 ): Promise<ReadonlyMap<string, readonly ColdStart[]>> {
   const { bootstrap, repository } = await commonImage(workloads, name);
   const dir = `${bench.scratch}/same-image`;
@@ -47,7 +47,7 @@ export async function startSameImage(
     link.reset();
     const start = performance.now();
     const backend = registryBackend(link.host, repository);
-    const mounted = await mount({ program: bench.program, bootstrap, backend, dir: `${dir}/server`, amplifyIo });
+    const mounted = await mount({ program: bench.program, bootstrap, backend, dir: `${dir}/server`, ...reading });
     try {
       const words = ["--mount", "--propagation", "private", "sh", "-ec", RUN, "sh", mounted.path, dir];
       const said = await output("unshare", [...words, ...ENVIRONMENT, ...WORKLOADS[name]]);

@@ -58,6 +58,8 @@ export interface ChunkFetcherParts {
   readonly limits: (urgency: Urgency) => RequestLimits;
   /** Maximum bytes by which a read is extended; 0: no read-ahead. */
   readonly maxAheadBytes: () => number;
+  /** Whether the surroundings of a read are fetched on a fast link: read_ahead.ts. */
+  readonly hasSurroundings: () => boolean;
   /** Runs a write of plain bytes to the cache once there is space for them. */
   readonly room: WithRoom;
   /** Hint for chunks that cannot be written to the cache. */
@@ -91,8 +93,8 @@ export class ChunkFetcher {
   #closed: NydusGdError | undefined;
 
   constructor(private readonly parts: ChunkFetcherParts, public index: ChunkIndex) {
-    const { target, readiness, decoder, link, maxAheadBytes } = parts;
-    this.#readAhead = new ReadAhead(link, maxAheadBytes);
+    const { target, readiness, decoder, link, maxAheadBytes, hasSurroundings } = parts;
+    this.#readAhead = new ReadAhead(link, maxAheadBytes, hasSurroundings);
     this.#checker = new ClaimChecker({
       target,
       readiness,
@@ -193,14 +195,15 @@ export class ChunkFetcher {
 
   /**
    * Reads ahead of a reader at rows `first` to `last`, in the same request if these must be fetched. Returns the rows
-   * read ahead.
+   * read ahead, without the surroundings, of which few will be read.
    */
   #lookAhead(first: number, last: number): readonly number[] {
     const { target: { columns }, readiness, watched } = this.parts;
     const wanted = (row: number) =>
       !readiness.isReady(row) && readiness.isKnown(row) && !this.#flights.has(this.index.unitOf(row));
-    const { ahead, watch } = this.#readAhead.after(columns, first, last, wanted);
+    const { ahead, surroundings = [], watch } = this.#readAhead.after(columns, first, last, wanted);
     for (const row of ahead) this.#flightOf(row, "read-ahead").isNeighbour = true;
+    for (const row of surroundings) this.#flightOf(row, "read-ahead");
     if (watch !== undefined) setBit(watched, watch);
     return ahead;
   }

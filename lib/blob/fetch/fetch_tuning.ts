@@ -11,6 +11,8 @@ import type { RequestLimits } from "./planner.ts";
 export interface FetchTuning {
   /** Maximum bytes by which a read is extended; 0: no read-ahead. */
   readonly readAheadBytes: number;
+  /** Whether the surroundings of a read are fetched on a fast link: read_ahead.ts. */
+  readonly hasSurroundings: boolean;
   /** Maximum concurrent reads of sources by prefetch. */
   readonly parallelPrefetch: number;
   /** Maximum bytes of a prefetch request for more than one chunk. */

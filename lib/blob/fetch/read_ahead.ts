@@ -6,6 +6,8 @@
  *   its latency. Those before it delay it, so they are limited to a fifth of that. On a slow link these are a few small
  *   files, on a fast and distant one a megabyte, from a local directory next to nothing. They are part of the wanted
  *   chunk's request.
+ * - *Surroundings*: on a link so fast that only the limit bounds the neighbours, more of what follows, in a request of
+ *   its own. A program that starts often reads nearby next, and waits for the link's latency each time.
  * - *Streams*: a reader that continues where its last chunks ended gets a window ahead of it, doubled with each step up
  *   to what keeps the link busy. The chunks behind the awaited one are part of its request. The window is refilled when
  *   half of it is used up, so that requests are long and the link is busy while the reader is.
@@ -20,7 +22,7 @@
 import type { ChunkColumns } from "../../rafs/chunk_table.ts";
 import type { LinkEstimate, LinkSpeed } from "./link_estimate.ts";
 
-/** Maximum time for which neighbours may occupy the link, milliseconds, however high its latency. */
+/** Maximum time for which neighbours, or surroundings, may occupy the link, milliseconds, however high its latency. */
 const MAX_NEIGHBOUR_MS = 25;
 
 /** Window sizes of a stream while the speed of the link is unknown, bytes. */
@@ -31,6 +33,9 @@ const NEIGHBOUR_SHARE = 1 / 2;
 
 /** Neighbours before a chunk, as a fraction of those behind it. */
 const BEFORE_SHARE = 1 / 5;
+
+/** Maximum distance of surroundings from a chunk, as a multiple of the limit of neighbours. */
+const SURROUNDINGS_SHARE = 4;
 
 /** Maximum window of a stream, as a multiple of what the link carries during its latency… */
 const WINDOW_SHARE = 4;
@@ -62,6 +67,8 @@ interface Stream {
 export interface Ahead {
   /** Chunks to fetch, ascending. */
   readonly ahead: readonly number[];
+  /** Chunks to fetch in a request of their own, ascending. */
+  readonly surroundings?: readonly number[];
   /** The chunk to watch for the reader. */
   readonly watch?: number | undefined;
 }
@@ -76,8 +83,13 @@ export class ReadAhead {
   /**
    * @param link estimate of the link to the backends
    * @param maxBytes called each time: maximum bytes by which a read is extended; 0: no read-ahead
+   * @param hasSurroundings called each time: whether surroundings are fetched
    */
-  constructor(private readonly link: LinkEstimate, private readonly maxBytes: () => number) {}
+  constructor(
+    private readonly link: LinkEstimate,
+    private readonly maxBytes: () => number,
+    private readonly hasSurroundings: () => boolean = () => false,
+  ) {}
 
   /**
    * Handles a reader at chunks `first` to `last`, which it waits for or has reached.
@@ -88,7 +100,7 @@ export class ReadAhead {
     const limit = this.maxBytes();
     if (limit <= 0) return NOTHING;
     const { speed } = this.link;
-    const nearBytes = Math.min(limit, neighbourBytes(speed));
+    const nearBytes = Math.min(limit, carriedBytes(speed, NEIGHBOUR_SHARE));
     const stream = this.#find(first);
     if (stream !== undefined && last <= stream.last) return NOTHING; // another read of the same chunk
     const ahead: number[] = [];
@@ -110,7 +122,9 @@ export class ReadAhead {
     });
     const window = stream !== undefined && stream.next > next ? stream : { next, end };
     this.#remember(stream, { last, next: window.next, end: window.end, windowBytes });
-    return stream === undefined ? { ahead } : { ahead, watch };
+    if (stream !== undefined) return { ahead, watch };
+    if (nearBytes < limit || !this.hasSurroundings()) return { ahead };
+    return { ahead, surroundings: surroundingsOf(columns, last, { nearBytes, speed, wanted }) };
   }
 
   /** Finds the stream whose reader may have reached `row`. */
@@ -125,10 +139,26 @@ export class ReadAhead {
   }
 }
 
-/** Maximum bytes of neighbours behind a wanted chunk. */
-function neighbourBytes(speed: LinkSpeed | undefined): number {
-  if (speed === undefined) return 0;
-  return Math.min(speed.latencyMs * NEIGHBOUR_SHARE, MAX_NEIGHBOUR_MS) * speed.bytesPerMs;
+/** Bytes that the link carries in a fraction of its latency, at most in {@link MAX_NEIGHBOUR_MS}. */
+function carriedBytes(speed: LinkSpeed | undefined, share: number): number {
+  return speed === undefined ? 0 : Math.min(speed.latencyMs * share, MAX_NEIGHBOUR_MS) * speed.bytesPerMs;
+}
+
+/** Returns the wanted chunks behind the neighbours of `last`, as many as the link carries during its latency. */
+function surroundingsOf(
+  columns: ChunkColumns,
+  last: number,
+  { nearBytes, speed, wanted }: {
+    readonly nearBytes: number;
+    readonly speed: LinkSpeed | undefined;
+    readonly wanted: (row: number) => boolean;
+  },
+): readonly number[] {
+  const rows: number[] = [];
+  walk(columns, last, Math.min(nearBytes * SURROUNDINGS_SHARE, carriedBytes(speed, 1)), (row, distance) => {
+    if (distance > nearBytes && wanted(row)) rows.push(row);
+  });
+  return rows;
 }
 
 /** Returns the size of the window that follows one of `bytes`. */

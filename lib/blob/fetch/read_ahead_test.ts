@@ -47,6 +47,21 @@ Deno.test("the limit bounds the read-ahead, and 0 disables it", () => {
   }
 });
 
+Deno.test("where the limit bounds the neighbours, surroundings follow, as many as the link carries in its latency", () => {
+  const surroundings = (delayBytes: number, limit: number, wanted: (row: number) => boolean = every) =>
+    new ReadAhead(knownLink(delayBytes), () => limit, () => true).after(tableOf(100), 5, 5, wanted).surroundings;
+  assert.equal(surroundings(75_000, MIB), undefined, "the link bounds the neighbours");
+  assert.deepEqual(surroundings(75_000, 25_000), rows(8, 5));
+  assert.deepEqual(surroundings(2e6, 25_000), rows(8, 8), "at most four times the limit");
+  assert.deepEqual(surroundings(75_000, 25_000, (row) => row !== 9), [8, 10, 11, 12]);
+});
+
+Deno.test("a sequential reader has no surroundings", () => {
+  const ahead = new ReadAhead(knownLink(75_000), () => 25_000, () => true);
+  ahead.after(tableOf(100), 5, 5, every);
+  assert.equal(ahead.after(tableOf(100), 6, 6, every).surroundings, undefined);
+});
+
 Deno.test("a sequential reader gets a window that doubles up to four times what the link carries", () => {
   const columns = tableOf(1000);
   const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
