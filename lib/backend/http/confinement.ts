@@ -35,6 +35,6 @@ function isOwnIpv4(first: number, second: number): boolean {
 function refused(state: string): TransferError {
   return new TransferError("unavailable", `an image may not lead there: ${state}`, {
     prospect: "permanent",
-    hint: "add the registry that the image names to fetch.trusted_origins, or set device.backend in the configuration",
+    hint: "add the registry that the image names to fetch.trusted_origins, or give it a hosts.toml",
   });
 }

@@ -22,6 +22,9 @@ import { type HostsFile, parseHostsFile } from "./hosts_file.ts";
 /** Searched for mirrors unless `fetch.certs_dir` is set. */
 const DEFAULT_CERTS_DIRS = ["/etc/nydus-gd/certs.d", "/etc/containerd/certs.d"];
 
+/** Folder for registries without their own. */
+const DEFAULT_NAME = "_default";
+
 const MAX_FILE_BYTES = 1 << 20;
 
 /** Returns the folders for the setting `fetch.certs_dir`. */
@@ -32,6 +35,12 @@ export function certsDirs(configured: string | undefined): readonly string[] {
 /** Returns the name under which mirrors know a registry. */
 export function registryNamespace(host: string): string {
   return isDockerHub(host) ? "docker.io" : host;
+}
+
+/** The `hosts.toml` that applies to a registry. */
+export interface FoundHosts extends HostsFile {
+  /** Whether the file is for this registry alone, not for all that have none of their own. */
+  readonly isOwn: boolean;
 }
 
 /** The mirrors of all registries, and their health. One instance per process. */
@@ -46,12 +55,12 @@ export class Mirrors {
    *
    * @throws {NydusGdError} "config" for a file that cannot be read or is invalid
    */
-  of(host: string): HostsFile | undefined {
+  of(host: string): FoundHosts | undefined {
     for (const folder of this.folders) {
       for (const name of folderNames(registryNamespace(host))) {
         const path = join(folder, name, "hosts.toml");
         const text = readBounded(path);
-        if (text !== undefined) return this.#parse(text, path);
+        if (text !== undefined) return { ...this.#parse(text, path), isOwn: name !== DEFAULT_NAME };
       }
     }
     return undefined;
@@ -71,7 +80,7 @@ export class Mirrors {
 /** Returns folder names in containerd's search order. Another port is another registry. */
 function folderNames(host: string): string[] {
   const [, name, port] = /^(.+):(\d+)$/.exec(host) ?? [];
-  return [...(name === undefined ? [] : [`${name}_${port}_`]), host, "_default"];
+  return [...(name === undefined ? [] : [`${name}_${port}_`]), host, DEFAULT_NAME];
 }
 
 function readBounded(path: string): string | undefined {

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
 import { openRegistry } from "../open_backend.ts";
+import { Mirrors } from "./certs_dir.ts";
 import { parseChallenges } from "./challenge.ts";
 import { ANONYMOUS } from "./keychain.ts";
 import { TokenSource } from "./token.ts";
@@ -46,3 +48,23 @@ Deno.test("a registry named only by an image cannot use this machine as its toke
     });
     await assert.rejects(tokens.get(ON_DEMAND), REFUSAL);
   }));
+
+Deno.test("the operator's hosts.toml frees mirrors of any registry, and a registry of its own", async () => {
+  await using registry = await FakeRegistry.start();
+  await using mirror = await FakeRegistry.start();
+  const id = registry.addBlob(new Uint8Array(7)), mirrored = mirror.addBlob(new Uint8Array(8));
+  using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });
+  using dir = TempDir.make();
+  const write = (name: string, text: string) => {
+    Deno.mkdirSync(dir.join(name));
+    Deno.writeTextFileSync(dir.join(`${name}/hosts.toml`), text);
+  };
+  const deps = { http, keychain: ANONYMOUS, certsDir: dir.join("none"), mirrors: new Mirrors([dir.path]) };
+  const open = (host: string) => openRegistry({ host, repo: "app", confined: true }, deps);
+  await assert.rejects(open(registry.host).blob(id).size(), REFUSAL);
+  write("_default", `[host."${mirror.url}"]`);
+  assert.equal(await open("registry.example.com").blob(mirrored).size(), 8);
+  await assert.rejects(open(registry.host).blob(id).size(), REFUSAL);
+  write(registry.host, `server = "${registry.url}"`);
+  assert.equal(await open(registry.host).blob(id).size(), 7);
+});

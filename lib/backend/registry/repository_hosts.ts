@@ -1,8 +1,10 @@
 /**
  * Builds the hosts of a repository from its `hosts.toml`.
  *
- * Credentials, certificates and redirect rewriting of the registry do not apply to mirrors. Its limits, proxies and
- * confinement do.
+ * Credentials, certificates and redirect rewriting of the registry do not apply to mirrors. Its limits and proxies do.
+ *
+ * The operator has written the file: so its mirrors, and a registry that has a file of its own, are not confined
+ * (../http/confinement.ts), whoever named the registry.
  *
  * @module
  */
@@ -38,7 +40,9 @@ export function repositoryOf(own: TransportOptions, deps: MirrorDeps): Repositor
   if (deps.mirrors === undefined || file === undefined) return new RegistryTransport(own);
   const { url } = file.upstream;
   const isItself = url === undefined || registryHost(url.host) === registryHost(own.host);
-  const upstream = isItself ? withSettings(own, file.upstream) : mirrorOptions(own, file.upstream, url, deps);
+  const upstream = isItself
+    ? withSettings(file.isOwn ? unconfined(own) : own, file.upstream)
+    : mirrorOptions(own, file.upstream, url, deps);
   return new MirroredTransport(
     file.mirrors.flatMap((mirror) =>
       mirror.url === undefined ? [] : hostOf(mirrorOptions(own, mirror, mirror.url, deps), mirror)
@@ -69,13 +73,18 @@ function withSettings(own: TransportOptions, settings: HostSettings): TransportO
   };
 }
 
+function unconfined(own: TransportOptions): TransportOptions {
+  const { exchange = {}, tokenExchange = {} } = own;
+  return { ...own, exchange: { ...exchange, confined: false }, tokenExchange: { ...tokenExchange, confined: false } };
+}
+
 function mirrorOptions(
   own: TransportOptions,
   settings: HostSettings,
   url: URL,
   { keychain, certsDir }: MirrorDeps,
 ): TransportOptions {
-  const { http, repo, exchange = {}, tokenExchange = {} } = own;
+  const { http, repo, exchange = {}, tokenExchange = {} } = unconfined(own);
   const tls = tlsOf(settings, url.host, dockerCertificates(certsDir, url.host));
   return {
     http,
