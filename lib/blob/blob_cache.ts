@@ -69,7 +69,11 @@ export class BlobCache implements AsyncDisposable {
     const { folder } = parts;
     const limits = folder.keeps ? options.limits : undefined;
     this.#space = new CacheSpace(folder, limits, this.#held, () => this.onFull?.());
-    this.#parts = { ...parts, room: (bytes, write) => this.#space.room(bytes, write) };
+    this.#parts = {
+      ...parts,
+      room: (bytes, write) => this.#space.room(bytes, write),
+      isExhausted: () => this.#space.isExhausted,
+    };
     this.#names = new SeparateNames(folder.blobNames());
   }
 

@@ -26,6 +26,8 @@ export interface CacheParts {
   readonly flush: FlushOptions | undefined;
   /** Runs a write of plain bytes once there is space for them. */
   readonly room: WithRoom;
+  /** Whether nothing should be added to the cache but what readers wait for: see `CacheSpace.isExhausted`. */
+  readonly isExhausted: () => boolean;
 }
 
 /** One blob, whether it is open or not. */

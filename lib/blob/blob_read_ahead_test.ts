@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
 import { knownLink } from "../../tests/support/known_link.ts";
+import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { Gate } from "../../tests/support/scripted_source.ts";
 import { until } from "../../tests/support/until.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
@@ -67,6 +68,17 @@ Deno.test("the surroundings of a read are fetched beside it on a fast link, and 
     await ensureRows(watched, synthetic, [7]);
     assert.equal(source.reads.length, 2);
   }));
+
+Deno.test("the surroundings of a read are not fetched into a cache that exceeds its limits", () => {
+  const limits = { maxSize: { bytes: 1 }, minFree: { bytes: 0 } };
+  const cache = { ...AHEAD, readAheadBytes: 16_000, hasSurroundings: true, limits };
+  return withBlob({ sizes: SMALL, cache }, async ({ blob, source, synthetic }) => {
+    await using _quiet = await quietLogs();
+    await ensureRows(blob, synthetic, [9]);
+    await ensureRows(blob, synthetic, [0]);
+    assert.deepEqual(source.reads.map(({ priority }) => priority), ["on-demand", "on-demand"]);
+  });
+});
 
 Deno.test("a read of the watched chunk of a window starts the fetch of the next window", () =>
   withBlob({ sizes: Array<number>(60).fill(8000), cache: AHEAD }, async ({ blob, source, synthetic }) => {

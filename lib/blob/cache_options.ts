@@ -72,7 +72,7 @@ export const CACHE_DEFAULTS: BlobCacheOptions = {
  *
  * @throws {NydusGdError} "busy" when another server owns the directory, "io"
  */
-export function openParts(dir: string, options: BlobCacheOptions): Omit<CacheParts, "room"> {
+export function openParts(dir: string, options: BlobCacheOptions): Omit<CacheParts, "room" | "isExhausted"> {
   const { keep, setBy, parallelRequests, maxRequestBytes, idleDecodeMs, flushAfterMs, flushAfterBytes } = options;
   const link = options.link ?? new LinkEstimate();
   const tuner = new FetchTuner(options, { maxRequest: maxRequestBytes, maxGap: options.maxGapBytes }, link);

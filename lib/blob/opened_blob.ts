@@ -166,7 +166,7 @@ function fetcherOf(
   { target, readiness }: BlobStorage,
   watched: OpenBlob["watched"],
 ): ChunkFetcher {
-  const { folder, decoder, queue, link, memory, tuner, room } = parts;
+  const { folder, decoder, queue, link, memory, tuner, room, isExhausted } = parts;
   return new ChunkFetcher({
     id,
     target,
@@ -179,7 +179,7 @@ function fetcherOf(
     memory,
     limits: (urgency) => tuner.limits(urgency),
     maxAheadBytes: () => tuner.current.readAheadBytes,
-    hasSurroundings: () => tuner.current.hasSurroundings,
+    hasSurroundings: () => tuner.current.hasSurroundings && !isExhausted(),
     room,
     diskHint: folder.diskHint,
     onCorrupt,

@@ -108,6 +108,11 @@ export class CacheSpace {
     }
   }
 
+  /** Whether the cache exceeds its limits and everything in it is in use: only what readers wait for should be added. */
+  get isExhausted(): boolean {
+    return this.#exhaustedAt === this.#changes;
+  }
+
   /** The last user of a blob is gone and its files are closed. */
   async released(name: string): Promise<void> {
     try {
@@ -175,7 +180,7 @@ export class CacheSpace {
 
   /** Makes room for pending writes and `moreBytes` more, if needed and if anything is evictable. */
   async #make(moreBytes: number): Promise<void> {
-    const isDone = () => this.#exhaustedAt === this.#changes || this.#fits(moreBytes);
+    const isDone = () => this.isExhausted || this.#fits(moreBytes);
     try {
       if (!isDone()) await this.#passes.run("pass", async () => isDone() ? undefined : await this.#pass(moreBytes));
     } catch (error) {
