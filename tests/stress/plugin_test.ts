@@ -72,8 +72,6 @@ fuzz(import.meta, {
       ],
     }),
   missing: isRoot ? undefined : "not root",
-  // each call reaches a store that creates folders and mounts
-  oneIn: 10,
   open: async (scratch) => {
     const canary = `${scratch}/canary`;
     Deno.writeTextFileSync(canary, "untouched");

@@ -166,8 +166,6 @@ fuzz(import.meta, {
       }),
       JSON.stringify({ auths: { [HOST]: { registrytoken: SECRET } }, HttpHeaders: { "User-Agent": "x" } }),
     ], { json: true, words: [HOST, "auth", "auths", "password", "://", "="] }),
-  // each input writes and reads a file
-  oneIn: 4,
   open: (scratch) => {
     const keychain = new DockerKeychain({ configDir: scratch });
     return async (text) => {
