@@ -31,6 +31,17 @@ export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | unde
   return Promise.race([promise, aborted]).finally(() => signal.removeEventListener("abort", onAbort));
 }
 
+/** Waits for `ms` milliseconds, or throws as {@link throwIfAborted} when the signal is aborted before. */
+export async function delay(ms: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  try {
+    await unlessAborted(promise, signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Resolves when the signal is aborted, at once if it already is. */
 export function whenAborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();

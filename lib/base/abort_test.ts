@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Deadline, interruption, unlessAborted } from "./abort.ts";
+import { Deadline, delay, interruption, unlessAborted } from "./abort.ts";
 import { NydusGdError } from "./errors.ts";
 
 const timeoutError = () => new NydusGdError("unavailable", "Cannot wait: the time is over");
@@ -24,4 +24,15 @@ Deno.test("a disposed deadline never aborts", () => {
   deadline[Symbol.dispose]();
   parent.abort();
   assert.equal(deadline.signal.aborted, false);
+});
+
+Deno.test("a delay takes its time, and ends early with the reason of an abort", async () => {
+  const stop = new AbortController();
+  const startedAt = performance.now();
+  await delay(20, stop.signal);
+  assert.ok(performance.now() - startedAt >= 19);
+  const long = delay(60_000, stop.signal);
+  stop.abort(timeoutError());
+  await assert.rejects(long, timeoutError());
+  await assert.rejects(delay(60_000, stop.signal), timeoutError());
 });

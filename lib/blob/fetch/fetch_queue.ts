@@ -9,7 +9,7 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
+import { delay, throwIfAborted } from "../../base/abort.ts";
 import type { Priority } from "../../base/limiter.ts";
 
 /** Maximum wait before checking again whether prefetch may start. */
@@ -94,13 +94,7 @@ export class FetchQueue {
       throwIfAborted(signal);
       const remaining = this.#isDemanded() ? quietMs : this.#quietSince + quietMs - performance.now();
       if (remaining <= 0) return;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, Math.min(remaining, MAX_WAIT_MS));
-      try {
-        await unlessAborted(promise, signal);
-      } finally {
-        clearTimeout(timer);
-      }
+      await delay(Math.min(remaining, MAX_WAIT_MS), signal);
     }
   }
 

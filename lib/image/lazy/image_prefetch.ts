@@ -5,7 +5,7 @@
  * What was learned from earlier starts (learned_reads.ts) is fetched concurrently with on-demand reads while the cache
  * has capacity for that, until this start turns out to differ. The image's own list names what its author expects a
  * starting container to read; it is fetched in any pause of the readers. The rest follows in tree order once readers
- * have been quiet for a while. Prefetch ends when the cache's disk is nearly full. Failures are skipped. The tree is
+ * have been quiet for a while, with breaks where processors are scarce. Prefetch ends when the cache's disk is nearly full. Failures are skipped. The tree is
  * read along the way, so the image must stay open until {@link ImagePrefetch.stop} has resolved.
  *
  * @module
@@ -22,6 +22,7 @@ import type { Bootstrap, Extent } from "../../rafs/bootstrap.ts";
 import { TreeBudget } from "../../rafs/tree_budget.ts";
 import { type TreeEntry, walkTree } from "../../rafs/walk.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
+import { SpareCapacity } from "./spare_capacity.ts";
 
 const log = logger("image", "prefetch");
 
@@ -63,7 +64,7 @@ export interface PrefetchImage {
 export interface ImagePrefetchOptions {
   /** "listed": only what the image lists; "all": everything else afterwards. */
   readonly scope: "listed" | "all";
-  /** Resolves once no reader has waited for `quietMs` milliseconds. */
+  /** Resolves once no reader has waited for `quietMs` milliseconds, and the processors are not needed elsewhere. */
   readonly whenQuiet: (quietMs: number, signal: AbortSignal) => Promise<void>;
   /** Whether the cache's disk has enough free space. */
   readonly hasRoom: () => boolean;
@@ -179,12 +180,15 @@ export function startPrefetch(
   options: Pick<ImagePrefetchOptions, "scope" | "used">,
 ): ImagePrefetch {
   const { dir } = cache.stats();
-  return ImagePrefetch.start(image, {
+  const spare = new SpareCapacity({ whenQuiet: (quietMs, signal) => cache.whenQuiet(quietMs, signal) });
+  const run = ImagePrefetch.start(image, {
     ...options,
-    whenQuiet: (quietMs, signal) => cache.whenQuiet(quietMs, signal),
+    whenQuiet: (quietMs, signal) => spare.wait(quietMs, signal),
     hasRoom: () => hasRoom(dir, minFree),
     learnedUrgency: cache.aheadUrgency,
   });
+  run.ended.finally(() => spare[Symbol.dispose]());
+  return run;
 }
 
 /**

@@ -6,10 +6,10 @@
  *
  * @module
  */
-import { SyscallError } from "../../../ffi/errno.ts";
-import { O, open } from "../../../ffi/fcntl.ts";
-import type { Fd } from "../../../ffi/fd.ts";
-import { pread } from "../../../ffi/unistd.ts";
+import { SyscallError } from "../../ffi/errno.ts";
+import { O, open } from "../../ffi/fcntl.ts";
+import type { Fd } from "../../ffi/fd.ts";
+import { pread } from "../../ffi/unistd.ts";
 
 /** Minimum length of a sampling period, in milliseconds. */
 const PERIOD_MS = 10;
