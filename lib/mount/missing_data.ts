@@ -1,8 +1,12 @@
 /**
  * Fetches the data that a read misses, for every data path.
  *
+ * A program is waiting, and an error may end it: while a backend cannot be reached, it is tried again for as long as the
+ * program may wait.
+ *
  * @module
  */
+import { whileTransient } from "../backend/http/retry.ts";
 import { NydusGdError } from "../base/errors.ts";
 import type { Extent } from "../rafs/bootstrap.ts";
 import { DEVICE_BLOCK, HOLE } from "../rafs/device_table.ts";
@@ -44,7 +48,7 @@ async function openBlob(
   const store = storeOf(known, index);
   if (known.blobs[index] !== undefined) return;
   try {
-    const blob = await store.open(signal);
+    const blob = await whileTransient(signal, () => store.open(signal));
     if (known.blobs[index] !== undefined) return; // opened by another read meanwhile
     known.blobs[index] = blob;
     onBlob(index, blob);
@@ -57,7 +61,7 @@ async function ensure(known: KnownImage, range: Range, signal: AbortSignal): Pro
   const store = storeOf(known, range.blobIndex);
   for (const extent of range.extents) checkPlace(known, extent);
   try {
-    await store.ensure(range.offset, range.length, "on-demand", signal);
+    await whileTransient(signal, () => store.ensure(range.offset, range.length, "on-demand", signal));
   } catch (error) {
     throw new ReadFailure(store.id, error);
   }

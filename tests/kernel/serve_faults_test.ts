@@ -1,6 +1,7 @@
 /**
- * A `serve` whose disk is full, read-only, out of inodes or removed, or that is out of descriptors or stopped: readers
- * get an error or wait, never a wrong byte, and it recovers without a restart when the cause is gone.
+ * A `serve` whose disk is full, read-only, out of inodes or removed, whose registry fails for a while, or that is out of
+ * descriptors or stopped: readers get an error or wait, never a wrong byte, and it recovers without a restart when the
+ * cause is gone.
  *
  * @module
  */
@@ -8,7 +9,8 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { mount } from "../../ffi/sys_mount.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { LazyServe } from "../support/lazy_serve.ts";
+import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
+import { backendOf, LazyServe, startLazyRegistry } from "../support/lazy_serve.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { unmountBelow } from "../support/unmount_below.ts";
 import { until } from "../support/until.ts";
@@ -261,3 +263,21 @@ fuseTest(
       assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
     }),
 );
+
+for (const path of TESTED_DATA_PATHS) {
+  fuseTest(`a read outlasts a registry that fails for a while (${path})`, async () => {
+    using temp = TempDir.make();
+    await using registry = await startLazyRegistry();
+    // without retries of its own, each request of a read fails at once
+    const env = { NYDUS_GD_MOUNT_FS_DRIVER: path, NYDUS_GD_FETCH_RETRIES: "0", NYDUS_GD_PREFETCH_READ_AHEAD: "0" };
+    await using serve = await LazyServe.start(temp.path, { env, backend: backendOf(registry) });
+    const [first = "", second = ""] = serve.files.filter((file) => file.startsWith("/lib/mod"));
+    assert.equal(await serve.read(first), "right");
+    registry.faults.push({ kind: "truncate", keep: 10 }, { kind: "status", status: 502 }, {
+      kind: "status",
+      status: 503,
+    });
+    assert.equal(await serve.read(second), "right");
+    assert.equal(registry.faults.length, 0);
+  });
+}

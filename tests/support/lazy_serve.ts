@@ -5,13 +5,28 @@
  */
 import { createHash } from "node:crypto";
 import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { openBootstrap } from "../../lib/rafs/open.ts";
 import { fixture } from "./docker_stack.ts";
+import { FakeRegistry } from "./fake_registry.ts";
 import { GraphDriverProcess, type ServeProcessOptions } from "./graph_driver_process.ts";
 import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "./rafs_fixtures.ts";
 import { unmountBelow } from "./unmount_below.ts";
 
 /** The image: many small files, each in compressed chunks of its own. */
 export const LAZY_IMAGE = fixture("v6-prefetch-fs");
+
+/** Starts a registry with the blobs of the image. */
+export async function startLazyRegistry(): Promise<FakeRegistry> {
+  const registry = await FakeRegistry.start();
+  const { blobs } = openBootstrap(await readFixtureBootstrap(LAZY_IMAGE));
+  for (const { id } of blobs) registry.addBlob(await Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`));
+  return registry;
+}
+
+/** The `backend` of {@link LazyServeOptions} for such a registry. */
+export function backendOf({ host }: FakeRegistry): unknown {
+  return { type: "registry", config: { host, repo: "app", scheme: "http" } };
+}
 
 /** Outcome of a read: the right bytes, others, or none. */
 export type ReadOutcome = "right" | "wrong" | "error";

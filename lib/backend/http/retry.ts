@@ -9,6 +9,8 @@ import { TransferError } from "./transfer_error.ts";
 
 /** Average delay before the first retry; doubled for each further one. */
 const FIRST_PAUSE_MS = 100;
+/** Average delay between attempts of {@link whileTransient}, each of which may have retries of its own. */
+const PATIENT_PAUSE_MS = 1_000;
 /** Maximum delay, whatever a server asks for, since a reader is waiting. */
 const MAX_PAUSE_MS = 10_000;
 
@@ -17,8 +19,11 @@ const MAX_PAUSE_MS = 10_000;
  * for.
  */
 export function pauseBefore(attempt: number, retryAfterMs: number | undefined, random = Math.random): number {
-  const backOff = FIRST_PAUSE_MS * 2 ** (attempt - 1) * (0.5 + random());
-  return Math.min(MAX_PAUSE_MS, Math.max(backOff, retryAfterMs ?? 0));
+  return spreadPause(FIRST_PAUSE_MS * 2 ** (attempt - 1), retryAfterMs, random);
+}
+
+function spreadPause(averageMs: number, retryAfterMs: number | undefined, random = Math.random): number {
+  return Math.min(MAX_PAUSE_MS, Math.max(averageMs * (0.5 + random()), retryAfterMs ?? 0));
 }
 
 /** Parses Retry-After, in seconds or as a date; undefined if it is neither. */
@@ -45,6 +50,25 @@ export async function withRetries<T>(
       throwIfAborted(signal);
       if (!(error instanceof TransferError) || error.prospect === "permanent" || repetition > retries) throw error;
       await pause(pauseBefore(repetition, error.retryAfterMs), signal);
+    }
+  }
+}
+
+/**
+ * Runs `attempt` until it succeeds, fails permanently, or `signal` is aborted. So what waits outlasts a server that is
+ * restarted.
+ *
+ * @throws the failure of `attempt`; if the signal ends the wait, the last transient one, which names the cause
+ */
+export async function whileTransient<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+  for (let last: TransferError | undefined;;) {
+    try {
+      if (last !== undefined) await pause(spreadPause(PATIENT_PAUSE_MS, last.retryAfterMs), signal);
+      return await attempt();
+    } catch (error) {
+      if (signal.aborted) throw last ?? error;
+      if (!(error instanceof TransferError) || error.prospect === "permanent") throw error;
+      last = error;
     }
   }
 }

@@ -1,9 +1,10 @@
-import assert from "node:assert/strict";
+import assert, { rejects } from "node:assert/strict";
 import { parseContentRange } from "../http/content_range.ts";
 import { isLoopback } from "../http/loopback.ts";
 import { Endpoint } from "./endpoint.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
-import { parseRetryAfter, pauseBefore } from "../http/retry.ts";
+import { parseRetryAfter, pauseBefore, whileTransient } from "../http/retry.ts";
+import { TransferError } from "../http/transfer_error.ts";
 
 Deno.test("Content-Range is parsed, and refused if it contradicts itself", () => {
   assert.deepEqual(parseContentRange("bytes 0-65535/1048576"), { first: 0, last: 65535, total: 1048576 });
@@ -21,6 +22,19 @@ Deno.test("retry pauses double, are randomised, and stay within their bound what
   assert.equal(pauseBefore(1, 2_000, () => 0.5), 2_000);
   assert.equal(pauseBefore(1, 3_600_000, () => 0.5), 10_000);
   assert.equal(pauseBefore(60, undefined, () => 0.5), 10_000);
+});
+
+Deno.test("what waits for a server that fails learns its failure, at once if it is permanent", async () => {
+  const failing = (prospect: "transient" | "permanent", state: string) =>
+    Promise.reject(new TransferError("unavailable", state, { prospect }));
+  const gone = whileTransient(new AbortController().signal, () => failing("permanent", "gone"));
+  await rejects(gone, { state: "gone" });
+  const time = new AbortController();
+  const down = whileTransient(time.signal, () => {
+    queueMicrotask(() => time.abort(new Error("too late")));
+    return failing("transient", "down");
+  });
+  await rejects(down, { state: "down" });
 });
 
 Deno.test("Retry-After is parsed as seconds or as a date", () => {

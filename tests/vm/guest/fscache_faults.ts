@@ -4,12 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { openBootstrap } from "../../../lib/rafs/open.ts";
 import { TESTED_DATA_PATHS } from "../../support/data_paths.ts";
-import { FakeRegistry } from "../../support/fake_registry.ts";
 import { fuseTest } from "../../support/fuse_mount_kit.ts";
-import { LAZY_IMAGE, LazyServe } from "../../support/lazy_serve.ts";
-import { RAFS_FIXTURES, readFixtureBootstrap } from "../../support/rafs_fixtures.ts";
+import { backendOf, LazyServe, startLazyRegistry } from "../../support/lazy_serve.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 
 /** Short timeouts, so that failures come soon, yet long enough for an emulated machine to succeed. */
@@ -20,19 +17,10 @@ const ENV = {
   NYDUS_GD_FETCH_RETRIES: "1",
 };
 
-/** A registry with the blobs of the image. */
-async function startRegistry(): Promise<FakeRegistry> {
-  const registry = await FakeRegistry.start();
-  const { blobs } = openBootstrap(await readFixtureBootstrap(LAZY_IMAGE));
-  for (const { id } of blobs) registry.addBlob(await Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`));
-  return registry;
-}
-
 fuseTest("a failing or lying registry is EIO, and cached data needs no registry", async (t) => {
   using temp = TempDir.make();
-  await using registry = await startRegistry();
-  const backend = { type: "registry", config: { host: registry.host, repo: "app", scheme: "http" } };
-  await using serve = await LazyServe.start(temp.path, { env: ENV, backend });
+  await using registry = await startLazyRegistry();
+  await using serve = await LazyServe.start(temp.path, { env: ENV, backend: backendOf(registry) });
   const { driver, files } = serve;
   const mayFail = files.filter((path) => path.startsWith("/lib/mod")).slice(0, 4);
   const others = files.filter((path) => !mayFail.includes(path));
