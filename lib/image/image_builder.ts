@@ -16,7 +16,7 @@ import { MEDIA_TYPE } from "../oci/media_types.ts";
 import { ORDINARY_MEMORY, partsOf } from "../rafs/image_memory.ts";
 import { SequentialImage } from "../rafs/sequential_image.ts";
 import { type BlobOrigin, formatBlobOrigin, ORIGIN_FILE } from "./blob_origin.ts";
-import { type Pack, packHere } from "./gzip_parts.ts";
+import { type Pack, packHere } from "./gzip_blocks.ts";
 
 /** A blob to push. */
 export interface ImageBlob {

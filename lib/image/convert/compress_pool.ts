@@ -1,6 +1,6 @@
 /**
  * Digests and compresses parcels of chunks in Workers, one per core. Callers get promises in the order they choose. A
- * Worker also packs the image's bootstrap.
+ * Worker also helps to pack the image's bootstrap.
  *
  * @module
  */
@@ -9,9 +9,8 @@ import { ENOUGH_BYTES } from "../../base/free_memory.ts";
 import { workerUrl } from "../../base/worker.ts";
 import { receiveError, WorkerPool } from "../../base/worker_pool.ts";
 import { prepareDigests } from "../../blob/codec/codec.ts";
-import { type Pack, packHere } from "../gzip_parts.ts";
+import { type DeflatedBlock, type Pack, packBlocks, packHere } from "../gzip_blocks.ts";
 import type { CompressReply, CompressRequest } from "./compress_worker.ts";
-import { packInWorker } from "./pack_in_worker.ts";
 import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
@@ -23,6 +22,9 @@ const FEW_BYTES = 1 << 20;
 
 /** Parcels of a small layer that are processed in this thread: a Worker takes longer to start. */
 const FEW_PARCELS = 4;
+
+/** Blocks of a bootstrap that a Worker has at most: one to deflate and one to go on with. */
+const BLOCKS_AHEAD = 2;
 
 /** zstd levels above take longer than the start of a Worker. */
 const FAST_LEVEL = 6;
@@ -94,11 +96,16 @@ export class CompressPool implements Compressor, Disposable {
   /** Returns a function that packs a bootstrap of about `sizeBytes`, for which a Worker gets ready if that is worth it. */
   packer(sizeBytes: number): Pack {
     if (sizeBytes <= FEW_BYTES) return packHere;
-    const slot = this.#slots[0] ?? this.#open();
-    return packInWorker(async (parts, place) => {
-      const reply = await slot.ask({ type: "gzip", parts, ...place }, [parts.bytes.buffer]);
-      return reply.type === "gzipped" ? reply : outOfStep();
-    });
+    if (this.#slots.length === 0) this.#open();
+    const ready: WorkerSlot[] = [];
+    for (const slot of this.#slots) {
+      deflateIn(slot, new Uint8Array(0), 0).then(() => ready.push(slot)).catch(() => {}); // then others pack
+    }
+    return (parts) =>
+      packBlocks(parts, (block, sizeBytes) => {
+        const slot = ready.find(({ held }) => held < BLOCKS_AHEAD);
+        return slot && deflateIn(slot, block, sizeBytes);
+      });
   }
 
   take(parcel: Parcel): HeldParcel {
@@ -185,6 +192,18 @@ class WorkerSlot {
     this.#channel.post(request, transfer);
     return waiting.promise;
   }
+}
+
+/** Has the Worker deflate `block[0, sizeBytes)`. */
+async function deflateIn(
+  slot: WorkerSlot,
+  bytes: Uint8Array<ArrayBuffer>,
+  sizeBytes: number,
+): Promise<DeflatedBlock> {
+  slot.held++;
+  const reply = await slot.ask({ type: "deflate", bytes, sizeBytes }, [bytes.buffer]);
+  slot.held--;
+  return reply.type === "deflated" ? reply : outOfStep();
 }
 
 /** Buffers that are no longer needed here once the Worker has the parcel. */

@@ -1,22 +1,21 @@
 /**
  * Worker of compress_pool.ts: digests each parcel, holds it until it learns which chunks are new, and compresses those.
- * It also packs the image's bootstrap. Requests are answered in order.
+ * It also deflates blocks of the image's bootstrap. Requests are answered in order.
  *
  * @module
  */
-import { concatenate } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { collectGarbage } from "../../base/garbage.ts";
 import { sendError, type SentError, serveChannels } from "../../base/worker_pool.ts";
 import { prepareDigests } from "../../blob/codec/codec.ts";
 import type { Digester } from "../../rafs/bootstrap.ts";
-import { GzipParts } from "../gzip_parts.ts";
+import { deflateBlock } from "../gzip_blocks.ts";
 import type { Compression } from "./compression.ts";
 import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";
 
 /**
- * Requests to the Worker: a parcel with an id, then for that id the units to store; or the parts of a gzip stream; or a
- * notice that it will be idle for a while.
+ * Requests to the Worker: a parcel with an id, then for that id the units to store; or a block to deflate, which is the
+ * beginning of `bytes`; or a notice that it will be idle for a while.
  */
 export type CompressRequest =
   | { readonly type: "take"; readonly number: number; readonly parcel: Parcel; readonly digester: Digester }
@@ -26,24 +25,16 @@ export type CompressRequest =
     readonly units: ParcelUnits;
     readonly compression: Compression;
   }
-  | { readonly type: "gzip"; readonly parts: PackedParts; readonly isFirst: boolean; readonly isLast: boolean }
+  | { readonly type: "deflate"; readonly bytes: Uint8Array<ArrayBuffer>; readonly sizeBytes: number }
   | { readonly type: "rest" };
-
-/** Consecutive parts of a gzip stream. */
-export interface PackedParts {
-  /** All parts, and possibly more room. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** End of each part. */
-  readonly ends: Uint32Array<ArrayBuffer>;
-}
 
 /** Replies of the Worker, one per request. */
 export type CompressReply =
   | { readonly type: "taken"; readonly digests: Uint8Array<ArrayBuffer> }
   /** In the parcel's own memory. */
   | { readonly type: "stored"; readonly stored: StoredUnits }
-  /** Output so far; `room` is the memory of the parts. */
-  | { readonly type: "gzipped"; readonly packed: Uint8Array<ArrayBuffer>; readonly room: Uint8Array<ArrayBuffer> }
+  /** `room` is the memory of the block. */
+  | { readonly type: "deflated"; readonly deflated: Uint8Array<ArrayBuffer>; readonly room: Uint8Array<ArrayBuffer> }
   | { readonly type: "rested" }
   | { readonly type: "failed"; readonly error: SentError };
 
@@ -52,20 +43,16 @@ let ready: Promise<void> | undefined;
 
 serveChannels<CompressRequest, CompressReply>((reply) => {
   const held = new Map<number, Parcel>();
-  let gzip: GzipParts | undefined;
-  const pack = async ({ bytes, ends }: PackedParts, isFirst: boolean, isLast: boolean): Promise<void> => {
-    if (isFirst || gzip === undefined) gzip = new GzipParts();
-    for (const [k, end] of ends.entries()) await gzip.add(bytes.subarray(ends[k - 1] ?? 0, end));
-    if (isLast) await gzip.end();
-    const packed = concatenate(gzip.take());
-    reply({ type: "gzipped", packed, room: bytes }, [packed.buffer, bytes.buffer]);
-  };
-  const work = (request: CompressRequest): void | Promise<void> => {
+  const work = (request: CompressRequest): void => {
     if (request.type === "rest") {
       collectGarbage();
       return reply({ type: "rested" });
     }
-    if (request.type === "gzip") return pack(request.parts, request.isFirst, request.isLast);
+    if (request.type === "deflate") {
+      const { bytes, sizeBytes } = request;
+      const deflated = deflateBlock(bytes.subarray(0, sizeBytes));
+      return reply({ type: "deflated", deflated, room: bytes }, [deflated.buffer, bytes.buffer]);
+    }
     const { number } = request;
     if (request.type === "take") {
       held.set(number, request.parcel);
@@ -82,7 +69,7 @@ serveChannels<CompressRequest, CompressReply>((reply) => {
     try {
       if (request.type === "take") ready ??= prepareDigests(request.digester);
       await ready;
-      await work(request);
+      work(request);
     } catch (error) {
       reply({ type: "failed", error: sendError(error) });
     }

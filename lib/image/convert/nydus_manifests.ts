@@ -13,7 +13,7 @@
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../oci/media_types.ts";
 import type { Platform } from "../../oci/platform.ts";
-import type { Pack } from "../gzip_parts.ts";
+import type { Pack } from "../gzip_blocks.ts";
 import { blobOfJson, descriptorOf, type ImageBlob, packedLayer } from "../image_builder.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { SequentialImage } from "../../rafs/sequential_image.ts";
