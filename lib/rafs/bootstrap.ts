@@ -184,6 +184,11 @@ export interface Bootstrap {
    * Chunk records of all blobs or of one. A chunk may be reported more than once. The object is reused between steps.
    */
   chunkRecords(blobIndex?: number): Iterable<Readonly<ChunkRecord>>;
+  /**
+   * The same records as offsets in {@link bytes}, where they are stored as chunk_info.ts describes. Fails for TARFS,
+   * which does not store any.
+   */
+  chunkInfos(blobIndex?: number): Iterable<number>;
 
   /** Location of super blocks and tables in the bootstrap. */
   readonly tables: readonly Region[];

@@ -39,6 +39,15 @@ export function emptyChunkRecord(): ChunkRecord {
   };
 }
 
+/** A chunk info somewhere in memory. */
+export interface StoredChunkInfo {
+  bytes: Uint8Array;
+  /** Offset of the chunk info in the bytes. */
+  at: number;
+  /** Index of the blob in the image to write, in place of the stored one. */
+  blobIndex: number;
+}
+
 /** Limits on the chunks of an image. */
 export interface ChunkLimits {
   /** Number of blobs of the image; a larger blob index is damage. */
@@ -48,22 +57,23 @@ export interface ChunkLimits {
 }
 
 /**
- * Fails on a record that its image cannot contain.
+ * Fails on a chunk info that its image cannot contain.
  *
- * @param what name of the record for error messages
+ * @param what name of the chunk info for error messages
  * @throws {RafsError} "invalid-image"
  */
-export function checkChunkInfo(record: Readonly<ChunkRecord>, at: number, limits: ChunkLimits, what: string): void {
-  const { blobCount, chunkSize } = limits;
-  if (record.blobIndex >= blobCount) {
-    unreadable(what, at, `blob index is ${record.blobIndex}, the image has ${blobCount} blobs`);
+export function checkChunkInfo(view: DataView, at: number, { blobCount, chunkSize }: ChunkLimits, what: string): void {
+  const blobIndex = readU32(view, at + CHUNK_INFO.blobIndex);
+  if (blobIndex >= blobCount) unreadable(what, at, `blob index is ${blobIndex}, the image has ${blobCount} blobs`);
+  const size = readU32(view, at + CHUNK_INFO.uncompressedSize);
+  if (size === 0 || size > chunkSize) {
+    unreadable(what, at, `uncompressed size is ${size}, expected 1 to ${chunkSize}`);
   }
-  if (record.uncompressedSize === 0 || record.uncompressedSize > chunkSize) {
-    unreadable(what, at, `uncompressed size is ${record.uncompressedSize}, expected 1 to ${chunkSize}`);
-  }
+  readU64(view, at + CHUNK_INFO.compressedOffset, what);
+  readU64(view, at + CHUNK_INFO.uncompressedOffset, what);
 }
 
-/** Fills `out` from the chunk info at `at`, whose bounds the caller has checked. Does not validate the values. */
+/** Fills `out` from the chunk info at `at`, which the caller has checked. */
 export function readChunkInfo(bytes: Uint8Array, view: DataView, at: number, out: ChunkRecord, what = "chunk"): void {
   out.digest = bytes.subarray(at, at + 32);
   out.blobIndex = readU32(view, at + CHUNK_INFO.blobIndex);
@@ -74,6 +84,19 @@ export function readChunkInfo(bytes: Uint8Array, view: DataView, at: number, out
   out.compressedOffset = readU64(view, at + CHUNK_INFO.compressedOffset, what);
   out.uncompressedOffset = readU64(view, at + CHUNK_INFO.uncompressedOffset, what);
   out.crc32 = readU32(view, at + CHUNK_INFO.crc32);
+}
+
+/** Copies a chunk info to `[at, at + 80)` of the image. Its file offset is `fileOffset`, which is 0 in v6. */
+export function copyChunkInfo(
+  { bytes, at: start, blobIndex }: Readonly<StoredChunkInfo>,
+  image: Uint8Array,
+  view: DataView,
+  at: number,
+  fileOffset = 0,
+): void {
+  image.set(bytes.subarray(start, start + CHUNK_INFO.SIZE), at);
+  writeU32(view, at + CHUNK_INFO.blobIndex, blobIndex);
+  writeU64(view, at + CHUNK_INFO.fileOffset, fileOffset);
 }
 
 /** Writes a record. The file offset, which only v5 has, is left unchanged. */

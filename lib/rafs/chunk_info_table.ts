@@ -1,18 +1,18 @@
 /**
- * Compact table of chunk records: 80 bytes per chunk, as in an on-disk chunk table, instead of an object each.
+ * Compact table of chunks: 80 bytes per chunk, as in an on-disk chunk table, instead of an object each.
  *
  * @module
  */
-import { readU64 } from "../base/bytes.ts";
+import { readU32, readU64 } from "../base/bytes.ts";
 import type { ChunkRecord } from "./bootstrap.ts";
-import { CHUNK_INFO, emptyChunkRecord, readChunkInfo, writeChunkInfo } from "./chunk_info.ts";
+import { CHUNK_INFO, type StoredChunkInfo, writeChunkInfo } from "./chunk_info.ts";
 import { DROP_INTERVAL, ORDINARY_MEMORY } from "./image_memory.ts";
 
-/** Chunk records that can be iterated repeatedly, always in the same order. */
-export interface ChunkRecords {
+/** Chunk infos that can be iterated repeatedly, always in the same order. */
+export interface ChunkInfos {
   readonly count: number;
   /** The object may be reused between steps. */
-  records(): Iterable<Readonly<ChunkRecord>>;
+  infos(): Iterable<Readonly<StoredChunkInfo>>;
 }
 
 /** Rows per block of memory. */
@@ -24,7 +24,7 @@ interface Block {
 }
 
 /** Append-only table of chunk records. Rows are numbered in the order of addition. */
-export class ChunkInfoTable implements ChunkRecords {
+export class ChunkInfoTable implements ChunkInfos {
   #blocks: Block[] = [];
   #count = 0;
 
@@ -45,23 +45,20 @@ export class ChunkInfoTable implements ChunkRecords {
     return row;
   }
 
-  /** Fills `out` from an existing row. The digest is a view. */
-  read(row: number, out: ChunkRecord): void {
-    const { bytes, view } = this.#blockOf(row);
-    readChunkInfo(bytes, view, placeOf(row), out);
-  }
-
   /** Uncompressed offset of an existing row. */
   uncompressedOffsetOf(row: number): number {
     return readU64(this.#blockOf(row).view, placeOf(row) + CHUNK_INFO.uncompressedOffset);
   }
 
-  /** All records in order. The object is reused between steps. */
-  *records(): Generator<Readonly<ChunkRecord>> {
-    const record = emptyChunkRecord();
+  /** All rows in order. The object is reused between steps. */
+  *infos(): Generator<Readonly<StoredChunkInfo>> {
+    const info: StoredChunkInfo = { bytes: new Uint8Array(0), at: 0, blobIndex: 0 };
     for (let row = 0; row < this.count; row++) {
-      this.read(row, record);
-      yield record;
+      const { bytes, view } = this.#blockOf(row);
+      info.bytes = bytes;
+      info.at = placeOf(row);
+      info.blobIndex = readU32(view, info.at + CHUNK_INFO.blobIndex);
+      yield info;
     }
   }
 

@@ -171,7 +171,7 @@ Deno.test("a whole blob with its bootstrap inside is read back", async () => {
   const owner = { uid: 0, gid: 0, mtime: 1, mtimeNsec: 2 };
   const root = writer.addInode({ ...owner, mode: 0o040755 });
   const records = new ChunkInfoTable();
-  writer.addChunkRecords(records);
+  writer.addChunks(records);
   const data: Uint8Array[] = [];
   const digests: Uint8Array[] = [];
   let at = 0;

@@ -15,7 +15,7 @@
 import { toByteString } from "../../base/bytes.ts";
 import { CHUNK_FLAG, type ChunkRecord } from "../../rafs/bootstrap.ts";
 import type { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
-import { ChunkInfoTable, type ChunkRecords } from "../../rafs/chunk_info_table.ts";
+import { type ChunkInfos, ChunkInfoTable } from "../../rafs/chunk_info_table.ts";
 import { DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { DigestNumbers } from "../../rafs/digest_numbers.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
@@ -108,13 +108,13 @@ export class BlobChunks {
   }
 
   /** This blob's chunks, followed by those found in the dictionary. */
-  get all(): ChunkRecords {
+  get all(): ChunkInfos {
     const own = this.#records, others = this.#dictionaryChunks;
     return {
       count: own.count + others.length,
-      *records() {
-        yield* own.records();
-        for (const { row, chunk } of others) yield { ...chunk.record, blobIndex: row.index };
+      *infos() {
+        yield* own.infos();
+        for (const { row, chunk } of others) yield { bytes: chunk.info, at: 0, blobIndex: row.index };
       },
     };
   }

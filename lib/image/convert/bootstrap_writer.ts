@@ -4,7 +4,7 @@
  * @module
  */
 import { digest } from "../../blob/codec/codec.ts";
-import type { ChunkRecords } from "../../rafs/chunk_info_table.ts";
+import type { ChunkInfos } from "../../rafs/chunk_info_table.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { SequentialImage } from "../../rafs/sequential_image.ts";
 import { BootstrapWriter as V5Writer } from "../../rafs/v5/writer.ts";
@@ -13,9 +13,11 @@ import type { RafsOptions } from "./rafs_options.ts";
 
 /** Collects a tree and its chunks and writes them; see rafs/v6/writer.ts. */
 export interface BootstrapWriter {
+  reserve(inodes: number): void;
   addInode(spec: InodeSpec): number;
   addEntry(directory: number, name: Uint8Array, inode: number, start?: number, end?: number): void;
-  addChunkRecords(records: ChunkRecords): void;
+  addReadEntry(directory: number, name: Uint8Array, inode: number, start: number, end: number): void;
+  addChunks(chunks: ChunkInfos): void;
   finish(blobs: readonly BlobEntry[]): Uint8Array<ArrayBuffer>;
   begin(blobs: readonly BlobEntry[], prefetch: readonly number[], move: MoveChunk): SequentialImage;
 }

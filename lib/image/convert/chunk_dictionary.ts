@@ -6,10 +6,13 @@
  *
  * @module
  */
-import { toByteString } from "../../base/bytes.ts";
+import { readU32, readU64, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import type { BlobDescriptor, Bootstrap, ChunkRecord } from "../../rafs/bootstrap.ts";
+import type { BlobDescriptor, Bootstrap } from "../../rafs/bootstrap.ts";
+import { CHUNK_INFO } from "../../rafs/chunk_info.ts";
+import { DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
+import { viewOf } from "../../rafs/guard.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
 /** A blob of another image. */
@@ -22,7 +25,8 @@ export interface DictionaryChunk {
   readonly blob: DictionaryBlob;
   readonly chunkIndex: number;
   readonly uncompressedOffset: number;
-  readonly record: Readonly<ChunkRecord>;
+  /** Its chunk info. */
+  readonly info: Uint8Array;
 }
 
 /** Features of blobs whose chunks cannot be shared: the data is in another blob, or not stored as chunks. */
@@ -59,13 +63,16 @@ export class ChunkDictionary {
       if (descriptor.digester !== digester) throw refuse(`its digests are ${descriptor.digester}, not ${digester}`);
       return (descriptor.features & UNSHARED) === 0 ? { descriptor } : undefined;
     });
-    for (const record of bootstrap.chunkRecords()) {
-      const blob = blobs[record.blobIndex];
-      const key = toByteString(record.digest);
+    const { bytes } = bootstrap;
+    const view = viewOf(bytes);
+    for (const at of bootstrap.chunkInfos()) {
+      const blob = blobs[readU32(view, at + CHUNK_INFO.blobIndex)];
+      const key = toByteString(bytes.subarray(at, at + DIGEST_SIZE));
       if (blob === undefined || this.#chunks.has(key)) continue;
-      const { chunkIndex, uncompressedOffset } = record;
-      const kept = { ...record, digest: record.digest.slice() };
-      this.#chunks.set(key, { blob, chunkIndex, uncompressedOffset, record: kept });
+      const chunkIndex = readU32(view, at + CHUNK_INFO.index);
+      const uncompressedOffset = readU64(view, at + CHUNK_INFO.uncompressedOffset);
+      const info = bytes.slice(at, at + CHUNK_INFO.SIZE);
+      this.#chunks.set(key, { blob, chunkIndex, uncompressedOffset, info });
     }
   }
 }

@@ -203,7 +203,7 @@ export class LayerBuilder implements TarVisitor {
       blobs.push({ ...descriptor, index: row.index });
     }
     const writer = makeBootstrapWriter(rafs, memory);
-    writer.addChunkRecords(this.#chunks.all);
+    writer.addChunks(this.#chunks.all);
     this.#tree.moveTo(writer, (place) => this.#chunks.placeOf(place), memory);
     await freeMemory(MANY_BYTES);
     return writer.finish(blobs);

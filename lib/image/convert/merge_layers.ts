@@ -18,6 +18,9 @@ import { eachName, type MergedName } from "./merged_names.ts";
 import type { PrefetchPatterns } from "./prefetch_patterns.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
+/** Bytes of a compact inode of v6; those of v5 are larger. */
+const SMALLEST_INODE = 32;
+
 /** A layer that was converted. */
 export interface MergeableLayer {
   /** The layer's own bootstrap, opened. */
@@ -61,6 +64,7 @@ export function mergeLayers(
 ): MergedImage {
   const chunks = new MergedChunks(layers, start, memory);
   const writer = makeBootstrapWriter(options, memory);
+  writer.reserve(layers.reduce((sum, { tree }) => sum + inodesOf(tree), 0));
   const readers = layers.map(({ tree }, layer) => new InodeReader(tree, layer, chunks));
   const wanted = new Map<number, number>();
   const paths = prefetch && new PathMatcher(prefetch);
@@ -70,16 +74,21 @@ export function mergeLayers(
     const { layer, ino, start, end, parent } = name;
     const reader = readers[layer] as InodeReader;
     const number = reader.addTo(writer, ino);
-    if (parent !== undefined) writer.addEntry(parent, reader.tree.bytes, number, start, end);
+    if (parent !== undefined) writer.addReadEntry(parent, reader.tree.bytes, number, start, end);
     const isMatch = paths?.matches(name, reader.tree, number) ?? false;
     const rank = chunks.firstOffset(reader.newChunks) ?? (isMatch ? Infinity : undefined);
     if (rank !== undefined && !wanted.has(number)) wanted.set(number, rank);
     return number;
   });
   const blobs = chunks.number();
-  writer.addChunkRecords(chunks);
+  writer.addChunks(chunks);
   const listed = [...wanted].sort(([, a], [, b]) => a === b ? 0 : a - b).map(([number]) => number);
   return { bootstrap: writer.begin(blobs, listed, (place) => chunks.move(place)), blobs };
+}
+
+/** Number of inodes, as far as the bootstrap can contain them. */
+function inodesOf({ inodeCount, byteLength }: Bootstrap): number {
+  return Math.min(inodeCount, Math.floor(byteLength / SMALLEST_INODE));
 }
 
 /** Matches the paths of merged names with patterns. */
@@ -100,6 +109,7 @@ class PathMatcher {
 type Xattrs = NonNullable<InodeSpec["xattrs"]>;
 
 const NO_XATTRS: Xattrs = [];
+const NO_CHUNKS: readonly number[] = [];
 
 /** Reads the inodes of one layer and adds them to a writer. */
 class InodeReader {
@@ -108,9 +118,8 @@ class InodeReader {
   readonly #attr = emptyAttr();
   readonly #budget: TreeBudget;
   /** Numbers of the chunks of the inode added last; empty if {@link addTo} found it already added. */
-  readonly newChunks: number[] = [];
-  /** Places of these chunks, and objects for places. */
-  readonly #places: MovablePlace[] = [];
+  newChunks: readonly number[] = NO_CHUNKS;
+  /** Objects for places. */
   readonly #room: MovablePlace[] = [];
 
   constructor(readonly tree: Bootstrap, private readonly layer: number, private readonly chunks: MergedChunks) {
@@ -119,37 +128,39 @@ class InodeReader {
 
   /** Returns the inode's number in the output, adding it if needed. Its chunks have places of {@link nameChunk}. */
   addTo(writer: BootstrapWriter, ino: number): number {
-    this.newChunks.length = 0;
-    const known = this.#written.get(ino);
-    if (known !== undefined) return known;
+    this.newChunks = NO_CHUNKS;
     this.tree.attr(ino, this.#attr);
     const { mode, uid, gid, mtime, mtimeNsec, rdev, size, nlink } = this.#attr;
     const type = mode & S_IFMT;
-    if (type === S_IFREG) this.#readChunks(ino);
+    const hasOthers = nlink > 1 && type !== S_IFDIR;
+    const known = hasOthers ? this.#written.get(ino) : undefined;
+    if (known !== undefined) return known;
+    if (type === S_IFREG && size > 0) this.newChunks = this.#readChunks(ino);
     const target = type === S_IFLNK ? this.tree.readlink(ino) : undefined;
     if (target !== undefined) this.#budget.takeBytes(ino, target.length);
     const chunks = this.#placeChunks();
     const spec = { mode, uid, gid, mtime, mtimeNsec, rdev, size, chunks, xattrs: this.#xattrs(ino), target };
     const number = writer.addInode(spec);
-    if (nlink > 1 && type !== S_IFDIR) this.#written.set(ino, number);
+    if (hasOthers) this.#written.set(ino, number);
     return number;
   }
 
-  #readChunks(ino: number): void {
+  #readChunks(ino: number): readonly number[] {
+    const chunks: number[] = [];
     this.tree.eachChunk(ino, (blobIndex, chunkIndex, chunkLength) => {
       this.#budget.takeChunk(ino);
-      this.newChunks.push(this.chunks.use(this.layer, blobIndex, chunkIndex, chunkLength));
+      chunks.push(this.chunks.use(this.layer, blobIndex, chunkIndex, chunkLength));
     });
+    return chunks;
   }
 
   #placeChunks(): readonly MovablePlace[] {
     const { newChunks } = this;
-    const places = this.#places;
-    places.length = newChunks.length;
+    const places: MovablePlace[] = [];
     for (let k = 0; k < newChunks.length; k++) {
       const place = this.#room[k] ??= { blobIndex: 0, chunkIndex: 0, uncompressedOffset: 0 };
       nameChunk(newChunks[k] as number, place);
-      places[k] = place;
+      places.push(place);
     }
     return places;
   }

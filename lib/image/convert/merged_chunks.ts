@@ -7,10 +7,13 @@
  * @module
  */
 import { NydusGdError } from "../../base/errors.ts";
-import type { Bootstrap, ChunkRecord } from "../../rafs/bootstrap.ts";
-import type { ChunkRecords } from "../../rafs/chunk_info_table.ts";
+import { readU32, readU64 } from "../../base/bytes.ts";
+import type { Bootstrap } from "../../rafs/bootstrap.ts";
+import { CHUNK_INFO, type StoredChunkInfo } from "../../rafs/chunk_info.ts";
+import type { ChunkInfos } from "../../rafs/chunk_info_table.ts";
 import { DigestNumbers } from "../../rafs/digest_numbers.ts";
 import { BLOB_FEATURE, effectiveBlobId } from "../../rafs/flags.ts";
+import { viewOf } from "../../rafs/guard.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
 import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { IndexColumn } from "../../rafs/index_column.ts";
@@ -33,8 +36,9 @@ interface Row {
 /** A layer whose chunks have been collected. */
 interface Collected {
   readonly tree: Bootstrap;
-  /** Chunk number of each record, in the order of the tree. */
-  readonly numbers: GrowingColumn;
+  /** Number of the first chunk that no layer below has, and of the last one plus one. */
+  readonly first: number;
+  readonly end: number;
   /** For each blob of the tree, chunk numbers by chunk index. */
   readonly ofBlobs: readonly IndexColumn[];
 }
@@ -52,10 +56,10 @@ export function nameChunk(chunk: number, place: MovablePlace): void {
 }
 
 /**
- * Merged chunk table. Call {@link use} for every file, then {@link number} once; then {@link records} are known, and
- * places can be moved.
+ * Merged chunk table. Call {@link use} for every file, then {@link number} once; then {@link infos} are known, and
+ * places can be moved. Needs the trees until then.
  */
-export class MergedChunks implements ChunkRecords {
+export class MergedChunks implements ChunkInfos {
   readonly #rows: Row[] = [];
   /** Positions in {@link #rows} by blob id. */
   readonly #rowOf = new Map<string, number>();
@@ -66,6 +70,8 @@ export class MergedChunks implements ChunkRecords {
   readonly #size = GrowingColumn.u32();
   readonly #used = GrowingColumn.u32();
   #usedCount = 0;
+  /** Offset of its chunk info in the tree of its layer. */
+  readonly #infoAt = GrowingColumn.u32();
   readonly #first: Collected | undefined;
   readonly #layers: readonly Collected[];
 
@@ -132,16 +138,17 @@ export class MergedChunks implements ChunkRecords {
     return this.#usedCount;
   }
 
-  /** Records of the used chunks, each once, in the order of the layers. */
-  *records(): Generator<Readonly<ChunkRecord>> {
-    let next = 0;
-    for (const { tree, numbers } of this.#first === undefined ? this.#layers : [this.#first, ...this.#layers]) {
-      let position = 0;
-      for (const record of tree.chunkRecords()) {
-        const chunk = numbers.at(position++);
-        if (chunk < next) continue; // an earlier layer has it
-        next = chunk + 1;
-        if (this.#used.at(chunk) === 1) yield { ...record, blobIndex: this.#rowOfChunk(chunk).index };
+  /** Chunk infos of the used chunks, each once, in the order of the layers. */
+  *infos(): Generator<Readonly<StoredChunkInfo>> {
+    for (
+      const { tree: { bytes }, first, end } of this.#first === undefined ? this.#layers : [this.#first, ...this.#layers]
+    ) {
+      const info = { bytes, at: 0, blobIndex: 0 };
+      for (let chunk = first; chunk < end; chunk++) {
+        if (this.#used.at(chunk) === 0) continue;
+        info.at = this.#infoAt.at(chunk);
+        info.blobIndex = this.#rowOfChunk(chunk).index;
+        yield info;
       }
     }
   }
@@ -161,24 +168,27 @@ export class MergedChunks implements ChunkRecords {
       }
       return row;
     });
-    const numbers = GrowingColumn.u32();
+    const view = viewOf(tree.bytes);
+    const first = digests.count;
     const ofBlobs = rows.map(() => new IndexColumn());
-    for (const record of tree.chunkRecords()) {
+    let count = 0;
+    for (const at of tree.chunkInfos()) {
       const known = digests.count;
-      const chunk = digests.numberOf(record.digest);
-      if (chunk === known) this.#add(record, rows[record.blobIndex] as number); // readers refuse records of other blobs
-      numbers.push(chunk);
-      (ofBlobs[record.blobIndex] as IndexColumn).set(record.chunkIndex, chunk);
-      if (numbers.length % DROP_INTERVAL === 0) memory.dropPages();
+      const chunk = digests.numberOf(tree.bytes, at + CHUNK_INFO.digest);
+      const blobIndex = readU32(view, at + CHUNK_INFO.blobIndex);
+      if (chunk === known) this.#add(view, at, rows[blobIndex] as number); // readers refuse chunks of other blobs
+      (ofBlobs[blobIndex] as IndexColumn).set(readU32(view, at + CHUNK_INFO.index), chunk);
+      if (++count % DROP_INTERVAL === 0) memory.dropPages();
     }
-    return { tree, numbers, ofBlobs };
+    return { tree, first, end: digests.count, ofBlobs };
   }
 
-  #add({ chunkIndex, uncompressedOffset, uncompressedSize }: Readonly<ChunkRecord>, row: number): void {
+  #add(view: DataView, at: number, row: number): void {
     this.#chunkRow.push(row);
-    this.#chunkIndex.push(chunkIndex);
-    this.#offset.push(uncompressedOffset);
-    this.#size.push(uncompressedSize);
+    this.#chunkIndex.push(readU32(view, at + CHUNK_INFO.index));
+    this.#offset.push(readU64(view, at + CHUNK_INFO.uncompressedOffset));
+    this.#size.push(readU32(view, at + CHUNK_INFO.uncompressedSize));
     this.#used.push(0);
+    this.#infoAt.push(at);
   }
 }

@@ -151,7 +151,8 @@ class Reader extends ImageFacts implements V5Bootstrap {
     for (let from = offset; from < end;) {
       const chunk = Math.floor(from / chunkSize);
       const at = chunksAt + chunk * CHUNK_INFO.SIZE;
-      this.#readChunk(at, record);
+      this.#checkChunk(at);
+      readChunkInfo(this.bytes, this.#view, at, record, CHUNKS);
       const chunkStart = chunk * chunkSize;
       const chunkLength = Math.min(chunkSize, size - chunkStart);
       const fileOffset = readU64(this.#view, at + CHUNK_INFO.fileOffset, CHUNKS);
@@ -186,8 +187,15 @@ class Reader extends ImageFacts implements V5Bootstrap {
   }
 
   *chunkRecords(blobIndex?: number): Generator<Readonly<ChunkRecord>> {
-    const inode = new InodeCursor(this.#view, this.#sb);
     const record = emptyChunkRecord();
+    for (const at of this.chunkInfos(blobIndex)) {
+      readChunkInfo(this.bytes, this.#view, at, record, CHUNKS);
+      yield record;
+    }
+  }
+
+  *chunkInfos(blobIndex?: number): Generator<number> {
+    const inode = new InodeCursor(this.#view, this.#sb);
     // Bounds the loop: with overlapping records, a small image could describe an unlimited number of chunks.
     let left = Math.floor(this.byteLength / CHUNK_INFO.SIZE);
     for (let index = 1; index <= this.#sb.inodeEntries; index++) {
@@ -198,8 +206,8 @@ class Reader extends ImageFacts implements V5Bootstrap {
       if (left < 0) unreadable(CHUNKS, at, "chunk infos of different files overlap");
       for (let k = 0; k < inode.childCount; k++, at += CHUNK_INFO.SIZE) {
         if (blobIndex !== undefined && this.#view.getUint32(at + CHUNK_INFO.blobIndex, true) !== blobIndex) continue;
-        this.#readChunk(at, record);
-        yield record;
+        this.#checkChunk(at);
+        yield at;
       }
     }
   }
@@ -233,9 +241,9 @@ class Reader extends ImageFacts implements V5Bootstrap {
     unreadable("RAFS v5 inode", inode.at, `${size} bytes need ${expected} chunks, it has ${inode.childCount}`);
   }
 
-  #readChunk(at: number, record: ChunkRecord): void {
-    readChunkInfo(this.bytes, this.#view, at, record, CHUNKS);
-    checkChunkInfo(record, at, this.#limits, CHUNKS);
-    if ((record.flags & CHUNK_FLAG.hole) !== 0) refuse(`${CHUNKS} at ${at}`, "chunks that are holes are not supported");
+  #checkChunk(at: number): void {
+    checkChunkInfo(this.#view, at, this.#limits, CHUNKS);
+    if ((this.#view.getUint32(at + CHUNK_INFO.flags, true) & CHUNK_FLAG.hole) === 0) return;
+    refuse(`${CHUNKS} at ${at}`, "chunks that are holes are not supported");
   }
 }

@@ -12,19 +12,19 @@
  *
  * @module
  */
-import { roundUp, writeU64 } from "../../base/bytes.ts";
-import { type ChunkRecord, type Compressor, type Digester, RafsError } from "../bootstrap.ts";
-import { CHUNK_INFO, emptyChunkRecord, writeChunkInfo } from "../chunk_info.ts";
-import { ChunkInfoTable, type ChunkRecords } from "../chunk_info_table.ts";
+import { copyBytes, roundUp, writeU64 } from "../../base/bytes.ts";
+import { type Compressor, type Digester, RafsError } from "../bootstrap.ts";
+import { CHUNK_INFO, copyChunkInfo } from "../chunk_info.ts";
+import type { ChunkInfos } from "../chunk_info_table.ts";
 import { DIGEST_SIZE } from "../chunk_table.ts";
 import { V5_MAGIC, V5_VERSION } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, IMAGE_FLAG } from "../flags.ts";
-import { IndexColumn } from "../index_column.ts";
 import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
 import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { SequentialImage } from "../sequential_image.ts";
 import type { BlobEntry, InodeSpec, MoveChunk } from "../v6/writer.ts";
 import { TreeTable } from "../v6/tree_table.ts";
+import { ChunkLookup } from "./chunk_lookup.ts";
 import { BLOB_HEAD, EXT_BLOB, INODE, INODE_FLAG, SUPER, UNIT } from "./layout.ts";
 import { numberRecords, type RecordRows } from "./record_numbers.ts";
 import { encodeXattrs } from "./xattr_writer.ts";
@@ -66,15 +66,17 @@ export class BootstrapWriter {
   /** Encoded extended attributes by inode. */
   readonly #xattrs = new Map<number, Uint8Array>();
   readonly #memory: ImageMemory;
-  readonly #chunks: ChunkInfoTable;
-  /** Chunk rows by blob index, then by chunk index. */
-  readonly #chunkRows: IndexColumn[] = [];
+  readonly #chunkSources: ChunkInfos[] = [];
 
   constructor(readonly options: WriterOptions) {
     checkChunkSize(options.chunkSize, "RAFS v5 writer options", 0);
     this.#memory = options.memory ?? ORDINARY_MEMORY;
     this.#tree = new TreeTable(options.chunkSize);
-    this.#chunks = new ChunkInfoTable(this.#memory);
+  }
+
+  /** Makes room for this many inodes, which saves time and memory. More can be added. */
+  reserve(inodes: number): void {
+    this.#tree.reserve(inodes);
   }
 
   /** Adds an inode; the first one is the root directory. Returns its number for {@link addEntry}. */
@@ -93,15 +95,14 @@ export class BootstrapWriter {
     this.#tree.addEntry(directory, name, inode, start, end);
   }
 
-  /** Adds a record of a chunk that files use. */
-  addChunkRecord(record: Readonly<ChunkRecord>): void {
-    const rows = this.#chunkRows[record.blobIndex] ??= new IndexColumn();
-    rows.set(record.chunkIndex, this.#chunks.push(record));
+  /** Like {@link addEntry}, for a name that was read from a bootstrap. */
+  addReadEntry(directory: number, name: Uint8Array, inode: number, start: number, end: number): void {
+    this.#tree.addReadEntry(directory, name, inode, start, end);
   }
 
-  /** Adds all of `records`. */
-  addChunkRecords(records: ChunkRecords): void {
-    for (const record of records.records()) this.addChunkRecord(record);
+  /** Adds chunks that files use. They are read while the image is written. */
+  addChunks(chunks: ChunkInfos): void {
+    this.#chunkSources.push(chunks);
   }
 
   /** Returns the bootstrap of {@link finish}. All of it is written at once, since digests are computed from the end. */
@@ -147,7 +148,8 @@ export class BootstrapWriter {
     prefetch.forEach((inode, k) => view.setUint32(prefetchTable + k * 4, rows.firstOf(inode), true));
     image.set(ids, blobTable);
     blobs.forEach((blob, k) => writeExtBlob(view, extTable + k * EXT_BLOB.SIZE, blob));
-    this.#writeRecords(image, view, rows, places.at, move);
+    const chunks = new ChunkLookup(this.#chunkSources, this.#memory);
+    this.#writeRecords(image, view, rows, places.at, chunks, move);
     this.#memory.dropPages();
     return image;
   }
@@ -197,6 +199,7 @@ export class BootstrapWriter {
     view: DataView,
     rows: RecordRows,
     placeOf: (index: number) => number,
+    chunks: ChunkLookup,
     move: MoveChunk | undefined,
   ): void {
     let looked = 0;
@@ -213,13 +216,13 @@ export class BootstrapWriter {
       const xattrs = this.#xattrs.get(inode) ?? new Uint8Array(0);
       const targetAt = at + INODE.SIZE + roundUp(name.length, UNIT);
       const xattrAt = targetAt + roundUp(target.length, UNIT);
-      const chunks = this.#writeChunks(image, view, xattrAt + xattrs.length, inode, move);
+      const digests = this.#writeChunks(image, view, xattrAt + xattrs.length, inode, chunks, move);
       image.set(name, at + INODE.SIZE);
       image.set(target, targetAt);
       image.set(xattrs, xattrAt);
       this.#writeInode(view, at, index, rows, xattrs.length);
       const children = rows.childrenOf(index);
-      const digested = this.#tree.isDirectory(inode) ? childDigests(image, children, placeOf) : chunks ?? target;
+      const digested = this.#tree.isDirectory(inode) ? childDigests(image, children, placeOf) : digests ?? target;
       image.set(this.options.digest(digested), at + INODE.digest);
     }
   }
@@ -257,23 +260,23 @@ export class BootstrapWriter {
     view: DataView,
     start: number,
     inode: number,
+    chunks: ChunkLookup,
     move: MoveChunk | undefined,
   ): Uint8Array | undefined {
     if ((this.#tree.modeOf(inode) & S_IFMT) !== S_IFREG) return undefined;
     const digests = new Uint8Array(this.#tree.chunkCountOf(inode) * DIGEST_SIZE);
-    const record = emptyChunkRecord();
+    const info = { bytes: image, at: 0, blobIndex: 0 };
     const place = { blobIndex: 0, chunkIndex: 0, uncompressedOffset: 0 };
     for (let k = 0; k * DIGEST_SIZE < digests.length; k++) {
       this.#tree.chunkOf(inode, k, place);
       move?.(place);
       const { blobIndex, chunkIndex } = place;
-      const row = this.#chunkRows[blobIndex]?.at(chunkIndex);
-      if (row === undefined) unwritable("chunk", `chunk ${chunkIndex} of blob ${blobIndex} was not added`);
-      this.#chunks.read(row, record);
+      if (!chunks.find(blobIndex, chunkIndex, info)) {
+        unwritable("chunk", `chunk ${chunkIndex} of blob ${blobIndex} was not added`);
+      }
       const at = start + k * CHUNK_INFO.SIZE;
-      writeChunkInfo(image, view, at, record);
-      writeU64(view, at + CHUNK_INFO.fileOffset, k * this.options.chunkSize);
-      digests.set(record.digest, k * DIGEST_SIZE);
+      copyChunkInfo(info, image, view, at, k * this.options.chunkSize);
+      copyBytes(image, at + CHUNK_INFO.digest, DIGEST_SIZE, digests, k * DIGEST_SIZE);
     }
     return digests;
   }

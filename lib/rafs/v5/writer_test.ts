@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { randomTree, readTree, TREE_CHUNK, treeBlob, writeTree } from "../../../tests/support/rafs_trees.ts";
+import { ChunkInfoTable } from "../chunk_info_table.ts";
 import { openBootstrap } from "../open.ts";
 import { openV5 } from "./bootstrap.ts";
 import { BootstrapWriter } from "./writer.ts";
@@ -15,8 +16,10 @@ const plain = { uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
 /** Writes a random tree whose chunk digests are derived from their offsets. */
 function written(nodes: Parameters<typeof writeTree>[0]) {
   const writer = newWriter();
+  const chunks = new ChunkInfoTable();
+  writer.addChunks(chunks);
   return writeTree(nodes, writer, ({ blobIndex, chunkIndex, uncompressedOffset }, size) =>
-    writer.addChunkRecord({
+    chunks.push({
       ...{ blobIndex, chunkIndex, uncompressedOffset },
       digest: sha256(encode(`${blobIndex} ${chunkIndex}`)),
       flags: 0,

@@ -17,7 +17,7 @@ import type {
 } from "../bootstrap.ts";
 import { checkChunkInfo, CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
 import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../flags.ts";
-import { checkRequest, type Region, unreadable, viewOf } from "../guard.ts";
+import { checkRequest, refuse, type Region, unreadable, viewOf } from "../guard.ts";
 import { ImageFacts } from "../image_facts.ts";
 import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { readPrefetchTable } from "../prefetch_table.ts";
@@ -216,15 +216,22 @@ class V6Bootstrap extends ImageFacts implements Bootstrap, CopyableTree {
   }
 
   *chunkRecords(blobIndex?: number): Generator<Readonly<ChunkRecord>> {
-    if (this.#isTarfs) return yield* this.#chunksOfTars().records(); // the table has one entry, without meaning
-    const { at, size } = this.#sb.chunkTable;
-    const limits = { blobCount: this.blobs.length, chunkSize: this.#sb.chunkSize };
+    if (this.#isTarfs) return yield* this.#chunksOfTars().records();
     const record = emptyChunkRecord();
+    for (const at of this.chunkInfos(blobIndex)) {
+      readChunkInfo(this.bytes, this.#view, at, record, CHUNKS);
+      yield record;
+    }
+  }
+
+  *chunkInfos(blobIndex?: number): Generator<number> {
+    const { at, size } = this.#sb.chunkTable;
+    if (this.#isTarfs) refuse(`${CHUNKS} at ${at}`, "the entry of a TARFS image has no meaning");
+    const limits = { blobCount: this.blobs.length, chunkSize: this.#sb.chunkSize };
     for (let entry = at; entry < at + size; entry += CHUNK_INFO.SIZE) {
       if (blobIndex !== undefined && this.#view.getUint32(entry + CHUNK_INFO.blobIndex, true) !== blobIndex) continue;
-      readChunkInfo(this.bytes, this.#view, entry, record, CHUNKS);
-      checkChunkInfo(record, entry, limits, CHUNKS);
-      yield record;
+      checkChunkInfo(this.#view, entry, limits, CHUNKS);
+      yield entry;
     }
   }
 }

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { copyBytes, roundUp, writeU16, writeU32, writeU64 } from "../../base/bytes.ts";
+import { copyBytes, roundUp } from "../../base/bytes.ts";
 import { DROP_INTERVAL, type ImageMemory } from "../image_memory.ts";
 import { erofsTypeOf, isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, DIRENT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
@@ -100,6 +100,8 @@ export interface Emission {
   readonly placement: Placement;
   readonly image: Uint8Array;
   readonly view: DataView;
+  /** The image as little-endian words: inodes and directory entries are aligned to them. Faster than the view. */
+  readonly words: Int32Array;
   readonly block: number;
   readonly nid: (inode: number) => number;
   /** log2 of the blocks per chunk. */
@@ -152,7 +154,7 @@ function moveChunks(view: DataView, start: number, end: number, move: MoveChunk)
 }
 
 function emitInode(emission: Emission, inode: number): void {
-  const { view, placement, tree: { inodes } } = emission;
+  const { words, placement, tree: { inodes } } = emission;
   const at = placement.atOf(inode);
   const mode = inodes.mode[inode] as number;
   const type = mode & S_IFMT;
@@ -170,17 +172,18 @@ function emitInode(emission: Emission, inode: number): void {
   }
   const slots = xattrSize === 0 ? 0 : (xattrSize - XATTR.HEADER_SIZE) / XATTR.ENTRY_SIZE + 1;
   const shownNlink = inodes.shownNlink[inode] as number;
-  writeU16(view, at + EXTENDED.format, (layout << 1) | 1);
-  writeU16(view, at + EXTENDED.xattrCount, slots);
-  writeU16(view, at + EXTENDED.mode, mode);
-  writeU64(view, at + EXTENDED.size, inodes.size[inode] as number);
-  writeU32(view, at + EXTENDED.union, union);
-  writeU32(view, at + EXTENDED.ino, inode + 1);
-  writeU32(view, at + EXTENDED.uid, inodes.uid[inode] as number);
-  writeU32(view, at + EXTENDED.gid, inodes.gid[inode] as number);
-  view.setBigInt64(at + EXTENDED.mtime, inodes.mtime[inode] as bigint, true);
-  writeU32(view, at + EXTENDED.mtimeNsec, inodes.mtimeNsec[inode] as number);
-  writeU32(view, at + EXTENDED.nlink, shownNlink >= 0 ? shownNlink : inodes.nlink[inode] as number);
+  const size = inodes.size[inode] as number;
+  words[(at + EXTENDED.format) / 4] = (slots << 16) | (layout << 1) | 1; // with xattrCount
+  words[(at + EXTENDED.mode) / 4] = mode;
+  words[(at + EXTENDED.size) / 4] = size;
+  words[(at + EXTENDED.size) / 4 + 1] = size / 2 ** 32;
+  words[(at + EXTENDED.union) / 4] = union;
+  words[(at + EXTENDED.ino) / 4] = inode + 1;
+  words[(at + EXTENDED.uid) / 4] = inodes.uid[inode] as number;
+  words[(at + EXTENDED.gid) / 4] = inodes.gid[inode] as number;
+  emission.view.setBigInt64(at + EXTENDED.mtime, inodes.mtime[inode] as bigint, true);
+  words[(at + EXTENDED.mtimeNsec) / 4] = inodes.mtimeNsec[inode] as number;
+  words[(at + EXTENDED.nlink) / 4] = shownNlink >= 0 ? shownNlink : inodes.nlink[inode] as number;
 }
 
 /** Writes the blocks of a directory. An inline last block is written at `tailAt`, after the inode. */
@@ -203,16 +206,15 @@ function emitDirectory(emission: Emission, inode: number, tailAt: number): void 
 
 /** Writes a block with the entries of `rows[from, to)`, followed by their names. */
 function emitDirectoryBlock(emission: Emission, rows: Uint32Array, from: number, to: number, at: number): void {
-  const { tree, image, view, nid } = emission;
+  const { tree, image, words, nid } = emission;
   const { inode: inodes, nameAt, nameSize } = tree.entries;
   const names = tree.names.bytes;
   let nameOffset = (to - from) * DIRENT.SIZE;
   let entry = at;
   for (let k = from; k < to; k++, entry += DIRENT.SIZE) {
     const row = rows[k] as number, inode = inodes[row] as number, size = nameSize[row] as number;
-    writeU64(view, entry + DIRENT.nid, nid(inode));
-    writeU16(view, entry + DIRENT.nameOffset, nameOffset);
-    image[entry + DIRENT.type] = erofsTypeOf(tree.modeOf(inode));
+    words[(entry + DIRENT.nid) / 4] = nid(inode); // the high word stays 0: an image has less than 2^31 bytes
+    words[(entry + DIRENT.nameOffset) / 4] = (erofsTypeOf(tree.modeOf(inode)) << 16) | nameOffset; // with the type
     copyBytes(names, nameAt[row] as number, size, image, at + nameOffset);
     nameOffset += size;
   }

@@ -32,25 +32,26 @@ export class InodeRows {
 
   /** Adds a row and returns it. */
   add(): number {
-    if (this.length === this.mode.length) this.#grow();
+    if (this.length === this.mode.length) this.reserve(this.length * 2);
     return this.length++;
   }
 
-  #grow(): void {
-    this.mode = doubled(this.mode);
-    this.uid = doubled(this.uid);
-    this.gid = doubled(this.gid);
-    this.rdev = doubled(this.rdev);
-    this.mtime = doubled(this.mtime);
-    this.mtimeNsec = doubled(this.mtimeNsec);
-    this.size = doubled(this.size);
-    this.nlink = doubled(this.nlink);
-    this.shownNlink = doubled(this.shownNlink);
-    this.dotDot = doubled(this.dotDot);
-    this.xattrAt = doubled(this.xattrAt);
-    this.xattrSize = doubled(this.xattrSize);
-    this.contentAt = doubled(this.contentAt);
-    this.contentSize = doubled(this.contentSize);
+  /** Makes room for `count` rows in all, which are at least those that there are. */
+  reserve(count: number): void {
+    this.mode = resized(this.mode, count);
+    this.uid = resized(this.uid, count);
+    this.gid = resized(this.gid, count);
+    this.rdev = resized(this.rdev, count);
+    this.mtime = resized(this.mtime, count);
+    this.mtimeNsec = resized(this.mtimeNsec, count);
+    this.size = resized(this.size, count);
+    this.nlink = resized(this.nlink, count);
+    this.shownNlink = resized(this.shownNlink, count);
+    this.dotDot = resized(this.dotDot, count);
+    this.xattrAt = resized(this.xattrAt, count);
+    this.xattrSize = resized(this.xattrSize, count);
+    this.contentAt = resized(this.contentAt, count);
+    this.contentSize = resized(this.contentSize, count);
   }
 }
 
@@ -65,21 +66,22 @@ export class EntryRows {
 
   /** Adds a row and returns it. */
   add(): number {
-    if (this.length === this.directory.length) this.#grow();
+    if (this.length === this.directory.length) this.reserve(this.length * 2);
     return this.length++;
   }
 
-  #grow(): void {
-    this.directory = doubled(this.directory);
-    this.inode = doubled(this.inode);
-    this.nameAt = doubled(this.nameAt);
-    this.nameSize = doubled(this.nameSize);
+  /** Makes room for `count` rows in all, which are at least those that there are. */
+  reserve(count: number): void {
+    this.directory = resized(this.directory, count);
+    this.inode = resized(this.inode, count);
+    this.nameAt = resized(this.nameAt, count);
+    this.nameSize = resized(this.nameSize, count);
   }
 }
 
 type Column = Uint32Array<ArrayBuffer> | Float64Array<ArrayBuffer> | BigInt64Array<ArrayBuffer>;
 
-function doubled<T extends Column>(column: T): T {
-  const grown = column.buffer.transfer(column.byteLength * 2); // frees the old buffer at once
+function resized<T extends Column>(column: T, count: number): T {
+  const grown = column.buffer.transfer(column.BYTES_PER_ELEMENT * count); // frees the old buffer at once
   return new (column.constructor as new (buffer: ArrayBuffer) => T)(grown);
 }

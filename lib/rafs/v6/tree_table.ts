@@ -102,6 +102,13 @@ export class TreeTable {
     return this.#hasXattrs;
   }
 
+  /** Makes room for this many inodes, with a name each. More can be added. */
+  reserve(inodes: number): void {
+    if (inodes > this.inodes.length) this.inodes.reserve(inodes);
+    // every directory has two more names
+    if (inodes > this.entries.length) this.entries.reserve(inodes + (inodes >> 2));
+  }
+
   /** Adds an inode and returns its row. */
   addInode(spec: InodeSpec): number {
     const { mode, target, chunks = NO_CHUNKS } = spec;
@@ -147,14 +154,19 @@ export class TreeTable {
 
   /** Gives an inode a name in a directory: the bytes `[start, end)` of `name`. */
   addEntry(directory: number, name: Uint8Array, inode: number, start = 0, end = name.length): void {
-    if (!(directory < this.inodeCount && this.isDirectory(directory))) {
-      unwritable("name", `inode ${directory} is not a directory`);
-    }
-    if (!(inode > 0 && inode < this.inodeCount)) unwritable("name", `there is no inode ${inode}`);
     if (!isFileName(name, start, end)) {
       const shown = JSON.stringify(new TextDecoder().decode(name.subarray(start, end)));
       unwritable("name", `${shown} is not a file name`);
     }
+    this.addReadEntry(directory, name, inode, start, end);
+  }
+
+  /** Like {@link addEntry}, for a name that was read from a bootstrap, whose readers refuse what is not a file name. */
+  addReadEntry(directory: number, name: Uint8Array, inode: number, start: number, end: number): void {
+    if (!(directory < this.inodeCount && this.isDirectory(directory))) {
+      unwritable("name", `inode ${directory} is not a directory`);
+    }
+    if (!(inode > 0 && inode < this.inodeCount)) unwritable("name", `there is no inode ${inode}`);
     const { nlink, dotDot } = this.inodes;
     if (this.isDirectory(inode)) {
       if (inode < directory) unwritable("name", `directory ${inode} was added before its parent ${directory}`);

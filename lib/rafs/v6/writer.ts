@@ -22,8 +22,8 @@ import {
   DIGESTER,
   type Digester,
 } from "../bootstrap.ts";
-import { CHUNK_INFO, writeChunkInfo } from "../chunk_info.ts";
-import type { ChunkRecords } from "../chunk_info_table.ts";
+import { CHUNK_INFO, copyChunkInfo } from "../chunk_info.ts";
+import type { ChunkInfos } from "../chunk_info_table.ts";
 import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
 import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
@@ -69,11 +69,16 @@ export interface BlobEntry extends BlobDescriptor {
 export class BootstrapWriter {
   readonly #tree: TreeTable;
   /** Sources of the chunk table. */
-  readonly #chunkSources: ChunkRecords[] = [];
+  readonly #chunkSources: ChunkInfos[] = [];
 
   constructor(readonly options: WriterOptions) {
     checkChunkSize(options.chunkSize, "RAFS v6 writer options", 0);
     this.#tree = new TreeTable(options.chunkSize);
+  }
+
+  /** Makes room for this many inodes, which saves time and memory. More can be added. */
+  reserve(inodes: number): void {
+    this.#tree.reserve(inodes);
   }
 
   /** Adds an inode; the first one is the root directory. Returns its number for {@link addEntry}, not its nid. */
@@ -89,14 +94,19 @@ export class BootstrapWriter {
     this.#tree.addEntry(directory, name, inode, start, end);
   }
 
+  /** Like {@link addEntry}, for a name that was read from a bootstrap. */
+  addReadEntry(directory: number, name: Uint8Array, inode: number, start: number, end: number): void {
+    this.#tree.addReadEntry(directory, name, inode, start, end);
+  }
+
   /** Copies the whole tree of `bootstrap` into the empty writer. False if it has to be walked instead. */
   copyTree(bootstrap: Bootstrap & Partial<CopyableTree>, placeChunk: PlaceChunk): boolean {
     return bootstrap.copyTree?.(this.#tree, placeChunk) ?? false;
   }
 
   /** Adds entries to the chunk table, one per chunk that files use. They are iterated while the image is written. */
-  addChunkRecords(records: ChunkRecords): void {
-    this.#chunkSources.push(records);
+  addChunks(chunks: ChunkInfos): void {
+    this.#chunkSources.push(chunks);
   }
 
   /** Returns the bootstrap of {@link begin}. */
@@ -105,7 +115,7 @@ export class BootstrapWriter {
   }
 
   /**
-   * Returns the bootstrap, which is written while it is read. The writer and its chunk records must not change until
+   * Returns the bootstrap, which is written while it is read. The writer and its chunks must not change until
    * then.
    *
    * @param blobs in index order
@@ -149,6 +159,7 @@ export class BootstrapWriter {
       placement,
       image,
       view,
+      words: new Int32Array(image.buffer),
       block: BLOCK,
       nid: (inode) => (placement.atOf(inode) - metaStart) / INODE_SLOT,
       chunkFormatBits: Math.log2(this.options.chunkSize / BLOCK),
@@ -164,8 +175,8 @@ export class BootstrapWriter {
     yield* emitTree(emission);
     let at = chunkTable, count = 0;
     for (const source of this.#chunkSources) {
-      for (const record of source.records()) {
-        writeChunkInfo(image, view, at, record);
+      for (const info of source.infos()) {
+        copyChunkInfo(info, image, view, at);
         at += CHUNK_INFO.SIZE;
         if (++count % DROP_INTERVAL === 0) memory.dropPages();
         if (count % WRITTEN_AT_ONCE === 0) yield at;
