@@ -27,8 +27,10 @@ import { OpenParcel } from "./open_parcel.ts";
 import type { FileChunk, ParcelUnits, StoredUnits } from "./parcel.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
-/** Maximum plain bytes in flight in the Workers. */
+/** Maximum bytes in flight in the Workers. */
 const IN_FLIGHT_BYTES = 16 << 20;
+/** What a chunk in flight counts in addition to its plain bytes: a folder of tiny files would be in flight as a whole. */
+const CHUNK_BYTES = 256;
 /** Plain bytes sent to a Worker together: a message costs more than a small chunk. */
 const PARCEL_BYTES = 1 << 20;
 
@@ -173,7 +175,7 @@ export class BlobChunks {
     const parcel = this.#parcel;
     if (parcel === undefined) return;
     this.#parcel = undefined;
-    this.#inFlight += parcel.filled;
+    this.#inFlight += heldBytes(parcel);
     const held = this.options.compressor.take(parcel.parcel);
     const sorted = this.#sort(parcel, held, this.#lastSorted);
     const stored = this.#store(parcel, sorted, this.#lastStored);
@@ -248,7 +250,7 @@ export class BlobChunks {
       else for (const position of unit) this.#placeChunk(parcel, numbers, position, compressedSize);
       this.#size += compressedSize;
     });
-    this.#inFlight -= parcel.filled;
+    this.#inFlight -= heldBytes(parcel);
   }
 
   #placeChunk(parcel: OpenParcel, numbers: Uint32Array, position: number, compressedSize: number): void {
@@ -288,6 +290,10 @@ export class BlobChunks {
       ...stored,
     });
   }
+}
+
+function heldBytes({ filled, count }: OpenParcel): number {
+  return filled + count * CHUNK_BYTES;
 }
 
 const NOT_SAID = { flags: 0, compressedOffset: 0, compressedSize: 0 };

@@ -28,7 +28,7 @@ import { freeMemory } from "../../base/free_memory.ts";
 import { BlobTail } from "../../rafs/blob_writer.ts";
 import { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
-import type { ImageMemory } from "../../rafs/image_memory.ts";
+import { type ImageMemory, partsOf } from "../../rafs/image_memory.ts";
 import type { BlobEntry } from "../../rafs/v6/writer.ts";
 import { entryParts } from "../path_resolver.ts";
 import { BlobChunks } from "./blob_chunks.ts";
@@ -166,7 +166,10 @@ export class LayerBuilder implements TarVisitor {
     await freeMemory(MANY_BYTES);
     tail.addBootstrap(bootstrap);
     tail.finish();
-    for (const { bytes } of tail.pieces) await this.#append(new Uint8Array(bytes));
+    for (const { bytes } of tail.pieces) {
+      // a v5 bootstrap is stored as it is, and large
+      for (const part of partsOf(bytes, this.options.memory)) await this.#append(new Uint8Array(part));
+    }
     return { blobId: this.#hash.digest("hex"), blobBytes: this.#blobBytes, bootstrap };
   }
 
