@@ -108,13 +108,10 @@ function judgeDriver({ version, driver, isExperimental }: DockerInfo, ours: stri
   return fail(`${driver} is in use, not ${ours}${experimental}`, SETUP);
 }
 
-function judgeStore({ version, driver, driverStatus }: DockerInfo, ours: string): Finding {
-  const usesContainerd = driverStatus.some(([key, value]) =>
-    key === "driver-type" && value.startsWith("io.containerd.snapshotter")
-  );
+function judgeStore({ version, driver, usesContainerdStore }: DockerInfo, ours: string): Finding {
   const hasPlugins = pluginSupport(version).kind !== "removed";
-  if (usesContainerd && (!hasPlugins || driver === ours)) return ok("containerd");
-  if (usesContainerd) {
+  if (usesContainerdStore && (!hasPlugins || driver === ours)) return ok("containerd");
+  if (usesContainerdStore) {
     const remedy = 'nydus-gd setup --target containerd, or "containerd-snapshotter": false in daemon.json';
     return fail("containerd stores the images: graph drivers are not used", remedy);
   }

@@ -10,6 +10,7 @@
  */
 import { countText } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
+import type { DockerInfo } from "../image/docker/engine_responses.ts";
 import { SNAPSHOTTER, SNAPSHOTTER_SOCKET } from "./containerd_config.ts";
 import { pluginState } from "./containerd_state.ts";
 import { type DockerState, lookAtDocker } from "./docker_state.ts";
@@ -127,15 +128,24 @@ function notesOn({ host, command }: SetupOptions, part: TargetPlan, { running }:
   if (part.dockerReads === undefined) return notes;
   const info = running?.info;
   if (host.isLive && info === undefined) notes.push("Docker does not answer: its containers and images are unknown.");
-  if (info !== undefined && info.driver !== DRIVER && info.imageCount > 0) {
-    notes.push(
-      `${
-        countText(info.imageCount, "image")
-      } and all containers of ${info.driver} stay in ${info.dataRoot}, but Docker does not ` +
-        "show them meanwhile: `nydus-gd setup --undo` brings them back.",
-    );
-  }
+  if (info !== undefined && info.driver !== DRIVER) notes.push(...whatDockerHides(info));
   return notes;
+}
+
+/** What is not to be seen while Docker is on our driver. Images in containerd are, whatever snapshotter unpacked them. */
+function whatDockerHides({ driver, dataRoot, imageCount, usesContainerdStore }: DockerInfo): string[] {
+  if (imageCount === 0) return [];
+  const undo = "`nydus-gd setup --undo`";
+  if (usesContainerdStore) {
+    return [
+      `Docker keeps its images in containerd, and unpacks them again when they are run. All containers of ${driver} stay, ` +
+      `but Docker does not show them meanwhile: ${undo} brings them back.`,
+    ];
+  }
+  return [
+    `${countText(imageCount, "image")} and all containers of ${driver} stay in ${dataRoot}, but Docker does not show ` +
+    `them meanwhile: ${undo} brings them back.`,
+  ];
 }
 
 /** Effects of a Docker restart on running containers. @throws {NydusGdError} "busy" */

@@ -76,9 +76,7 @@ export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal
     if (isConcerned) services.push(["restart", DOCKER_SERVICE]);
     if ((await showUnit(SERVICE)).load !== "not-found") services.push(["stop", SERVICE]);
   }
-  if (record.files.length > 0) {
-    notes.push(`Cache and state stay in ${ROOT}, layers of lazy images in Docker's data-root.`);
-  }
+  notes.push(...whatStays(record));
   return {
     changes: changes.filter((change) => !isOwn(change)),
     last: changes.filter(isOwn),
@@ -86,6 +84,17 @@ export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal
     notes,
     isRecorded: record.files.length > 0,
   };
+}
+
+function whatStays({ files }: SetupRecord): string[] {
+  if (files.length === 0) return [];
+  if (!files.some(({ block }) => block !== undefined)) {
+    return [`Cache and state stay in ${ROOT}, layers of lazy images in Docker's data-root.`];
+  }
+  return [
+    `Cache, state and snapshots stay in ${ROOT}, where the next setup finds them. Images that were pulled lazily lack ` +
+    "their data without it: remove those, and pull them again in an ordinary form.",
+  ];
 }
 
 /** Restores everything. Can be interrupted at any point and run again. */

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { ignore as ignoreMissing } from "../../lib/base/errors.ts";
 import { commandLine, fails, inNamespace, run } from "../support/command.ts";
+import { containerdMissing } from "../support/containerd_stack.ts";
 import { plainDocker, serveFakeDocker } from "../support/fake_docker.ts";
 import { PrefixMachine } from "../support/setup_prefix.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -109,6 +110,29 @@ Deno.test(
     });
     const undone = await run(["setup", "--undo", "--yes"], { within: inNamespace(slip) });
     assert.deepEqual([undone.code, undone.stdout], [0, "Nothing to undo: setup has changed nothing here.\n"]);
+  },
+);
+
+Deno.test(
+  {
+    name: "a Docker whose images are in containerd is told that only its containers are hidden",
+    ignore: containerdMissing !== undefined,
+  },
+  async () => {
+    using temp = TempDir.make();
+    const docker = plainDocker();
+    Object.assign(docker.info, {
+      Driver: "overlayfs",
+      DriverStatus: [["driver-type", "io.containerd.snapshotter.v1"]],
+    });
+    await using _docker = serveFakeDocker(temp.join("docker.sock"), docker);
+    const features = `mount -t tmpfs tmpfs /etc/docker && echo '{"features":{"containerd-snapshotter":true}}' >`;
+    const words = ["--dry-run", "--target", "containerd", "--docker-host", `unix://${temp.join("docker.sock")}`];
+    const within = inNamespace(`mkdir -p /etc/docker && ${features}/etc/docker/daemon.json`);
+    const { code, stdout, stderr } = await run(["setup", ...words], { within });
+    assert.deepEqual([code, stderr], [0, ""]);
+    assert.match(stdout, /Docker keeps its images in containerd.* All containers of overlayfs stay,/);
+    assert.doesNotMatch(stdout, /3 images/);
   },
 );
 

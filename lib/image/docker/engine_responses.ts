@@ -22,6 +22,9 @@ export const InfoResponse = v.pipe(
   v.transform((info): DockerInfo => ({
     driver: info.Driver,
     driverStatus: info.DriverStatus,
+    usesContainerdStore: info.DriverStatus.some(([name, value]) =>
+      name === "driver-type" && value.startsWith("io.containerd.snapshotter")
+    ),
     dataRoot: info.DockerRootDir,
     isExperimental: info.ExperimentalBuild,
     imageCount: info.Images,
@@ -37,6 +40,8 @@ export interface DockerInfo {
   readonly driver: string;
   /** Status rows of the storage driver, as `docker info` shows them. */
   readonly driverStatus: readonly (readonly [name: string, value: string])[];
+  /** Whether the images are in containerd, and the storage driver is one of its snapshotters. */
+  readonly usesContainerdStore: boolean;
   /** The data-root. */
   readonly dataRoot: string;
   /** Whether experimental features are enabled. */
