@@ -1,5 +1,5 @@
 /**
- * Checks storage: the cache, and Docker's layers.
+ * Checks storage: the cache, Docker's layers, and containerd's snapshots.
  *
  * @module
  */
@@ -9,6 +9,9 @@ import { isDiskFull } from "../base/disk_full.ts";
 import { ignore } from "../base/errors.ts";
 import { limitInBytes } from "../base/setting_values.ts";
 import { backingFileSystem, probeHome, unfitReason } from "../layer/home_probe.ts";
+import type { DockerInfo } from "../image/docker/engine_responses.ts";
+import { pluginSupport } from "../setup/docker_version.ts";
+import { snapshotterDir } from "../snapshot/snapshot_paths.ts";
 import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
 import type { Installation } from "./installation.ts";
 import { nearestFolder, scratchIn } from "./scratch.ts";
@@ -22,21 +25,22 @@ const OTHER_CACHE = 'cache.dir = "/another/folder"';
 
 /** Timeout for Docker to tell its data-root. */
 const DOCKER_TIMEOUT_MS = 5_000;
-/** Timeout of the check that asks it, and then tries an overlay. */
+/** Timeout of a check that asks it, and then tries an overlay. */
 const LAYERS_TIMEOUT_MS = 10_000;
 
-/** Checks of state, cache, free space and layers. */
+/** Checks of state, cache, free space, layers and snapshots. */
 export function storageChecks(installation: Installation): Check[] {
+  const places = [["layers", checkLayers], ["snapshots", checkSnapshots]] as const;
   return [
     { group: GROUP, name: "state", run: () => checkState(installation) },
     { group: GROUP, name: "cache", run: () => checkCache(installation) },
     { group: GROUP, name: "free space", run: () => checkSpace(installation) },
-    {
+    ...places.map(([name, check]): Check => ({
       group: GROUP,
-      name: "layers",
+      name,
       timeoutMs: LAYERS_TIMEOUT_MS,
-      run: (signal) => checkLayers(installation, signal),
-    },
+      run: (signal) => check(installation, signal),
+    })),
   ];
 }
 
@@ -90,20 +94,44 @@ async function checkSpace({ cacheDir, settings: { cache: { minFree } } }: Instal
     : ok(seen);
 }
 
-/** Tries an overlay in the directory in which Docker would make us store layers. */
-async function checkLayers({ docker, isRoot, options }: Installation, signal: AbortSignal): Promise<Finding> {
-  let dataRoot: string;
-  try {
-    dataRoot = (await docker.info(AbortSignal.any([signal, AbortSignal.timeout(DOCKER_TIMEOUT_MS)]))).dataRoot;
-  } catch {
-    return skipped("Docker does not answer, so its data-root is not known");
+/** Tries an overlay where Docker would make us store layers. */
+async function checkLayers(installation: Installation, signal: AbortSignal): Promise<Finding> {
+  const info = await dockerInfo(installation, signal);
+  if (info === undefined) return skipped("Docker does not answer, so its data-root is not known");
+  if (keepsInContainerd(info)) return skipped("Docker's are snapshots of containerd");
+  const driver = installation.options.socket.replace(/^.*\//, "").replace(/\.sock$/, "");
+  return await tryOverlay(installation, `${info.dataRoot}/${driver}`, "a data-root on ext4 or xfs (ftype=1)");
+}
+
+/** Tries an overlay where snapshots of containerd are stored. */
+async function checkSnapshots(installation: Installation, signal: AbortSignal): Promise<Finding> {
+  if (installation.snapshotterAddress === undefined) {
+    const info = await dockerInfo(installation, signal);
+    if (info === undefined || !keepsInContainerd(info)) return skipped("no snapshotter is set up");
   }
-  const driver = options.socket.replace(/^.*\//, "").replace(/\.sock$/, "");
-  const home = `${dataRoot}/${driver}`;
+  const home = snapshotterDir(installation.options.root);
+  return await tryOverlay(installation, home, "nydus-gd serve --root /a/folder, on ext4 or xfs (ftype=1)");
+}
+
+async function dockerInfo({ docker }: Installation, signal: AbortSignal): Promise<DockerInfo | undefined> {
+  const timeout = AbortSignal.any([signal, AbortSignal.timeout(DOCKER_TIMEOUT_MS)]);
+  try {
+    return await docker.info(timeout);
+  } catch {
+    return undefined;
+  }
+}
+
+function keepsInContainerd({ version, usesContainerdStore }: DockerInfo): boolean {
+  return usesContainerdStore || pluginSupport(version).kind === "removed";
+}
+
+/** @param elsewhere what to use if its file system is unfit */
+async function tryOverlay({ isRoot }: Installation, home: string, elsewhere: string): Promise<Finding> {
   const place = await nearestFolder(home);
   const name = fsName(statfs(place).type);
   const reason = unfitReason(name);
-  if (reason !== undefined) return fail(`${home} is on ${name}: ${reason}`, "a data-root on ext4 or xfs (ftype=1)");
+  if (reason !== undefined) return fail(`${home} is on ${name}: ${reason}`, elsewhere);
   if (!isRoot) {
     return skipped(`${home} is on ${backingFileSystem(place)}; an overlay was not tested`, "sudo nydus-gd doctor");
   }

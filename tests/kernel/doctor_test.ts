@@ -196,6 +196,23 @@ Deno.test(
   },
 );
 
+Deno.test({ name: "where Docker keeps its images in containerd, the snapshots' place is tried", ignore }, async () => {
+  using temp = TempDir.make();
+  const docker = plainDocker();
+  docker.version = "28.5.2";
+  docker.info["DockerRootDir"] = temp.join("data");
+  await using _docker = serveFakeDocker(temp.join("docker.sock"), docker);
+  for (const folder of ["root", "below"]) await Deno.mkdir(temp.join(folder));
+  const right = await doctor(temp);
+  says(right, "layers", "skipped", /snapshots of containerd/);
+  says(right, "snapshots", "ok", /root\/snapshotter on \w+: an overlay was mounted and written to/);
+  const overlay = `mount -t overlay -o lowerdir=${temp.join("below")}:/etc overlay ${temp.join("root")}`;
+  const seen = await doctor(temp, [], { within: inNamespace(overlay) });
+  says(seen, "snapshots", "fail", /is on overlayfs: an overlay cannot be below/, /ext4 or xfs/);
+  docker.version = "20.10.24";
+  says(await doctor(temp), "snapshots", "skipped", /no snapshotter is set up/);
+});
+
 Deno.test({ name: "a daemon is ok, failed or missing; its sockets are accessible to root only", ignore }, async () => {
   using temp = TempDir.make();
   const serve = ["serve", "--root", temp.join("root"), "--socket", temp.join("gd.sock")];
