@@ -170,7 +170,6 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
     startMounts: (dataPath) => ImageMounts.start({ ...places, dataPath }),
     takeOverMounts: async (dataPath, opened) => {
       const taken = await ImageMounts.takeOver({ ...places, dataPath, offered: () => offered.reopen() }, opened);
-      if (taken === undefined) await ImageMounts.abandon(places);
       await offered.forgetBefore();
       return taken;
     },

@@ -85,7 +85,7 @@ export class ImageMounts implements AsyncDisposable {
    *
    * @param images images of that process, each with its data path
    * @returns a mount for each image, undefined if it was unmounted or nothing holds it any more; undefined as a whole
-   * if there is nothing to take over: then {@link abandon} removes what is left
+   * if there is nothing to take over: what was left has been removed, as by {@link abandon}
    * @throws {NydusGdError} as {@link FuseSession.takeOver}
    */
   static async takeOver(
@@ -110,19 +110,21 @@ export class ImageMounts implements AsyncDisposable {
     );
     if (byFuse === undefined && byFanotify === undefined && byFscache === undefined) {
       await mounts.#watch[Symbol.asyncDispose]();
+      warnOfLost(await ImageMounts.abandon(options));
       return undefined;
     }
     const byErofs = new Map([...byFanotify ?? [], ...byFscache ?? []]);
-    if (byFuse === undefined) await abandonFuse(options, (target) => byErofs.has(target));
+    if (byFuse === undefined) warnOfLost(await abandonFuse(options, (target) => byErofs.has(target)));
     const found = (one: MountedBefore) => byFuse?.get(one) ?? byErofs.get(mounts.#targetOf(one));
     return { session: mounts, mounts: (await before()).map(found) };
   }
 
-  /** Removes what a previous process left and {@link takeOver} could not take over: its readers get errors. */
-  static async abandon(places: ImageMountsPlaces): Promise<void> {
-    await abandonFuse(places, () => false);
+  /** Removes what a previous process left: its readers get errors. Returns the number of mounts. */
+  static async abandon(places: ImageMountsPlaces): Promise<number> {
+    const lost = await abandonFuse(places, () => false);
     await FanotifyImages.abandon(places.stateDir);
     await FscacheImages.abandon(places.stateDir);
+    return lost;
   }
 
   /** Leaves every mount to a successor, see {@link FuseSession.leave}. */
@@ -295,17 +297,22 @@ function asksOpens({ dataPath }: ImageMountsOptions): boolean {
   return dataPath.fsDriver !== "fuse";
 }
 
-/** Removes a session that nothing holds, and the EROFS mounts on its devices, except where `isServed` is true. */
+/** @param mounts number of those that nothing could be taken over of */
+function warnOfLost(mounts: number): void {
+  if (mounts > 0) log.warn("a killed server left mounts, containers that use them get errors", { mounts });
+}
+
+/**
+ * Removes a session that nothing holds, and the EROFS mounts on its devices, except where `isServed` is true. Returns
+ * the number of mounts.
+ */
 async function abandonFuse(
   { mountpoint, erofsDir, stateDir }: ImageMountsPlaces,
   isServed: (mountPoint: string) => boolean,
-): Promise<void> {
+): Promise<number> {
   const isOurs = ({ mountPoint, fsType }: MountEntry) =>
     mountPoint === mountpoint ? fsType === FUSE_TYPE : fsType === EROFS_TYPE && !isServed(mountPoint);
   const dead = [...mountsBelow(erofsDir), ...mountsBelow(mountpoint)].filter(isOurs);
-  if (dead.length > 0) {
-    log.warn("a killed server left mounts, containers that use them get errors", { mounts: dead.length });
-  }
   const connection = findMount(mountpoint);
   await FuseSession.abandon(stateDir);
   // a thread of the dead server that was killed within its own mount still holds the device and waits for itself
@@ -315,6 +322,7 @@ async function abandonFuse(
     );
   }
   for (const { mountPoint } of dead) umount2(mountPoint, MNT.DETACH);
+  return dead.length;
 }
 
 /** Returns `mount` with a dispose that also removes the mount point. */
