@@ -76,8 +76,13 @@ fi
 set -e
 rm -rf /var/cache/nydus-gd/deno-dir /var/cache/nydus-gd/deno-dir-convert
 rmdir /var/cache/nydus-gd 2>/dev/null || true
-if [ "$1" = purge ] && ! rm -rf --one-file-system /var/lib/nydus-gd; then
-  echo "nydus-gd: what is mounted at or below /var/lib/nydus-gd was not removed" >&2
+if [ "$1" = purge ]; then
+  if [ -n "$(ls /var/lib/nydus-gd/snapshotter/snapshots 2>/dev/null)" ]; then
+    echo "nydus-gd: containerd does not know that the snapshots of its images are removed: before such an image is used" >&2
+    echo "nydus-gd: with nydus-gd again, remove it (docker rmi, ctr images rm) and pull it" >&2
+  fi
+  rm -rf --one-file-system /var/lib/nydus-gd ||
+    echo "nydus-gd: what is mounted at or below /var/lib/nydus-gd was not removed" >&2
 fi
 `,
 } as const;
