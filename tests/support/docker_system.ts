@@ -28,6 +28,8 @@ const SUITES = {
   "28": "sid",
 } as const;
 const PACKAGES = ["ca-certificates", "iptables", "runc", "containerd", "docker.io", "docker-cli", "docker-buildx"];
+/** What a machine of it has besides: tests/support/systemd_machine.ts. */
+const MACHINE_PACKAGES = ["systemd", "libfuse3-4"];
 
 /** Version of a dockerd that can be had this way. */
 export type DockerVersion = keyof typeof SUITES;
@@ -36,7 +38,7 @@ export type DockerVersion = keyof typeof SUITES;
 const TOOLS = `${REPOSITORY}/.tools`;
 
 /** The Debian system with a dockerd; complete if it exists. */
-function systemOf(version: DockerVersion): string {
+export function dockerSystem(version: DockerVersion): string {
   return `${TOOLS}/docker-${version}`;
 }
 
@@ -82,7 +84,7 @@ exec sleep infinity
 
 /** Why a dockerd is unavailable; undefined if it can be made or exists already. */
 export async function dockerSystemMissing(version: DockerVersion): Promise<string | undefined> {
-  if (await isFolder(systemOf(version))) return undefined;
+  if (await isFolder(dockerSystem(version))) return undefined;
   try {
     await new Deno.Command("debootstrap", { args: ["--version"], stdout: "null", stderr: "null" }).output();
   } catch (error) {
@@ -98,7 +100,7 @@ export async function makeDockerSystem(version: DockerVersion): Promise<string |
   const missing = await dockerSystemMissing(version);
   if (missing !== undefined) return missing;
   try {
-    if (!await isFolder(systemOf(version))) await makeSystem(version);
+    if (!await isFolder(dockerSystem(version))) await makeSystem(version);
     return undefined;
   } catch (error) {
     if (error instanceof NydusGdError) return error.message;
@@ -123,7 +125,7 @@ export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
    * @throws {NydusGdError} "environment" with the last lines of the program that failed
    */
   static async open(version: DockerVersion, sandbox: Sandbox, dir: string): Promise<DockerSystem> {
-    const system = systemOf(version);
+    const system = dockerSystem(version);
     if (!await isFolder(system)) await makeSystem(version);
     await run(sandbox, "sh", ["-c", SHARE, "sh", dir]);
     const args = ["--mount", "--propagation", "unchanged", "sh", "-c", PIVOT, "sh", system, dir];
@@ -151,12 +153,12 @@ export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
 
 /** Runs debootstrap in a sandbox of its own, as it mounts /proc in what it makes. */
 async function makeSystem(version: DockerVersion): Promise<void> {
-  const [system, suite] = [systemOf(version), SUITES[version]];
+  const [system, suite] = [dockerSystem(version), SUITES[version]];
   const { url, missing } = await findMirror(suite);
   if (url === undefined) throw new NydusGdError("environment", `Cannot make ${system}: ${missing}`);
   await Deno.mkdir(TOOLS, { recursive: true });
   await using sandbox = await Sandbox.start();
-  await run(sandbox, "sh", ["-c", MAKE, "sh", system, PACKAGES.join(","), suite, url]);
+  await run(sandbox, "sh", ["-c", MAKE, "sh", system, [...PACKAGES, ...MACHINE_PACKAGES].join(","), suite, url]);
 }
 
 /** Runs a program inside to completion. */

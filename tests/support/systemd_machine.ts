@@ -1,36 +1,42 @@
 /**
- * A machine with systemd as its process 1, layered on this one: units of Debian's packages, files of its own.
+ * A machine with systemd as its process 1, layered on this one or on another Debian: units of its packages, files of its
+ * own. It can be rebooted, and its power can be cut.
  *
  * ```
- * this machine's /                      lowerdir, read-only
+ * this machine's /, or a Debian         lowerdir, read-only
  *      │
  * overlay, upper on a tmpfs             the machine's /: writes are discarded with it
- * ├── proc (sys read-only) sys dev run  its own, in a PID namespace with systemd as 1
+ * ├── proc (sys read-only) sys dev run  its own, in a PID namespace with systemd as 1; new with every boot
  * ├── sys/fs/cgroup                     a cgroup of its own as the root
  * └── var/lib/{docker,containerd,nydus-gd}   directories of the test: layers need a file system that is not an overlay
  * ```
  * It shares this machine's network, so a dockerd in it must not have a bridge. Only journald and what a test starts
- * run: units that would affect the host (sysctl, udev, kernel modules, clock) are not pulled in.
+ * or enables run: units that would affect the host (sysctl, udev, kernel modules, clock) are not pulled in.
  *
  * @module
  */
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { readProcessFile } from "../../ffi/procfs.ts";
+import { whenAborted } from "../../lib/base/abort.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import { TempDir } from "./temp_dir.ts";
+import { Tmpfs } from "./tmpfs.ts";
 
 const SYSTEMD = "/lib/systemd/systemd";
 const STATE_FOLDERS = ["docker", "containerd", "nydus-gd"];
 const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 120_000;
 const POLL_MS = 50;
 
-/** Runs in the new namespaces: $1 is the scratch directory of the test. Becomes systemd. */
-const BOOT = `
+/** Mounts the machine's / at $root: $1 is the tmpfs with what it writes, $2 the system below. */
+const MOUNT_ROOT = `
 set -e
-base=$1/base root=$1/base/root
-mount -t tmpfs tmpfs "$base"
-mkdir "$base/upper" "$base/work" "$root"
-mount -t overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" overlay "$root"
+base=$1 root=$1/root
+mount -t overlay -o "lowerdir=$2,upperdir=$base/upper,workdir=$base/work" overlay "$root"
+`;
+
+/** Leaves only journald of the units that start by themselves. */
+const PREPARE = `${MOUNT_ROOT}
 units=$root/usr/lib/systemd/system
 for target in sysinit local-fs sockets multi-user timers graphical basic; do rm -rf "$units/$target.target.wants"; done
 find "$root/etc/systemd/system" -mindepth 1 -delete
@@ -42,6 +48,12 @@ for unit in systemd-journald-audit.socket systemd-remount-fs.service; do
   ln -s /dev/null "$root/etc/systemd/system/$unit"
 done
 : >"$root/etc/machine-id"
+for folder in ${STATE_FOLDERS.join(" ")}; do mkdir -p "$root/var/lib/$folder"; done
+mkdir -p "$root/outside" "$root/old"
+`;
+
+/** Runs in the new namespaces: $3 is the scratch directory of the test. Becomes systemd. */
+const BOOT = `${MOUNT_ROOT}
 mount -t proc proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"
 mount -o remount,bind,ro "$root/proc/sys"
@@ -57,13 +69,8 @@ mkdir "$root/dev/pts" "$root/dev/shm"
 ln -s /proc/self/fd "$root/dev/fd"
 mount -t tmpfs -o mode=0755 tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/tmp"
-for folder in ${STATE_FOLDERS.join(" ")}; do
-  mkdir -p "$root/var/lib/$folder"
-  mount --bind "$1/$folder" "$root/var/lib/$folder"
-done
-mkdir -p "$root/outside"
-mount --bind "$1/outside" "$root/outside"
-mkdir -p "$root/old"
+for folder in ${STATE_FOLDERS.join(" ")}; do mount --bind "$3/$folder" "$root/var/lib/$folder"; done
+mount --bind "$3/outside" "$root/outside"
 cd "$root"
 pivot_root . old
 umount -l /old
@@ -104,36 +111,40 @@ function cgroupRoot(): string | undefined {
   return mounts.find(({ fsType }) => fsType === "cgroup2")?.mountPoint;
 }
 
+/** What exists from a boot until the next one. */
+interface Boot {
+  readonly cgroup: string;
+  readonly unshare: Deno.ChildProcess;
+  /** Process 1 of the machine, seen from outside. */
+  readonly init: number;
+}
+
 /** The machine, running from {@link SystemdMachine.start} until disposed. */
 export class SystemdMachine implements AsyncDisposable {
-  readonly #temp: TempDir;
-  readonly #cgroup: string;
-  readonly #unshare: Deno.ChildProcess;
-  #init = 0;
+  #boot: Boot | undefined;
 
-  private constructor(temp: TempDir, cgroup: string, unshare: Deno.ChildProcess) {
-    this.#temp = temp;
-    this.#cgroup = cgroup;
-    this.#unshare = unshare;
-  }
+  private constructor(
+    /** Its system below what it writes. */
+    private readonly system: string,
+    private readonly temp: TempDir,
+    /** What it writes, besides the state folders. */
+    private readonly written: Tmpfs,
+    private readonly parts: DisposableStack,
+  ) {}
 
-  /** Boots it. */
-  static async start(): Promise<SystemdMachine> {
-    const temp = TempDir.make();
-    for (const folder of ["base", "outside", ...STATE_FOLDERS]) await Deno.mkdir(temp.join(folder));
-    const cgroup = `${cgroupRoot()}/nydus-gd-test-${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`;
-    await Deno.mkdir(cgroup);
-    const namespaces = ["--mount", "--pid", "--cgroup", "--uts", "--ipc", "--fork", "--kill-child=SIGKILL"];
-    const boot = ["unshare", ...namespaces, "--propagation", "private", "sh", "-c", BOOT, "sh", temp.path];
-    const child = new Deno.Command("sh", {
-      args: ["-c", ENTER, "sh", cgroup, ...boot],
-      stdin: "null",
-      stdout: "null",
-      detached: true,
-    }).spawn();
-    const machine = new SystemdMachine(temp, cgroup, child);
+  /** Boots it. @param system path of a Debian with systemd; absent: this machine's / */
+  static async start(system = "/"): Promise<SystemdMachine> {
+    using parts = new DisposableStack();
+    const temp = parts.use(TempDir.make());
+    for (const folder of ["outside", ...STATE_FOLDERS]) await Deno.mkdir(temp.join(folder));
+    const written = parts.use(new Tmpfs());
+    for (const folder of ["upper", "work", "root"]) await Deno.mkdir(written.join(folder));
+    const args = ["--mount", "--propagation", "private", "sh", "-c", PREPARE, "sh", written.path, system];
+    const { success, stderr } = await new Deno.Command("unshare", { args, stdin: "null" }).output();
+    if (!success) throw new Error(`Cannot prepare a machine: ${new TextDecoder().decode(stderr)}`);
+    const machine = new SystemdMachine(system, temp, written, parts.move());
     try {
-      await machine.#wait();
+      await machine.#start();
       return machine;
     } catch (error) {
       await machine[Symbol.asyncDispose]();
@@ -141,16 +152,33 @@ export class SystemdMachine implements AsyncDisposable {
     }
   }
 
+  /** Has systemd stop everything, and boots it again. */
+  async reboot(): Promise<void> {
+    await this.run("systemctl", "reboot");
+    const { unshare } = this.#running();
+    const timeout = AbortSignal.timeout(STOP_TIMEOUT_MS);
+    const ended = await Promise.race([unshare.status, whenAborted(timeout).then(() => undefined)]);
+    if (ended === undefined) throw new Error(`the machine did not stop: ${await this.#journal()}`);
+    await this.#stop();
+    await this.#start();
+  }
+
+  /** Ends everything at once, and boots it again. What was written is there, synced or not. */
+  async crash(): Promise<void> {
+    await this.#stop();
+    await this.#start();
+  }
+
   /** A directory that is /outside in the machine. */
   get outside(): string {
-    return this.#temp.join("outside");
+    return this.temp.join("outside");
   }
 
   /** Runs a program in the machine to completion. */
   async run(program: string, ...args: string[]): Promise<CommandOutcome> {
     const inside = [
       "--target",
-      String(this.#init),
+      String(this.#running().init),
       "--mount",
       "--pid",
       "--uts",
@@ -188,15 +216,37 @@ export class SystemdMachine implements AsyncDisposable {
     return stdout;
   }
 
+  #running(): Boot {
+    return this.#boot ?? fail("the machine is off");
+  }
+
+  async #start(): Promise<void> {
+    const cgroup = `${cgroupRoot()}/nydus-gd-test-${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`;
+    await Deno.mkdir(cgroup);
+    const namespaces = ["--mount", "--pid", "--cgroup", "--uts", "--ipc", "--fork", "--kill-child=SIGKILL"];
+    const paths = [this.written.path, this.system, this.temp.path];
+    const boot = ["unshare", ...namespaces, "--propagation", "private", "sh", "-c", BOOT, "sh", ...paths];
+    const unshare = new Deno.Command("sh", {
+      args: ["-c", ENTER, "sh", cgroup, ...boot],
+      stdin: "null",
+      stdout: "null",
+      detached: true,
+    }).spawn();
+    this.#boot = { cgroup, unshare, init: 0 };
+    await this.#wait();
+  }
+
   /** systemd is the child of unshare, which sh has become by exec */
   async #wait(): Promise<void> {
+    const { cgroup, unshare } = this.#running();
     const deadline = Date.now() + START_TIMEOUT_MS;
     let ended = false;
-    this.#unshare.status.then(() => ended = true);
+    unshare.status.then(() => ended = true);
     for (;;) {
-      const children = `/proc/${this.#unshare.pid}/task/${this.#unshare.pid}/children`;
-      this.#init = Number((await ignore(Deno.errors.NotFound, Deno.readTextFile(children)))?.trim() || 0);
-      if (this.#init > 0 && comm(this.#init) === "systemd") {
+      const children = `/proc/${unshare.pid}/task/${unshare.pid}/children`;
+      const init = Number((await ignore(Deno.errors.NotFound, Deno.readTextFile(children)))?.trim() || 0);
+      if (init > 0 && comm(init) === "systemd") {
+        this.#boot = { cgroup, unshare, init };
         const { stdout } = await this.run("systemctl", "is-system-running");
         if (/running|degraded/.test(stdout)) return;
       }
@@ -205,13 +255,24 @@ export class SystemdMachine implements AsyncDisposable {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#init > 0) killIfThere(this.#init);
-    killIfThere(this.#unshare.pid);
-    await this.#unshare.status;
-    await removeCgroup(this.#cgroup);
-    this.#temp[Symbol.dispose]();
+  async #stop(): Promise<void> {
+    if (this.#boot === undefined) return;
+    const { init, unshare, cgroup } = this.#boot;
+    if (init > 0) killIfThere(init);
+    killIfThere(unshare.pid);
+    await unshare.status;
+    await removeCgroup(cgroup);
+    this.#boot = undefined;
   }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stop();
+    this.parts.dispose();
+  }
+}
+
+function fail(message: string): never {
+  throw new Error(message);
 }
 
 function comm(pid: number): string | undefined {
