@@ -23,6 +23,7 @@ import type { Settings } from "../lib/base/settings.ts";
 import { trimMemory } from "../lib/base/trim_memory.ts";
 import { type ConfigPath, readSettings } from "../lib/image/config_files.ts";
 import { collectGarbage, type GarbageOptions } from "../lib/image/gc/collect_garbage.ts";
+import { discardBlobsOfBefore } from "../lib/image/gc/layer_blobs.ts";
 import { dropImagePages } from "../lib/image/open_image.ts";
 import { Applier } from "../lib/layer/applier.ts";
 import { Differ } from "../lib/layer/differ.ts";
@@ -138,10 +139,11 @@ class Daemon implements AsyncDisposable {
     const driver = opened = parts.use(await GraphDriver.resume({ stateFile, openStore }));
     if (offered.hasPredecessor || args.snapshotterSocket !== undefined) await store.resume();
     const snapshotter = parts.use(await openSnapshotter(args, { lazyImages: store, differ }));
-    cache.trim(); // images in use have been taken over by now
+    const isKnown = () => driver.ready || (snapshotter !== undefined && driver.unused);
+    if (isKnown()) await discardBlobsOfBefore(layers, cache); // images in use have been taken over by now
+    cache.trim();
     const collect = async (options: GarbageOptions) => {
-      const isKnown = driver.ready || (snapshotter !== undefined && driver.unused);
-      const known = isKnown ? await layers() : undefined;
+      const known = isKnown() ? await layers() : undefined;
       return await collectGarbage({ cache, stateDir: folders.state, pulled, layers: known, images: store }, options);
     };
     const snapshots = snapshotter?.store;

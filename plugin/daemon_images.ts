@@ -20,7 +20,7 @@ import { BlobCache } from "../lib/blob/blob_cache.ts";
 import { cacheOptions, fetchTuning, prefetchScope } from "../lib/image/fetch_plan.ts";
 import { DockerContainers } from "../lib/image/docker/containers.ts";
 import { dockerImageDir } from "../lib/image/docker/files.ts";
-import { discardBlobs } from "../lib/image/gc/layer_blobs.ts";
+import { discardBlobs, keepBlobs } from "../lib/image/gc/layer_blobs.ts";
 import { ImageNumbers } from "../lib/image/lazy/image_numbers.ts";
 import { backendCandidates, whenPlaced } from "../lib/image/lazy/backend_candidates.ts";
 import { LazyImageStore } from "../lib/image/lazy/lazy_image_store.ts";
@@ -178,6 +178,7 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
     whenPlaced: (layer, signal) => whenPlaced(layer, pulled, signal),
     commandOf: ({ home }, holder) =>
       isInitLayer(holder) ? undefined : containers.commandOf(dockerImageDir(home), holder),
+    onArrived: (layer) => keepBlobs(layer, cache),
     onForgotten: async (layer) => {
       await pulled.forget(layer.diffId);
       await discardBlobs(layer, layers, cache);

@@ -94,7 +94,7 @@ export class BlobCache implements AsyncDisposable {
   acquire(spec: BlobSpec): Blob {
     const names = new BlobNames(spec);
     if (this.#closed) throw new NydusGdError("interrupted", `Cannot open blob ${names.id}: the cache is closed`);
-    this.#space.keep(names.owners);
+    this.keep(names.owners);
     const shared = this.#open(this.#names.choose(names), names);
     const blob = new Blob(shared, names, spec, (moved, conflict) => this.#move(moved, conflict));
     this.#held.add(shared, blob);
@@ -146,6 +146,16 @@ export class BlobCache implements AsyncDisposable {
    */
   discard(owners: readonly string[]): Promise<void> {
     return this.#space.discard(owners);
+  }
+
+  /** Owners that an earlier server has discarded without removing all of their blobs. Each may be wanted again. */
+  get discardedBefore(): readonly string[] {
+    return this.#space.discardedBefore;
+  }
+
+  /** The blobs of these owners are wanted, although they may have been discarded. */
+  keep(owners: readonly string[]): void {
+    this.#background.add(this.#space.keep(owners));
   }
 
   /** Leaves blobs in use to a successor: nothing is removed from now on, even when it is released here. */

@@ -26,6 +26,7 @@ import type { PlacedImage, Resumed } from "./erofs/placed_image.ts";
 import type { OfferedImage, OfferName } from "./erofs/offers.ts";
 import { abortConnection, findMount, FUSE_TYPE } from "./fuse/fuse_mount.ts";
 import { FuseSession, type FuseSessionOptions, type NumberedImage, type ServeCounters } from "./fuse/session.ts";
+import type { ShownImage } from "./fuse/shown_images.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
 import { NeededServer } from "./needed_server.ts";
 import { unmount } from "./unmount.ts";
@@ -260,9 +261,9 @@ export class ImageMounts implements AsyncDisposable {
     if (taken === undefined) return undefined;
     const { session, mounts } = taken;
     this.#fuse.adopt(session);
-    const mountOf = (one: MountedBefore, served: ImageMount) =>
+    const mountOf = (one: MountedBefore, served: ShownImage) =>
       one.fsDriver === "fuse" ? served : withFolder(erofsMountOf(served, session, this.#watch, this.#targetOf(one)));
-    return new Map(there.map((one, index) => [one, mountOf(one, mounts[index] as ImageMount)]));
+    return new Map(there.map((one, index) => [one, mountOf(one, mounts[index] as ShownImage)]));
   }
 
   /** Takes over the images that bypass the FUSE session, by mount point; undefined if nothing holds them. */

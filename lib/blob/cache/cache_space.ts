@@ -21,6 +21,7 @@ import { blobPaths, type CacheFolder } from "./cache_files.ts";
 import { type LeftOver, ownerIn, type StoredBlob, takeInventory } from "./cache_inventory.ts";
 import { type CacheLimits, chooseVictims, excessBytes, type Fill } from "./cache_limits.ts";
 import { fileSystemFill } from "./cache_usage.ts";
+import { UnwantedOwners } from "./unwanted_owners.ts";
 
 const log = logger("blob");
 
@@ -76,7 +77,7 @@ export class CacheSpace {
   /** Value of {@link #changes} at the last attempt that found nothing to evict. */
   #exhaustedAt: number | undefined;
   /** Owners whose blobs are no longer wanted, while some are in use or in the folder. */
-  readonly #doomed = new Set<string>();
+  readonly #doomed: UnwantedOwners;
 
   /**
    * @param limits undefined for no limits
@@ -88,7 +89,9 @@ export class CacheSpace {
     private readonly limits: CacheLimits | undefined,
     private readonly users: BlobUsers,
     private readonly onFull: () => void,
-  ) {}
+  ) {
+    this.#doomed = new UnwantedOwners(folder);
+  }
 
   /**
    * Makes room for `bytes` if needed and possible, then runs `write`.
@@ -118,7 +121,7 @@ export class CacheSpace {
     try {
       if (this.#doomed.size > 0) {
         if (this.#doomed.has(ownerIn(this.folder.path, name))) await this.#evict([name]);
-        this.#forgetAllBut((await takeInventory(this.folder.path)).blobs);
+        await this.#forgetAllBut((await takeInventory(this.folder.path)).blobs);
       }
     } catch (error) {
       log.warn("blob not removed from the cache", { blob: name, reason: messageOf(error) });
@@ -132,24 +135,38 @@ export class CacheSpace {
     await this.#make(0);
   }
 
-  /** The blobs of these owners are no longer wanted: removes them, those in use once they are released. */
+  /**
+   * The blobs of these owners are no longer wanted: removes them, those in use once they are released, or else by the
+   * next server, which finds them among the {@link discardedBefore}.
+   */
   async discard(owners: readonly string[]): Promise<void> {
-    for (const owner of owners) this.#doomed.add(owner);
+    this.#doomed.add(owners);
     const { blobs } = await takeInventory(this.folder.path);
     const gone = await this.#evict(blobs.filter(({ owner }) => this.#doomed.has(owner)).map(({ name }) => name));
-    this.#forgetAllBut(blobs.filter(({ name }) => !gone.has(name)));
+    await this.#forgetAllBut(blobs.filter(({ name }) => !gone.has(name)));
     this.#changes++;
   }
 
-  /** Forgets unwanted owners without any blob left. A blob in use may still create files, under any description. */
-  #forgetAllBut(blobs: readonly StoredBlob[]): void {
-    const left = new Set([...blobs.map(({ name }) => name), ...this.users.namesInUse()].map(idOf));
-    for (const owner of this.#doomed) if (!left.has(idOf(owner))) this.#doomed.delete(owner);
+  /** Owners that an earlier server has discarded without removing all of their blobs. They may be wanted again. */
+  get discardedBefore(): string[] {
+    return this.#doomed.listEarlier();
   }
 
-  /** The blobs of these owners are wanted again. */
-  keep(owners: readonly string[]): void {
-    for (const owner of owners) this.#doomed.delete(owner);
+  /** Forgets unwanted owners without any blob left. A blob in use may still create files, under any description. */
+  async #forgetAllBut(blobs: readonly StoredBlob[]): Promise<void> {
+    const left = new Set([...blobs.map(({ name }) => name), ...this.users.namesInUse()].map(idOf));
+    this.#doomed.delete(this.#doomed.list().filter((owner) => !left.has(idOf(owner))));
+    await this.#doomed.save();
+  }
+
+  /** The blobs of these owners are wanted, from now on; resolves when that is on disk. Never rejects. */
+  async keep(owners: readonly string[]): Promise<void> {
+    this.#doomed.delete(owners);
+    try {
+      await this.#doomed.save();
+    } catch (error) {
+      log.warn("list of unwanted blobs not written", { dir: this.folder.path, reason: messageOf(error) });
+    }
   }
 
   /** Frees left-over files, unwanted blobs, and what exceeds the limits. @throws {NydusGdError} "io" */

@@ -127,6 +127,48 @@ Deno.test("a discarded blob is removed, in use only after its release, and not i
     assert.deepEqual((await idsIn(dir)).sort(), ["b", "c"]);
   }));
 
+Deno.test("a blob that was discarded while in use is known to the next servers until it is removed or wanted", () =>
+  withCache(async (dir, reopen) => {
+    const owners = await ownersOf("a");
+    {
+      await using cache = reopen();
+      await fill(cache, "b");
+      const { blob, made } = await open(cache, "a");
+      await ensureRows(blob, made, ALL);
+      await cache.discard([...owners, ...await ownersOf("b")]);
+      cache.leave();
+    }
+    assert.deepEqual((await idsIn(dir)).sort(), ["a"]);
+    {
+      await using cache = reopen();
+      assert.deepEqual([...cache.discardedBefore].sort(), [...owners].sort());
+      await fill(cache, "b"); // a release must not remove what only an earlier server did not want
+      assert.deepEqual((await idsIn(dir)).sort(), ["a", "b"]);
+    }
+    {
+      await using cache = reopen();
+      await cache.discard(cache.discardedBefore);
+      assert.deepEqual(await idsIn(dir), ["b"]);
+      await fill(cache, "a");
+    }
+    {
+      await using cache = reopen();
+      assert.deepEqual(cache.discardedBefore, []);
+      const { blob, made } = await open(cache, "a");
+      await ensureRows(blob, made, ALL);
+      await cache.discard(owners);
+      cache.leave();
+    }
+    {
+      await using cache = reopen();
+      await fill(cache, "a"); // wanted again
+    }
+    await Deno.writeTextFile(`${dir}/.nydus-gd.unwanted`, "{");
+    await using cache = reopen();
+    assert.deepEqual(cache.discardedBefore, []);
+    assert.deepEqual((await idsIn(dir)).sort(), ["a", "b"]);
+  }));
+
 Deno.test("an owner is forgotten with its removed blob: a later blob of that name is kept", async () => {
   using dir = TempDir.make();
   using folder = CacheFolder.open(dir.path);

@@ -1,5 +1,5 @@
 /**
- * Determines which blobs bootstrap layers use, and removes those of a removed layer from the cache.
+ * Determines which blobs bootstrap layers use, and removes those of removed layers from the cache.
  *
  * @module
  */
@@ -40,5 +40,34 @@ export async function discardBlobs(
     await cache.discard([...ownersOf([layer]).difference(ownersOf(others))]);
   } catch (error) {
     log.warn("blobs of a removed image stay in the cache", { layer: layer.id, reason: messageOf(error) });
+  }
+}
+
+/**
+ * Removes what an earlier server could not: blobs of images that were removed while somebody read them.
+ *
+ * @param layers lists all layers that there are
+ */
+export async function discardBlobsOfBefore(
+  layers: () => Promise<readonly LazyLayer[]>,
+  cache: BlobCache,
+): Promise<void> {
+  const owners = new Set(cache.discardedBefore);
+  if (owners.size === 0) return;
+  try {
+    const needed = ownersOf(await layers());
+    cache.keep([...owners.intersection(needed)]);
+    await cache.discard([...owners.difference(needed)]);
+  } catch (error) {
+    log.warn("blobs of removed images stay in the cache", { reason: messageOf(error) });
+  }
+}
+
+/** Keeps the blobs of a layer that has arrived, also if the image that had them before was removed while in use. */
+export function keepBlobs(layer: LazyLayer, cache: BlobCache): void {
+  try {
+    cache.keep([...ownersOf([layer])]);
+  } catch (error) {
+    log.warn("blobs of a new image may be removed from the cache", { layer: layer.id, reason: messageOf(error) });
   }
 }

@@ -53,6 +53,8 @@ export interface LazyImageStoreOptions {
   readonly recorder?: ((bootstrapPath: string) => ReadRecorder) | undefined;
   /** Returns the command of the container whose layer is stacked on an image; undefined: not known. */
   readonly commandOf?: (layer: LazyLayer, holder: string) => Promise<Command | undefined> | undefined;
+  /** Called when a layer has arrived. */
+  readonly onArrived?: (layer: LazyLayer) => void;
   /** Called after a layer is removed and its image unmounted; the image may still be in use. */
   readonly onForgotten?: (layer: LazyLayer) => Promise<void>;
   /** Whether to verify inode digests on mount (inode_digests.ts). Called for each mount. */

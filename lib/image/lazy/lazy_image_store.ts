@@ -96,7 +96,9 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** @inheritdoc */
   prepare(layer: LazyLayer): void {
-    if (!this.#stopping.signal.aborted) this.#prepared.begin(layer);
+    if (this.#stopping.signal.aborted) return;
+    this.options.onArrived?.(layer);
+    this.#prepared.begin(layer);
   }
 
   /**

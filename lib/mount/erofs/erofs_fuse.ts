@@ -20,6 +20,7 @@ import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { isRefusal } from "../data_path.ts";
 import { deviceName, DeviceTree } from "../fuse/device_tree.ts";
+import type { ShownImage } from "../fuse/shown_images.ts";
 import { unmount } from "../unmount.ts";
 import type { FuseSession } from "../fuse/session.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
@@ -124,17 +125,17 @@ export async function onRecomputedDevices(image: MountableImage, stateDir: strin
 
 /** Returns the mount on `target`, whose devices are `served`: just made, or taken over. */
 export function erofsMountOf(
-  served: ImageMount,
+  served: ShownImage,
   session: FuseSession,
   watch: UnmountWatch,
   target: string,
 ): ImageMount {
-  const gone = watch.gone(target);
+  // nothing but the super block has the devices open, so its end tells what the successor of a killed process cannot
+  const gone = watch.gone(target).then(() => served.releaseUncounted());
   const ended = session.ended.catch(() => undefined); // reported to whoever started the session
   return {
     fsDriver: "erofs-fuse",
     path: target,
-    isEndless: served.isEndless ?? false,
     isSeen: () => isErofsAt(target),
     released: Promise.all([served.released, Promise.race([gone, ended])]).then(() => undefined),
     [Symbol.asyncDispose]: () => unmount(target, MNT.DETACH),

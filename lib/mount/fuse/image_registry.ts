@@ -97,8 +97,15 @@ export class ImageRegistry {
 
   /** Releases a hidden image without references; otherwise that happens when the last reference is dropped. */
   releaseIfUnused(entry: RegisteredImage | undefined): void {
-    if (entry === undefined || !isRemoved(entry)) return;
-    if (referencesOf(entry) !== 0) return;
+    if (entry !== undefined && isRemoved(entry) && referencesOf(entry) === 0) this.#release(entry);
+  }
+
+  /** Releases a hidden image that others know to be unreferenced, although its count is not known. */
+  releaseUncounted(entry: RegisteredImage): void {
+    if (isRemoved(entry) && !isCounted(entry)) this.#release(entry);
+  }
+
+  #release(entry: RegisteredImage): void {
     if (!this.#images.delete(entry.number)) return;
     this.#send({ kind: "drop", image: entry.number });
     this.#onReleased(entry);

@@ -39,7 +39,7 @@
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import type { ImageMount, MountableImage } from "../image_mount.ts";
+import type { MountableImage } from "../image_mount.ts";
 import { unmount } from "../unmount.ts";
 import { FuseConnection } from "./fuse_connection.ts";
 import { checkLibrary } from "./fuse_mount.ts";
@@ -49,7 +49,7 @@ import { MissHandler } from "./miss_handler.ts";
 import { checkImageNumber } from "./node_id.ts";
 import { Notices } from "./notices.ts";
 import type { FuseSessionOptions, NumberedImage, ServeCounters } from "./session_options.ts";
-import { ShownImages } from "./shown_images.ts";
+import { type ShownImage, ShownImages } from "./shown_images.ts";
 import { WorkerReports } from "./worker_reports.ts";
 import { FuseWorkerSet } from "./worker_set.ts";
 
@@ -145,7 +145,7 @@ export class FuseSession implements AsyncDisposable {
   static async takeOver(
     options: FuseSessionOptions,
     images: () => Promise<readonly NumberedImage[]>,
-  ): Promise<{ readonly session: FuseSession; readonly mounts: readonly ImageMount[] } | undefined> {
+  ): Promise<{ readonly session: FuseSession; readonly mounts: readonly ShownImage[] } | undefined> {
     const { mountpoint, stateDir } = options;
     checkLibrary();
     const connection = await FuseConnection.take(options);
@@ -206,7 +206,7 @@ export class FuseSession implements AsyncDisposable {
    * @param imageNumber 1 … 2^23-1; never reused for another image, the same after a restart
    * @throws {NydusGdError} "exists" if the number or the name is taken
    */
-  async add(image: MountableImage, imageNumber: number): Promise<ImageMount> {
+  async add(image: MountableImage, imageNumber: number): Promise<ShownImage> {
     return await this.#shown.add(image, imageNumber);
   }
 

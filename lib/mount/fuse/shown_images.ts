@@ -25,6 +25,15 @@ export interface ShowingSession {
   readonly hasEnded: () => boolean;
 }
 
+/** An image that a session shows. */
+export interface ShownImage extends ImageMount {
+  /**
+   * To be called when nothing refers to the image any more, for one whose end cannot be detected here. It must have no
+   * name.
+   */
+  releaseUncounted(): void;
+}
+
 /** Adds images to what the kernel sees, and removes them from it. */
 export class ShownImages {
   constructor(
@@ -34,7 +43,7 @@ export class ShownImages {
   ) {}
 
   /** Shows an image. @throws {NydusGdError} as FuseSession.add */
-  async add(image: MountableImage, imageNumber: number): Promise<ImageMount> {
+  async add(image: MountableImage, imageNumber: number): Promise<ShownImage> {
     const { isSingle, hasEnded } = this.session;
     if (isSingle) throw new NydusGdError("internal", "Cannot add image: the session serves one image as its root");
     if (hasEnded()) throw new NydusGdError("internal", "Cannot add image: the session has ended");
@@ -44,7 +53,7 @@ export class ShownImages {
   }
 
   /** Returns the mount of a registered image. */
-  mountOf(entry: RegisteredImage): ImageMount {
+  mountOf(entry: RegisteredImage): ShownImage {
     const { mountpoint, isSingle, hasEnded } = this.session;
     return {
       fsDriver: "fuse",
@@ -52,6 +61,7 @@ export class ShownImages {
       isEndless: !isCounted(entry),
       isSeen: () => !hasEnded(),
       released: entry.released.promise,
+      releaseUncounted: () => this.images.releaseUncounted(entry),
       [Symbol.asyncDispose]: () => this.#remove(entry),
     };
   }
