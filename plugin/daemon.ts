@@ -22,6 +22,8 @@ import { logger } from "../lib/base/log.ts";
 import type { Settings } from "../lib/base/settings.ts";
 import { trimMemory } from "../lib/base/trim_memory.ts";
 import { type ConfigPath, readSettings } from "../lib/image/config_files.ts";
+import { dockerImageDir } from "../lib/image/docker/files.ts";
+import { recordedLayerIds } from "../lib/image/docker/layers.ts";
 import { collectGarbage, type GarbageOptions } from "../lib/image/gc/collect_garbage.ts";
 import { discardBlobsOfBefore } from "../lib/image/gc/layer_blobs.ts";
 import { dropImagePages } from "../lib/image/open_image.ts";
@@ -133,7 +135,8 @@ class Daemon implements AsyncDisposable {
     const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
       const limitBytes = options.size === undefined ? 0 : parseSize(options.size, "limit containers");
       await images.configure(options);
-      return await LayerStore.open(home, { lazyImages: store, applier, differ, idMaps, limitBytes });
+      const recordedIds = () => recordedLayerIds(dockerImageDir(home));
+      return await LayerStore.open(home, { lazyImages: store, applier, differ, idMaps, limitBytes, recordedIds });
     };
     const stateFile = `${folders.state}/graph-driver.json`;
     const driver = opened = parts.use(await GraphDriver.resume({ stateFile, openStore }));

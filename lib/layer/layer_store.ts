@@ -43,6 +43,7 @@ import { discardLayer, recoverHome } from "./recovery.ts";
 import { requireSizeLimits } from "./size_limit.ts";
 import { sizeLimitOf } from "./storage_options.ts";
 import { UNBORN_AFTER_MS, UnbornLayers } from "./unborn_layers.ts";
+import { removeUnrecorded } from "./unrecorded_layers.ts";
 import { type LayerApplier, unpackLayer } from "./unpack_layer.ts";
 
 const log = logger("layer");
@@ -65,6 +66,8 @@ export interface LayerStoreParts {
   readonly limitBytes?: number;
   /** Milliseconds after which dockerd has forgotten a layer of a container that it has not made. */
   readonly unbornAfterMs?: number;
+  /** Ids of the layers that dockerd has recorded; undefined if it has no records. Default: none are known of. */
+  readonly recordedIds?: () => Promise<ReadonlySet<string> | undefined>;
 }
 
 /** Options for creating a layer. */
@@ -117,10 +120,12 @@ export class LayerStore implements AsyncDisposable {
     try {
       await probeHomeUnlessFull(paths.home, `${paths.making}/.probe`);
       const { idMaps = NO_ID_MAPS, limitBytes = 0, unbornAfterMs = UNBORN_AFTER_MS } = parts;
+      const { recordedIds = () => Promise.resolve(undefined) } = parts;
       if (limitBytes > 0) requireSizeLimits(paths.home, "limit containers");
       await openToNamespace(paths.home, idMaps);
       const lazyImages = isMapped(idMaps) ? refuseLazyImages(REMAPPED, REMAPPED_HINT) : parts.lazyImages;
-      const store = new LayerStore(paths, lock, { ...parts, lazyImages, idMaps, limitBytes, unbornAfterMs });
+      const whole = { ...parts, lazyImages, idMaps, limitBytes, unbornAfterMs, recordedIds };
+      const store = new LayerStore(paths, lock, whole);
       await store.#recover();
       return store;
     } catch (error) {
@@ -146,12 +151,13 @@ export class LayerStore implements AsyncDisposable {
 
   /**
    * To be called when a dockerd has started and not served any client yet. Resets every mount to one reference, as
-   * after a restart of this process, because dockerd will not release what its predecessor requested. Removes layers of
-   * containers that were never created, which dockerd does not know.
+   * after a restart of this process, because dockerd will not release what its predecessor requested. Removes layers
+   * that dockerd does not know: of containers that were never created, and of pulls that a crash of dockerd ended.
    */
   async beginAnew(): Promise<void> {
     await this.#mounts.recount();
     await this.#unborn.removeAll();
+    await removeUnrecorded(this.#paths, this.#parts.recordedIds, (id) => this.remove(id));
   }
 
   async #recover(): Promise<void> {

@@ -1,0 +1,77 @@
+/**
+ * Finds layers that dockerd has forgotten.
+ *
+ * dockerd makes an image's layer, has it unpacked, and then records it. If it is killed before the record, no image
+ * ever has the layer, and nobody removes it: not a part of it, nor a whole one, which might be the bootstrap of a lazy
+ * image with data in the cache. When the next dockerd starts, its records tell.
+ *
+ * Only what can be had again is found: a layer that came as a tar, or is empty, and carries no other layer. What a
+ * container wrote is never found, and nothing is if dockerd has no records at all, since they may be lost.
+ *
+ * @module
+ */
+import { mountCount } from "../../ffi/mountinfo.ts";
+import { messageOf } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import { type Layer, loadLayer } from "./layer.ts";
+import { isLayerId } from "./layer_id.ts";
+import type { HomePaths } from "./layer_paths.ts";
+import { isEmpty } from "./make_layer.ts";
+
+const log = logger("layer");
+
+/** Names that dockerd's layer store gives; BuildKit gives others to its layers, and keeps other records of them. */
+const DOCKER_LAYER = /^[0-9a-f]{64}(-init)?$/;
+
+/**
+ * Removes the layers that dockerd has forgotten. Never rejects. Valid only while dockerd makes no layer.
+ *
+ * @param recordedIds returns the ids of all layers that dockerd has recorded; undefined if it has no records
+ * @param remove removes a layer
+ */
+export async function removeUnrecorded(
+  home: HomePaths,
+  recordedIds: () => Promise<ReadonlySet<string> | undefined>,
+  remove: (id: string) => Promise<void>,
+): Promise<void> {
+  try {
+    for (const id of await unrecordedLayers(home, await recordedIds() ?? new Set())) {
+      await remove(id);
+      log.info("layer that dockerd had not recorded when it ended is removed", { layer: id });
+    }
+  } catch (error) {
+    log.warn("layers that dockerd had not recorded when it ended stay", { reason: messageOf(error) });
+  }
+}
+
+/** Returns them, those on top before those below. */
+async function unrecordedLayers(home: HomePaths, recorded: ReadonlySet<string>): Promise<string[]> {
+  if (recorded.size === 0) return [];
+  const names = [...Deno.readDirSync(home.home)].map(({ name }) => name);
+  const candidates = names.filter((name) => DOCKER_LAYER.test(name) && !recorded.has(name));
+  if (candidates.length === 0) return [];
+  const forgotten = new Map<string, Layer>();
+  const needed = new Set<string>();
+  for (const name of names.filter(isLayerId)) {
+    const layer = await attempt(name, () => loadLayer(home, name));
+    if (layer === undefined) continue;
+    if (candidates.includes(name) && await holdsNothingOfAContainer(layer)) forgotten.set(name, layer);
+    else for (const short of layer.lower) needed.add(short);
+  }
+  const unneeded = [...forgotten.values()].filter(({ short }) => !needed.has(short));
+  return unneeded.sort((one, other) => other.lower.length - one.lower.length).map(({ id }) => id);
+}
+
+async function holdsNothingOfAContainer({ id, apply, paths }: Layer): Promise<boolean> {
+  if (mountCount(paths.merged) > 0) return false;
+  return apply.kind !== "none" || (await attempt(id, () => isEmpty(paths.diff)) ?? false);
+}
+
+async function attempt<T>(id: string, task: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await task();
+  } catch (error) {
+    log.warn("cannot tell whether dockerd has forgotten a layer", { layer: id, reason: messageOf(error) });
+    return undefined;
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * Layers that a dockerd made and did not record before it was killed.
+ *
+ * @module
+ */
+import { deepEqual } from "node:assert/strict";
+import { recordedLayerIds } from "../../lib/image/docker/layers.ts";
+import { rootTest } from "../support/root_test.ts";
+import { StoreHome } from "../support/store_home.ts";
+import { container, layer, lazyLayer, namesIn } from "../support/store_layers.ts";
+import { file, tarOf } from "../support/tar_builder.ts";
+
+const id = (digit: string) => digit.repeat(64);
+
+/** The layers in a home. */
+function layersIn(home: string): string[] {
+  return namesIn(home).filter((name) => !name.startsWith(".") && name !== "l");
+}
+
+/** Makes a record of dockerd. */
+async function record(imageDir: string, path: string, layerId: string): Promise<void> {
+  const file = `${imageDir}/layerdb/${path}`;
+  await Deno.mkdir(file.slice(0, file.lastIndexOf("/")), { recursive: true });
+  await Deno.writeTextFile(file, layerId);
+}
+
+rootTest("image layers that dockerd has no record of are removed when a dockerd starts", async () => {
+  await using home = await StoreHome.make();
+  const imageDir = `${home.scratch}/image`;
+  const store = await home.reopen({ recordedIds: () => recordedLayerIds(imageDir) });
+  await layer(store, id("a"), "", file("f", "of an image"));
+  await container(store, id("b"), id("a"));
+  await layer(store, id("c"), id("a"), file("f", "whole, of nobody"));
+  await lazyLayer(home, id("d"));
+  await layer(store, id("e"), id("d"), file("f", "on a lazy image of nobody"));
+  await store.create(id("f"), { parent: id("e") });
+  await store.applyDiff(id("f"), new Blob([tarOf(file("f", "cut off")).subarray(0, 600)]).stream()).catch(() => {});
+  await store.create("other-client");
+  await store.createReadWrite(id("0"), { parent: id("a") });
+  await Deno.writeTextFile(`${home.path}/${id("0")}/diff/written`, "by a container");
+  const all = layersIn(home.path);
+
+  await store.beginAnew();
+  deepEqual(layersIn(home.path), all, "dockerd has no records");
+  await Deno.mkdir(`${imageDir}/layerdb/sha256`, { recursive: true });
+  await store.beginAnew();
+  deepEqual(layersIn(home.path), all, "dockerd has lost its records");
+
+  await record(imageDir, "sha256/chain/cache-id", id("a"));
+  await record(imageDir, "mounts/box/mount-id", id("b"));
+  await record(imageDir, "mounts/box/init-id", `${id("b")}-init`);
+  await store.beginAnew();
+  const kept = [id("0"), id("a"), id("b"), `${id("b")}-init`, "other-client"];
+  deepEqual(layersIn(home.path), kept.sort());
+  deepEqual(home.images.forgotten, [id("d")]);
+});
