@@ -16,7 +16,7 @@
  */
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { RunningTasks } from "../base/running_tasks.ts";
+import { StoppableTasks } from "../base/stoppable_tasks.ts";
 import { workerUrl } from "../base/worker.ts";
 import { type Channel, receiveError, WorkerPool } from "../base/worker_pool.ts";
 import type { AppliedLayer } from "./apply.ts";
@@ -36,8 +36,7 @@ const log = logger("layer");
 /** Starts Workers when the first layer arrives. Must be disposed for the process to exit. */
 export class Applier implements AsyncDisposable {
   readonly #pool = new WorkerPool<ApplyRequest, ApplyReply>(workerUrl(import.meta, "apply_worker.ts"), WORKERS);
-  readonly #running = new RunningTasks();
-  readonly #stop = new AbortController();
+  readonly #tasks = new StoppableTasks();
 
   /**
    * Unpacks the uncompressed tar `body` into `diffDir`, an existing empty folder; durable when the promise resolves.
@@ -45,7 +44,7 @@ export class Applier implements AsyncDisposable {
    * The body is read to its end even if the tar is bad, so that a client that is still sending gets the response.
    *
    * @throws {NydusGdError} "invalid-image" for a bad tar, "io" for the disk, "interrupted" if the body breaks off
-   * @throws the signal's reason after an abort
+   * @throws {NydusGdError} the signal's reason after an abort
    */
   async apply(
     diffDir: string,
@@ -53,10 +52,7 @@ export class Applier implements AsyncDisposable {
     signal?: AbortSignal,
     idMaps: IdMaps = NO_ID_MAPS,
   ): Promise<AppliedLayer> {
-    const signals = signal === undefined ? [this.#stop.signal] : [this.#stop.signal, signal];
-    const layer = await this.#running.add(
-      this.#run({ kind: "begin", diffDir, idMaps }, body, AbortSignal.any(signals)),
-    );
+    const layer = await this.#tasks.run((until) => this.#run({ kind: "begin", diffDir, idMaps }, body, until), signal);
     if (layer.skippedXattrs > 0) {
       log.warn("extended attributes not stored", { diffDir, count: layer.skippedXattrs });
     }
@@ -65,13 +61,11 @@ export class Applier implements AsyncDisposable {
 
   /** Aborts running applies, waits until they have stopped, and ends the Workers. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort(new NydusGdError("interrupted", "Cannot unpack layer: the program is stopping"));
-    await this.#running.settled();
+    await this.#tasks.stop(new NydusGdError("interrupted", "Cannot unpack layer: the program is stopping"));
     this.#pool[Symbol.dispose]();
   }
 
   async #run(begin: ApplyRequest, body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<AppliedLayer> {
-    signal.throwIfAborted();
     const unpacking = new RemoteUnpacking(this.#pool, begin);
     const pieces = new PieceReader(body);
     const onAbort = () => pieces.cancel(signal.reason);

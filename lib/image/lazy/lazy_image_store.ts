@@ -23,7 +23,7 @@
  *
  * @module
  */
-import { unlessAborted } from "../../base/abort.ts";
+import { joined, unlessAborted } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { SingleFlight } from "../../base/single_flight.ts";
@@ -307,8 +307,8 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     if (scope !== undefined) mounted.prefetch(scope, cache, minFree);
   }
 
-  #open(layer: LazyLayer, until = this.#stopping.signal): Promise<OpenedImage> {
-    return this.#opener.open(layer, AbortSignal.any([this.#stopping.signal, until]));
+  #open(layer: LazyLayer, until?: AbortSignal): Promise<OpenedImage> {
+    return this.#opener.open(layer, joined(this.#stopping.signal, until));
   }
 }
 

@@ -1,0 +1,36 @@
+/**
+ * What a layer store is made of: what it is given, and what its own parts share.
+ *
+ * @module
+ */
+import type { GoneLayers } from "./gone_layers.ts";
+import type { IdMaps } from "./id_maps.ts";
+import type { LayerCalls } from "./layer_calls.ts";
+import type { LayerDiffer } from "./layer_diffs.ts";
+import type { LayerMounts } from "./layer_mounts.ts";
+import type { HomePaths } from "./layer_paths.ts";
+import type { LazyImages } from "./lazy_images.ts";
+import type { LayerApplier } from "./unpack_layer.ts";
+
+/** Dependencies and options of a store. */
+export interface LayerStoreParts {
+  readonly lazyImages: LazyImages;
+  readonly applier: LayerApplier;
+  readonly differ: LayerDiffer;
+  /** Of the containers' user namespace; absent: ids are the host's. */
+  readonly idMaps?: IdMaps;
+  /** Default limit for the data that a container may write, in bytes; absent or 0: no limit. */
+  readonly limitBytes?: number;
+  /** Milliseconds after which dockerd has forgotten a layer of a container that it has not made. */
+  readonly unbornAfterMs?: number;
+  /** Ids of the layers that dockerd has recorded; undefined if it has no records. Default: none are known of. */
+  readonly recordedIds?: () => Promise<ReadonlySet<string> | undefined>;
+}
+
+/** What the parts of one store share. */
+export interface StoreInside extends Required<LayerStoreParts> {
+  readonly paths: HomePaths;
+  readonly calls: LayerCalls;
+  readonly mounts: LayerMounts;
+  readonly gone: GoneLayers;
+}
