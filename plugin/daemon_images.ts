@@ -180,7 +180,8 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
       isInitLayer(holder) ? undefined : containers.commandOf(dockerImageDir(home), holder),
     onArrived: (layer) => keepBlobs(layer, cache),
     onForgotten: async (layer) => {
-      await pulled.forget(layer.diffId);
+      const isWanted = ({ id, diffId }: LazyLayer) => id !== layer.id && diffId === layer.diffId;
+      if (!(await layers()).some(isWanted)) await pulled.forget(layer.diffId);
       await discardBlobs(layer, layers, cache);
     },
     dataPath: await dataPathOf(shared, fsDriver),

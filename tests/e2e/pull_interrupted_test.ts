@@ -5,6 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { kill } from "../../lib/demo/sandbox.ts";
 import type { DockerStack } from "../support/docker_stack.ts";
@@ -44,6 +45,14 @@ async function interrupted(
   return code;
 }
 
+/** Does what a pull does when it fails. */
+async function dropRecord(stack: DockerStack, hex: string): Promise<void> {
+  const path = `/proc/${stack.sandbox.initPid}/root/run/nydus-gd/admin.sock`;
+  using client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
+  const { status } = await fetch(`http://admin/v1/pulled/sha256:${hex}`, { method: "DELETE", client });
+  assert.equal(status, 204);
+}
+
 async function scratchFolders(folder: string): Promise<string[]> {
   return (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => `${folder}/${name}`);
 }
@@ -81,6 +90,18 @@ eachDockerd(({ test }) => {
       assert.equal(await stack.docker("run", "--rm", "--network", "none", reference), "whole");
       await stack.docker("rmi", reference);
       await until("the record is gone with the image", async () => (await records(stack)).length === 0);
+    });
+
+    await t.step("another pull of the same image that fails meanwhile takes no record away", async () => {
+      const pulling = startPull(stack, ["-o", "jsonl", reference], env);
+      const events = pulling.stdout.pipeThrough(new TextDecoderStream());
+      for await (const text of events) {
+        if (!text.includes(`"event":"load"`)) continue;
+        for (const name of await records(stack)) await dropRecord(stack, basename(name, ".json"));
+      }
+      assert.equal((await pulling.status).code, 0, await new Response(pulling.stderr).text());
+      assert.equal((await records(stack)).length, 1);
+      await stack.docker("rmi", reference);
     });
 
     await t.step("the record of a pull that was killed is removed by a later one", async () => {

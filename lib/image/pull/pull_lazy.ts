@@ -2,7 +2,8 @@
  * Pulls a lazy image into Docker: its bootstrap now, its data when first read.
  *
  * The record that tells the daemon where the blobs are is durable before Docker has the image, because no container
- * starts without it. If the image does not arrive, the record is dropped.
+ * starts without it. If the image does not arrive, the record is dropped. When it has arrived, the record is made again:
+ * another pull of the image that failed meanwhile, or Docker's removal of what an earlier one left, may have dropped it.
  *
  * @module
  */
@@ -63,6 +64,7 @@ export async function pullLazy(pull: Pull, form: LazyForm, info: DockerInfo): Pr
   try {
     await record(pull, way, left);
     await way.bring();
+    await record(pull, way, left);
   } catch (error) {
     await parts.daemon.drop(way.diffId).catch((cause) =>
       log.warn("record not rolled back", { reason: messageOf(cause) })
