@@ -34,7 +34,6 @@ import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore } from "../lib/layer/layer_store.ts";
 import { parseSize } from "../lib/layer/storage_options.ts";
 import { namedFsDriver } from "../lib/mount/data_path.ts";
-import { lazySnapshotsIn } from "../lib/snapshot/lazy_snapshots.ts";
 import { snapshotterDir } from "../lib/snapshot/snapshot_paths.ts";
 import type { SnapshotStoreParts } from "../lib/snapshot/snapshot_store.ts";
 import { createAdminApp, createObserverApp } from "./admin/app.ts";
@@ -44,6 +43,7 @@ import { DaemonImages } from "./daemon_images.ts";
 import { createGraphDriverApp } from "./docker/app.ts";
 import { GraphDriver } from "./docker/driver.ts";
 import type { StorageOptions } from "./docker/init_options.ts";
+import { KnownLayers } from "./known_layers.ts";
 import { createNydusdApp } from "./nydusd/app.ts";
 import { NydusdConfigInUse } from "./nydusd_config_in_use.ts";
 import { serveTcp } from "./serve_tcp.ts";
@@ -125,11 +125,8 @@ class Daemon implements AsyncDisposable {
     const applier = parts.use(new Applier());
     const differ = parts.use(new Differ());
     const config = await NydusdConfigInUse.read(args.config);
-    let opened: GraphDriver | undefined;
-    const layers = async () => [
-      ...opened?.ready ? await opened.store.lazyLayers() : [],
-      ...await lazySnapshotsIn(snapshotterDir(args.root)),
-    ];
+    const known = new KnownLayers(snapshotterDir(args.root));
+    const layers = () => known.list();
     const images = parts.use(await DaemonImages.open({ folders, settings, config, fsDriver, layers }));
     const { store, offered, cache, pulled, containers } = images;
     const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
@@ -139,17 +136,16 @@ class Daemon implements AsyncDisposable {
       return await LayerStore.open(home, { lazyImages: store, applier, differ, idMaps, limitBytes, recordedIds });
     };
     const stateFile = `${folders.state}/graph-driver.json`;
-    const driver = opened = parts.use(await GraphDriver.resume({ stateFile, openStore }));
+    const driver = known.driver = parts.use(await GraphDriver.resume({ stateFile, openStore }));
     if (offered.hasPredecessor || args.snapshotterSocket !== undefined) await store.resume();
     const snapshotter = parts.use(await openSnapshotter(args, { lazyImages: store, differ }));
-    const isKnown = () => driver.ready || (snapshotter !== undefined && driver.unused);
-    if (isKnown()) await discardBlobsOfBefore(layers, cache); // images in use have been taken over by now
+    const snapshots = known.snapshots = snapshotter?.store;
+    if (known.areAll) await discardBlobsOfBefore(layers, cache); // images in use have been taken over by now
     cache.trim();
     const collect = async (options: GarbageOptions) => {
-      const known = isKnown() ? await layers() : undefined;
-      return await collectGarbage({ cache, stateDir: folders.state, pulled, layers: known, images: store }, options);
+      const all = known.areAll ? await layers() : undefined;
+      return await collectGarbage({ cache, stateDir: folders.state, pulled, layers: all, images: store }, options);
     };
-    const snapshots = snapshotter?.store;
     const admin = { root: args.root, images: store, driver, containers, snapshots, pulled, collect, log: logControl };
     parts.use(await serveUnix(args.adminSocket, createAdminApp(admin), "--admin-socket"));
     if (args.apisock !== undefined) parts.use(await serveUnix(args.apisock, createNydusdApp(offered), "--apisock"));

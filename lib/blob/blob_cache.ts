@@ -68,13 +68,13 @@ export class BlobCache implements AsyncDisposable {
     const parts = openParts(dir, options);
     const { folder } = parts;
     const limits = folder.keeps ? options.limits : undefined;
-    this.#space = new CacheSpace(folder, limits, this.#held, () => this.onFull?.());
+    this.#names = new SeparateNames(folder.blobNames());
+    this.#space = new CacheSpace(folder, limits, this.#held, (id) => this.#names.namesOf(id), () => this.onFull?.());
     this.#parts = {
       ...parts,
       room: (bytes, write) => this.#space.room(bytes, write),
       isExhausted: () => this.#space.isExhausted,
     };
-    this.#names = new SeparateNames(folder.blobNames());
   }
 
   /**

@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { type Layer, layerExists, lazyImageOf, loadLayer } from "./layer.ts";
+import { type Layer, layerExists, loadLayer } from "./layer.ts";
 import type { StoreInside } from "./layer_store_parts.ts";
 import { isEmpty, isInitLayer } from "./make_layer.ts";
 import { discardLayer } from "./recovery.ts";
@@ -69,13 +69,19 @@ export class LayerRemover implements Disposable {
   }
 
   async #discard(id: string): Promise<void> {
-    const { paths, mounts, lazyImages, gone } = this.inside;
+    const { paths, mounts, lazyImages, lazyLayers, gone } = this.inside;
     if (!await layerExists(paths, id)) return;
     const layer = await this.#load(id);
     await mounts.unmount(id);
-    const lazy = layer && lazyImageOf(layer, paths);
-    if (layer === undefined || lazy !== undefined) await lazyImages.forget(id, lazy);
-    await discardLayer(paths, id, layer?.short, gone);
+    const lazy = layer && lazyLayers.add(layer);
+    lazyLayers.remove(id); // first, so that of two layers with the same blob that are being removed none keeps it
+    try {
+      if (layer === undefined || lazy !== undefined) await lazyImages.forget(id, lazy);
+      await discardLayer(paths, id, layer?.short, gone);
+    } catch (error) {
+      if (layer !== undefined && await layerExists(paths, id)) lazyLayers.add(layer);
+      throw error;
+    }
     await gone.deleteRest();
   }
 

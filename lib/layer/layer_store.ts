@@ -48,7 +48,7 @@ import type { LayerStoreParts, StoreInside } from "./layer_store_parts.ts";
 import { layerWarnings } from "./layer_warnings.ts";
 import { type CreateOptions, LayerWriter } from "./layer_writer.ts";
 import { type LazyLayer, refuseLazyImages } from "./lazy_images.ts";
-import { lazyLayersIn } from "./lazy_layers.ts";
+import { KnownLazyLayers } from "./lazy_layers.ts";
 import { openToNamespace } from "./make_layer.ts";
 import { recoverHome } from "./recovery.ts";
 import { requireSizeLimits } from "./size_limit.ts";
@@ -76,7 +76,8 @@ export class LayerStore implements AsyncDisposable {
     const { lazyImages, differ, idMaps } = parts;
     const calls = new LayerCalls((id) => this.#remover.named(id));
     const mounts = new LayerMounts(paths, lazyImages);
-    this.#inside = { ...parts, paths, calls, mounts, gone: new GoneLayers(paths) };
+    const [gone, lazyLayers] = [new GoneLayers(paths), new KnownLazyLayers(paths)];
+    this.#inside = { ...parts, paths, calls, mounts, gone, lazyLayers };
     this.#writer = new LayerWriter(this.#inside);
     this.#remover = new LayerRemover(this.#inside, (id) => this.#writer.cancelApplies(id));
     this.#diffs = new LayerDiffs(paths, lazyImages, differ, idMaps);
@@ -139,8 +140,9 @@ export class LayerStore implements AsyncDisposable {
   }
 
   async #recover(): Promise<void> {
-    const { paths, mounts } = this.#inside;
-    const { layerCount, mounted } = await recoverHome(paths);
+    const { paths, mounts, lazyLayers } = this.#inside;
+    const { layers, mounted } = await recoverHome(paths);
+    for (const layer of layers) lazyLayers.add(layer);
     await Promise.all(mounted.map(async (layer) => {
       try {
         await mounts.adopt(layer);
@@ -149,7 +151,7 @@ export class LayerStore implements AsyncDisposable {
       }
     }));
     this.#remover.watch();
-    log.info("layers opened", { home: this.home, layers: layerCount, mounted: mounted.length });
+    log.info("layers opened", { home: this.home, layers: layers.length, mounted: mounted.length });
   }
 
   /** Creates an empty layer. The parent becomes read-only. On failure nothing is left. */
@@ -196,9 +198,9 @@ export class LayerStore implements AsyncDisposable {
     return this.#remover.remove(id);
   }
 
-  /** The bootstrap layers. */
-  lazyLayers(): Promise<LazyLayer[]> {
-    return lazyLayersIn(this.home);
+  /** The complete bootstrap layers, each always the same object. */
+  get lazyLayers(): LazyLayer[] {
+    return this.#inside.lazyLayers.list();
   }
 
   /** Whether the layer exists. */

@@ -10,6 +10,7 @@ import type { LayerDiffer } from "./layer_diffs.ts";
 import type { LayerMounts } from "./layer_mounts.ts";
 import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages } from "./lazy_images.ts";
+import type { KnownLazyLayers } from "./lazy_layers.ts";
 import type { LayerApplier } from "./unpack_layer.ts";
 
 /** Dependencies and options of a store. */
@@ -33,4 +34,5 @@ export interface StoreInside extends Required<LayerStoreParts> {
   readonly calls: LayerCalls;
   readonly mounts: LayerMounts;
   readonly gone: GoneLayers;
+  readonly lazyLayers: KnownLazyLayers;
 }

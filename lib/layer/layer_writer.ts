@@ -4,7 +4,7 @@
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
-import { type Layer, layerExists, lazyImageOf, loadLayer } from "./layer.ts";
+import { type Layer, layerExists, loadLayer } from "./layer.ts";
 import type { StoreInside } from "./layer_store_parts.ts";
 import { commitLayer, isInitLayer, makeLayer, requireSameEmptyLayer } from "./make_layer.ts";
 import { requireSizeLimits } from "./size_limit.ts";
@@ -62,14 +62,18 @@ export class LayerWriter {
    * nobody's parent.
    */
   #commit(parent: string, child: string): Promise<Layer> {
-    const { calls, paths, lazyImages } = this.inside;
+    const { calls, paths, lazyImages, lazyLayers } = this.inside;
     if (parent === child) throw new NydusGdError("not-found", `Cannot create layer ${child}: it is its own parent`);
-    return calls.exclusive(parent, () => commitLayer(paths, parent, lazyImages));
+    return calls.exclusive(parent, async () => {
+      const layer = await commitLayer(paths, parent, lazyImages);
+      lazyLayers.add(layer);
+      return layer;
+    });
   }
 
   /** See LayerStore.applyDiff. */
   async apply(id: string, body: ReadableStream<Uint8Array>, signal: AbortSignal | undefined): Promise<number> {
-    const { calls, paths, applier, lazyImages, idMaps } = this.inside;
+    const { calls, paths, applier, lazyImages, lazyLayers, idMaps } = this.inside;
     const abort = new AbortController();
     const ends = AbortSignal.any([abort.signal, calls.until(signal)]);
     const running = this.#applying.get(id) ?? new Set();
@@ -78,7 +82,7 @@ export class LayerWriter {
       return await calls.exclusive(id, async () => {
         const layer = await loadLayer(paths, id);
         const finished = await unpackLayer(layer, body, applier, { lazyImages, idMaps, signal: ends });
-        const lazy = lazyImageOf({ ...layer, finished }, paths);
+        const lazy = lazyLayers.add({ ...layer, finished });
         if (lazy !== undefined) lazyImages.prepare(lazy);
         return finished.sizeBytes ?? 0;
       }, ends);

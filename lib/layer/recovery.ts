@@ -28,8 +28,8 @@ const log = logger("layer", "recovery");
 
 /** Result of {@link recoverHome}. */
 export interface Recovered {
-  /** Number of complete layers. */
-  readonly layerCount: number;
+  /** The complete layers. */
+  readonly layers: readonly Layer[];
   /** Layers that are mounted. */
   readonly mounted: readonly Layer[];
 }
@@ -44,7 +44,7 @@ export async function recoverHome(home: HomePaths): Promise<Recovered> {
   const layers = await recoverLayers(home);
   await recoverLinks(home, layers);
   const points = new Set(mountsBelow(home.home).map((mount) => mount.mountPoint));
-  return { layerCount: layers.length, mounted: layers.filter((layer) => points.has(layer.paths.merged)) };
+  return { layers, mounted: layers.filter((layer) => points.has(layer.paths.merged)) };
 }
 
 /** Unmounts overlays whose layer is being removed; other file systems below the home belong to someone else. */

@@ -33,8 +33,8 @@ test("complete layers stay as they are", async (home) => {
   await makeLayer(home, "top", base);
   await markApplyBegun(base.paths);
   await writeFinished(base.paths, { opaque: false });
-  const { layerCount, mounted } = await recoverHome(home);
-  equal(layerCount, 2);
+  const { layers, mounted } = await recoverHome(home);
+  equal(layers.length, 2);
   deepEqual(mounted, []);
   deepEqual((await loadLayer(home, "top")).lower, [base.short]);
   equal(await Deno.realPath(home.shortLink(base.short)), base.paths.diff);
@@ -59,7 +59,7 @@ test("a layer whose unpacking was interrupted is removed", async (home) => {
     if (id === "failed") await markApplyFailed(paths, "broken");
     await Deno.writeTextFile(`${paths.diff}/part`, "of a layer");
   }
-  equal((await recoverHome(home)).layerCount, 0);
+  equal((await recoverHome(home)).layers.length, 0);
   deepEqual(namesIn(home.home), [".making", ".removing", "l"]);
   deepEqual(namesIn(home.links), []);
 });
@@ -90,7 +90,7 @@ test("a damaged layer does not keep others from being served", async (home) => {
   await Deno.remove(home.layer("bad").link);
   await Deno.writeTextFile(`${home.home}/a file`, "not ours");
   await Deno.mkdir(`${home.home}/lost+found`);
-  equal((await recoverHome(home)).layerCount, 1);
+  equal((await recoverHome(home)).layers.length, 1);
 });
 
 test("deleting a layer follows no link out of it", async (home) => {

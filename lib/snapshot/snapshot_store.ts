@@ -19,16 +19,15 @@
  * @module
  */
 import { realTime } from "../../ffi/time.ts";
-import { throwIfAborted } from "../base/abort.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
-import { RunningTasks } from "../base/running_tasks.ts";
+import { StoppableTasks } from "../base/stoppable_tasks.ts";
 import type { Differ } from "../layer/differ.ts";
 import { syncFileSystem } from "../layer/durable.ts";
 import { probeHomeUnlessFull } from "../layer/home_probe.ts";
 import { layerWarnings } from "../layer/layer_warnings.ts";
-import type { LazyImages } from "../layer/lazy_images.ts";
+import type { LazyImages, LazyLayer } from "../layer/lazy_images.ts";
 import { recogniseLayer } from "../layer/make_layer.ts";
 import {
   clientName,
@@ -72,10 +71,10 @@ const NO_USAGE: SnapshotUsage = { bytes: 0, inodes: 0 };
 export class SnapshotStore implements AsyncDisposable {
   readonly #inside: Inside;
   readonly #images: SnapshotImages;
+  readonly #lazyLayers = new WeakMap<Snapshot, LazyLayer>();
   /** Held by every change of index and files. */
   readonly #changing = new KeyedMutex<"store">();
-  readonly #running = new RunningTasks();
-  readonly #stop = new AbortController();
+  readonly #tasks = new StoppableTasks();
 
   private constructor(inside: Inside) {
     this.#inside = inside;
@@ -133,6 +132,17 @@ export class SnapshotStore implements AsyncDisposable {
     return name === undefined ? undefined : clientName(name);
   }
 
+  /** The snapshots that hold the bootstrap of a lazy image, each always the same object as long as it is unchanged. */
+  get lazyLayers(): LazyLayer[] {
+    return this.#inside.index.all().map((snapshot) => this.#lazyLayerOf(snapshot)).filter((lazy) => lazy !== undefined);
+  }
+
+  #lazyLayerOf(snapshot: Snapshot): LazyLayer | undefined {
+    const known = this.#lazyLayers.get(snapshot) ?? lazyImageOf(snapshot, this.#inside.paths);
+    if (known !== undefined) this.#lazyLayers.set(snapshot, known);
+    return known;
+  }
+
   /** Problems of mounted snapshots; see {@link layerWarnings}. */
   get warnings(): string[] {
     return layerWarnings(this.#images);
@@ -146,7 +156,7 @@ export class SnapshotStore implements AsyncDisposable {
    * @throws {NydusGdError} "exists" also for such a layer: nothing has to be fetched or unpacked
    */
   prepare(key: string, parent: string, labels: Labels, signal?: AbortSignal): Promise<SnapshotMount[]> {
-    return this.#run(async (signal) => {
+    return this.#tasks.run(async (signal) => {
       const target = targetOf(labels);
       if (target === undefined || !isNydusBlob(labels)) {
         return await this.#create("active", key, parent, labels, signal);
@@ -161,12 +171,12 @@ export class SnapshotStore implements AsyncDisposable {
 
   /** Creates a read-only snapshot that shows `parent`, and returns how to mount it. */
   view(key: string, parent: string, labels: Labels, signal?: AbortSignal): Promise<SnapshotMount[]> {
-    return this.#run((signal) => this.#create("view", key, parent, labels, signal), signal);
+    return this.#tasks.run((signal) => this.#create("view", key, parent, labels, signal), signal);
   }
 
   /** Returns how to mount a writable or read-only snapshot. */
   mounts(key: string, signal?: AbortSignal): Promise<SnapshotMount[]> {
-    return this.#run(async (signal) => {
+    return this.#tasks.run(async (signal) => {
       const what = "mount snapshot";
       const snapshot = this.#inside.index.get(key, what);
       if (snapshot.kind === "committed") throw unfit(what, snapshot, "unsupported");
@@ -186,7 +196,7 @@ export class SnapshotStore implements AsyncDisposable {
    * stays as it is
    */
   commit(name: string, key: string, labels: Labels, signal?: AbortSignal): Promise<void> {
-    return this.#run(async (signal) => {
+    return this.#tasks.run(async (signal) => {
       const active = this.#inside.index.committable(name, key);
       const { fs } = this.#inside.paths.of(active.number);
       const usage = await this.#inside.differ.usage(fs, signal);
@@ -218,15 +228,15 @@ export class SnapshotStore implements AsyncDisposable {
 
   /** Deletes a snapshot. @throws {NydusGdError} "busy" if others are stacked on it */
   remove(key: string): Promise<void> {
-    return this.#run(async () => {
-      const { index, files, lazyImages, paths } = this.#inside;
+    return this.#tasks.run(async () => {
+      const { index, files, lazyImages } = this.#inside;
       const deleteFiles = await this.#change(async () => {
         const what = "remove snapshot";
         const snapshot = index.get(key, what);
         if (index.hasChildren(key)) {
           throw new NydusGdError("busy", `Cannot ${what} ${JSON.stringify(key)}: others are stacked on it`);
         }
-        const lazy = lazyImageOf(snapshot, paths);
+        const lazy = this.#lazyLayerOf(snapshot);
         if (lazy !== undefined) await lazyImages.forget(lazy.id, lazy);
         const deleteFiles = await files.takeAway(snapshot);
         index.remove(snapshot);
@@ -244,7 +254,7 @@ export class SnapshotStore implements AsyncDisposable {
 
   /** Changes labels; see {@link updateLabels}. Returns the changed snapshot. */
   update(name: string, labels: Labels, fields: readonly string[]): Promise<Snapshot> {
-    return this.#run(() =>
+    return this.#tasks.run(() =>
       this.#change(async () => {
         const before = this.#inside.index.get(name, "update snapshot");
         const changed = recordedLabels(updateLabels(labelsOf(before), labels, fields));
@@ -263,7 +273,7 @@ export class SnapshotStore implements AsyncDisposable {
 
   /** The space that a snapshot's own files take. Those of a view are its parent's. */
   usage(name: string, signal?: AbortSignal): Promise<SnapshotUsage> {
-    return this.#run(async (signal) => {
+    return this.#tasks.run(async (signal) => {
       const { kind, number, usage } = this.#inside.index.get(name, "measure snapshot");
       if (kind !== "active") return usage ?? NO_USAGE;
       return await this.#inside.differ.usage(this.#inside.paths.of(number).fs, signal);
@@ -272,13 +282,12 @@ export class SnapshotStore implements AsyncDisposable {
 
   /** Tries again to delete what could not be deleted. */
   cleanup(): Promise<void> {
-    return this.#run(() => this.#inside.files.deleteRest());
+    return this.#tasks.run(() => this.#inside.files.deleteRest());
   }
 
   /** Cancels what can be cancelled and waits for the rest. Images stay held by those who have mounted them. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort(new NydusGdError("interrupted", "Cannot continue: the snapshots are being closed"));
-    await this.#running.settled();
+    await this.#tasks.stop(new NydusGdError("interrupted", "Cannot continue: the snapshots are being closed"));
   }
 
   async #create(
@@ -360,15 +369,6 @@ export class SnapshotStore implements AsyncDisposable {
 
   #change<T>(task: () => Promise<T>): Promise<T> {
     return this.#changing.run("store", task);
-  }
-
-  #run<T>(task: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const until = signal === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, signal]);
-    const run = async () => {
-      throwIfAborted(until);
-      return await task(until);
-    };
-    return this.#running.add(run());
   }
 }
 

@@ -31,17 +31,17 @@ export interface PulledParts {
 export function addPulledRoutes(app: Hono, { root, images, driver, pulled }: PulledParts): void {
   app.put("/v1/pulled/:diffId", async (c) => {
     await pulled.record(diffIdOf(c.req.param("diffId")), readPulledImage(parseBody(await c.req.text())));
-    if (driver.ready) await forgetKilledPulls({ stateDir: `${root}/state`, pulled }, await driver.store.lazyLayers());
+    if (driver.ready) await forgetKilledPulls({ stateDir: `${root}/state`, pulled }, driver.store.lazyLayers);
     return c.body(null, 204);
   });
   app.delete("/v1/pulled/:diffId", async (c) => {
     const diffId = diffIdOf(c.req.param("diffId"));
-    if (await layerOf(driver, diffId) === undefined) await pulled.forget(diffId);
+    if (layerOf(driver, diffId) === undefined) await pulled.forget(diffId);
     return c.body(null, 204);
   });
   app.post("/v1/pulled/:diffId/prefetch", async (c) => {
     const diffId = diffIdOf(c.req.param("diffId"));
-    const layer = await layerOf(driver, diffId);
+    const layer = layerOf(driver, diffId);
     if (layer === undefined) {
       throw new NydusGdError("not-found", `Cannot prefetch image of layer ${diffId}: Docker has none`);
     }
@@ -50,9 +50,8 @@ export function addPulledRoutes(app: Hono, { root, images, driver, pulled }: Pul
   });
 }
 
-async function layerOf(driver: GraphDriver, diffId: Digest): Promise<LazyLayer | undefined> {
-  const layers = await driver.store.lazyLayers();
-  return layers.find((layer) => layer.diffId === diffId);
+function layerOf(driver: GraphDriver, diffId: Digest): LazyLayer | undefined {
+  return driver.store.lazyLayers.find((layer) => layer.diffId === diffId);
 }
 
 function diffIdOf(text: string): Digest {

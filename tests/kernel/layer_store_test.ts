@@ -1,6 +1,8 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
 import type { LayerStore } from "../../lib/layer/layer_store.ts";
+import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
+import { lazyLayersIn } from "../../lib/layer/lazy_layers.ts";
 import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
 import { rootTest } from "../support/root_test.ts";
@@ -113,6 +115,37 @@ test("a bootstrap layer written without ApplyDiff is recognised once another is 
   await store.put("z9q3v6s0kq0m4t5l7w1x2y8ab");
   await container(store, "box", "z9q3v6s0kq0m4t5l7w1x2y8ab");
   deepEqual(await shown(store, "box"), ["etc"]);
+});
+
+test("the bootstrap layers that the store knows are those on the disk, after every change", async (home) => {
+  const byId = (layers: readonly LazyLayer[]) => layers.toSorted((a, b) => a.id < b.id ? -1 : 1);
+  const requireKnown = async (...expected: string[]) => {
+    deepEqual(byId(home.store.lazyLayers), byId(await lazyLayersIn(home.path)));
+    deepEqual(byId(home.store.lazyLayers).map(({ id }) => id), expected);
+  };
+  await layer(home.store, "plain", "", file("f", "x"));
+  const image = await lazyLayer(home, "applied");
+  await lazyLayer(home, "other");
+  await requireKnown("applied", "other");
+  const [before] = home.store.lazyLayers;
+  await home.store.create("written");
+  await Deno.mkdir(`${home.path}/written/diff/image`);
+  await Deno.writeTextFile(`${home.path}/written/diff/image/image.boot`, FOLDER_BOOTSTRAP + image);
+  await requireKnown("applied", "other");
+  await home.store.create("top", { parent: "written" });
+  await requireKnown("applied", "other", "written");
+  equal(home.store.lazyLayers[0], before, "it is the same object");
+  await layer(home.store, "bad", "", dir("image"), file("image/image.boot", "no bootstrap")).catch(() => {});
+  await requireKnown("applied", "other", "written");
+  await Deno.mkdir(`${home.path}/other/foreign`);
+  mount("tmpfs", `${home.path}/other/foreign`, "tmpfs", 0, "");
+  await rejects(() => home.store.remove("other"), /is mounted at/);
+  await requireKnown("applied", "other", "written");
+  umount2(`${home.path}/other/foreign`, 0);
+  await Promise.all(["other", "top", "bad"].map((id) => home.store.remove(id)));
+  await requireKnown("applied", "written");
+  await home.reopen();
+  await requireKnown("applied", "written");
 });
 
 test("an image that cannot be mounted fails the Get and leaves nothing mounted or held", async (home) => {

@@ -1,14 +1,23 @@
 /**
- * Cached data of an image that is removed after its server was killed, when it is not known who still uses the image.
+ * Removal of images: what it costs, and what becomes of cached data when the server was killed before, so that it is
+ * not known who still uses the image.
  *
  * @module
  */
 import { ok } from "node:assert/strict";
 import { dirname } from "node:path";
 import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { loadLayer } from "../../lib/layer/layer.ts";
+import { HomePaths } from "../../lib/layer/layer_paths.ts";
+import { writeFinished } from "../../lib/layer/layer_record.ts";
+import { makeLayer } from "../../lib/layer/make_layer.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
+import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { GraphDriverProcess } from "../support/graph_driver_process.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
+import { readFixtureBootstrap } from "../support/rafs_fixtures.ts";
+import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 
 /** Whether the cache has a file of the image's blob. */
@@ -70,3 +79,35 @@ fuseTest("data of a removed image that a new layer needs is kept", async () => {
   await crash(container);
   await until("the data is removed", () => !isCached(container));
 });
+
+fuseTest("removing an image reads nothing of the others, however many there are", async () => {
+  using temp = TempDir.make();
+  const home = new HomePaths(temp.join("home"));
+  for (const folder of [home.links, home.making, home.removing]) await Deno.mkdir(folder, { recursive: true });
+  const bootstrap = await readFixtureBootstrap(fixture("v6-prefetch-fs"));
+  const ids = Array.from({ length: 60 }, (_, index) => `image${index}`);
+  for (const id of ids) {
+    await makeLayer(home, id, undefined);
+    const { paths } = await loadLayer(home, id);
+    await Deno.writeFile(`${paths.diff}/image.boot`, bootstrap);
+    const root = { mode: 0o755, uid: 0, gid: 0 };
+    await writeFinished(paths, { opaque: false, bootstrap: { path: "image.boot", root } });
+  }
+  await using driver = await GraphDriverProcess.start(temp.path);
+  await driver.call("GraphDriver.Init", { Home: home.home, Opts: null });
+  const readsOf = async (ID: string) => {
+    const before = readCalls(driver.pid);
+    await driver.call("GraphDriver.Remove", { ID });
+    return readCalls(driver.pid) - before;
+  };
+  await readsOf("image0"); // learns which blobs the others have
+  const many = Math.min(await readsOf("image1"), await readsOf("image2"));
+  for (const id of ids.slice(3, -2)) await readsOf(id);
+  const few = Math.max(await readsOf("image58"), await readsOf("image59"));
+  ok(many < few + ids.length, `${many} reads with many images, ${few} with few`);
+});
+
+/** Number of read calls that a process has made. */
+function readCalls(pid: number): number {
+  return Number(/^syscr: (\d+)$/m.exec(Deno.readTextFileSync(`/proc/${pid}/io`))?.[1]);
+}

@@ -102,8 +102,17 @@ export function blobPaths(dir: string, name: string): BlobPaths {
 
 /** Whether the blob was ever opened in this folder. */
 export function hasDataFile({ data }: BlobPaths): boolean {
+  return isThere(data);
+}
+
+/** Whether there is any file of the blob in this folder. */
+export function hasFiles(paths: BlobPaths): boolean {
+  return Object.values(paths).some((path) => isThere(path));
+}
+
+function isThere(path: string): boolean {
   try {
-    using _file = open(data, O.PATH | O.NOFOLLOW);
+    using _file = open(path, O.PATH | O.NOFOLLOW);
     return true;
   } catch (error) {
     if (isErrno(error, "ENOENT")) return false;

@@ -17,7 +17,7 @@ import { ignore, messageOf } from "../../base/errors.ts";
 import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import { logger } from "../../base/log.ts";
 import { idOf } from "./blob_names.ts";
-import { blobPaths, type CacheFolder } from "./cache_files.ts";
+import { blobPaths, type CacheFolder, hasFiles } from "./cache_files.ts";
 import { type LeftOver, ownerIn, type StoredBlob, takeInventory } from "./cache_inventory.ts";
 import { type CacheLimits, chooseVictims, excessBytes, type Fill } from "./cache_limits.ts";
 import { fileSystemFill } from "./cache_usage.ts";
@@ -81,6 +81,7 @@ export class CacheSpace {
 
   /**
    * @param limits undefined for no limits
+   * @param namesOf returns all names that files of a blob id may have
    * @param onFull called when everything evictable is gone and that is not enough: blobs held open only for reuse are
    * to be closed
    */
@@ -88,6 +89,7 @@ export class CacheSpace {
     private readonly folder: CacheFolder,
     private readonly limits: CacheLimits | undefined,
     private readonly users: BlobUsers,
+    private readonly namesOf: (id: string) => readonly string[],
     private readonly onFull: () => void,
   ) {
     this.#doomed = new UnwantedOwners(folder);
@@ -119,10 +121,7 @@ export class CacheSpace {
   /** The last user of a blob is gone and its files are closed. */
   async released(name: string): Promise<void> {
     try {
-      if (this.#doomed.size > 0) {
-        if (this.#doomed.has(ownerIn(this.folder.path, name))) await this.#evict([name]);
-        await this.#forgetAllBut((await takeInventory(this.folder.path)).blobs);
-      }
+      if (this.#doomed.size > 0) await this.#removeDoomed([name]);
     } catch (error) {
       log.warn("blob not removed from the cache", { blob: name, reason: messageOf(error) });
     }
@@ -141,22 +140,30 @@ export class CacheSpace {
    */
   async discard(owners: readonly string[]): Promise<void> {
     this.#doomed.add(owners);
-    const { blobs } = await takeInventory(this.folder.path);
-    const gone = await this.#evict(blobs.filter(({ owner }) => this.#doomed.has(owner)).map(({ name }) => name));
-    await this.#forgetAllBut(blobs.filter(({ name }) => !gone.has(name)));
+    await this.#removeDoomed(owners);
     this.#changes++;
+  }
+
+  /**
+   * Removes the files of these blobs that only unwanted owners have, except those in use, and forgets the owners without
+   * any files left. A blob in use may still create files, under any description.
+   */
+  async #removeDoomed(namesOrOwners: readonly string[]): Promise<void> {
+    const { path } = this.folder;
+    const inUse = new Set([...this.users.namesInUse()].map(idOf));
+    for (const id of new Set(namesOrOwners.map(idOf))) {
+      const names = this.namesOf(id).filter((name) => hasFiles(blobPaths(path, name)));
+      const gone = await this.#evict(names.filter((name) => this.#doomed.has(ownerIn(path, name))));
+      if (!inUse.has(id) && gone.size === names.length) {
+        this.#doomed.delete(this.#doomed.list().filter((owner) => idOf(owner) === id));
+      }
+    }
+    await this.#doomed.save();
   }
 
   /** Owners that an earlier server has discarded without removing all of their blobs. They may be wanted again. */
   get discardedBefore(): string[] {
     return this.#doomed.listEarlier();
-  }
-
-  /** Forgets unwanted owners without any blob left. A blob in use may still create files, under any description. */
-  async #forgetAllBut(blobs: readonly StoredBlob[]): Promise<void> {
-    const left = new Set([...blobs.map(({ name }) => name), ...this.users.namesInUse()].map(idOf));
-    this.#doomed.delete(this.#doomed.list().filter((owner) => !left.has(idOf(owner))));
-    await this.#doomed.save();
   }
 
   /** The blobs of these owners are wanted, from now on; resolves when that is on disk. Never rejects. */

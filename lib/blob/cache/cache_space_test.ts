@@ -182,7 +182,7 @@ Deno.test("an owner is forgotten with its removed blob: a later blob of that nam
       return true;
     },
   };
-  const space = new CacheSpace(folder, undefined, users, () => {});
+  const space = new CacheSpace(folder, undefined, users, (id) => [id], () => {});
   const write = (name: string) => Deno.writeTextFileSync(blobPaths(dir.path, name).data, "x");
   const names = () => [...folder.blobNames()].sort();
   for (const name of ["a", "b"]) write(name);
@@ -224,7 +224,7 @@ Deno.test("a blob released while space is being made for another is evicted, at 
       },
     };
     const limits = { maxSize: { bytes: 2 * half }, minFree: { bytes: 0 } };
-    const space = new CacheSpace(folder, limits, users, () => {
+    const space = new CacheSpace(folder, limits, users, (id) => [id], () => {
       if (moment === "when nothing was found") release();
     });
     const write = async () => {

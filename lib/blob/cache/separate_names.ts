@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type BlobNames, tracesOf } from "./blob_names.ts";
+import { type BlobNames, idOf, isBlobName, tracesOf } from "./blob_names.ts";
 
 /** The names other than plain ids that files of one cache have, or had since it was opened. */
 export class SeparateNames {
@@ -20,6 +20,11 @@ export class SeparateNames {
     const { id, described, contradicted } = names;
     if (this.#traces.has(contradicted) && this.#traces.has(names.exact)) return names.exact;
     return this.#traces.has(described) ? described : id;
+  }
+
+  /** The names that files of a blob may have: its id, and the others that files have, or had. */
+  namesOf(id: string): string[] {
+    return [id, ...[...this.#traces].filter((trace) => idOf(trace) === id && isBlobName(trace))];
   }
 
   /** Notes that there are going to be files of this name. */

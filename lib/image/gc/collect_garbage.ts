@@ -74,8 +74,8 @@ export async function collectGarbage(
 ): Promise<GarbageReport> {
   const { cache, stateDir, pulled, layers, mounted = [], images } = sources;
   try {
-    const wanted = all ? new Set<string>() : layers && knownOwners(layers);
-    const inUse = knownOwners(mounted);
+    const wanted = all ? new Set<string>() : layers && await knownOwners(layers);
+    const inUse = await knownOwners(mounted);
     const idle = all && dryRun ? images?.idleBlobs() : undefined;
     if (all && !dryRun) await images?.unmountIdle();
     const { unwanted, evicted, leftOvers, keptBytes } = await cache.collect({
@@ -118,9 +118,9 @@ function blobRow({ name, bytes, lastUsedMs }: StoredBlob, reason: (typeof REASON
 }
 
 /** Returns undefined if a bootstrap cannot be read, since it may use any blob. */
-function knownOwners(layers: readonly LazyLayer[]): Set<string> | undefined {
+async function knownOwners(layers: readonly LazyLayer[]): Promise<Set<string> | undefined> {
   try {
-    return ownersOf(layers);
+    return await ownersOf(layers);
   } catch (error) {
     if (!(error instanceof NydusGdError)) throw error;
     log.warn("blobs of images are unknown, none counts as unused", { reason: messageOf(error) });
