@@ -17,9 +17,8 @@ import type { HttpResponse } from "../http/http_response.ts";
 import type { RoutingOptions } from "../http/proxy.ts";
 import { HostMemory } from "./host_memory.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
-import type { Repository } from "./repository.ts";
+import type { RegistryHost, Repository } from "./repository.ts";
 import { TransferError } from "../http/transfer_error.ts";
-import type { RegistryTransport } from "./transport.ts";
 
 interface Remembered {
   readonly url: URL;
@@ -32,7 +31,7 @@ export class RegistryBlob implements BlobSource {
   readonly description: string;
   readonly #path: string;
   readonly #what: string;
-  readonly #locations = new Map<RegistryTransport, Remembered>();
+  readonly #locations = new Map<RegistryHost, Remembered>();
   readonly #memory = new HostMemory();
 
   /** @param id 64 hexadecimal digits */
@@ -47,7 +46,7 @@ export class RegistryBlob implements BlobSource {
     if (length === 0) return new Uint8Array(0);
     const headers = { range: rangeHeader(offset, length) };
     const request = { method: "GET", path: this.#path, headers, what: this.#what } as const;
-    const ask = (host: RegistryTransport, routing: RoutingOptions) =>
+    const ask = (host: RegistryHost, routing: RoutingOptions) =>
       this.#fromLocation(host, (startAt) =>
         host.once({ ...request, startAt }, routing, async (response) => {
           const bytes = await readRange(response, offset, length, options);
@@ -75,7 +74,7 @@ export class RegistryBlob implements BlobSource {
   }
 
   /** Calls `attempt` with the remembered target of the host's redirect, if any, and without it if it has expired. */
-  async #fromLocation<T>(host: RegistryTransport, attempt: (startAt: URL | undefined) => Promise<T>): Promise<T> {
+  async #fromLocation<T>(host: RegistryHost, attempt: (startAt: URL | undefined) => Promise<T>): Promise<T> {
     const location = this.#usableLocation(host);
     if (location === undefined) return await attempt(undefined);
     try {
@@ -88,14 +87,14 @@ export class RegistryBlob implements BlobSource {
     return await attempt(undefined);
   }
 
-  #usableLocation(host: RegistryTransport): URL | undefined {
+  #usableLocation(host: RegistryHost): URL | undefined {
     const location = this.#locations.get(host);
     if (location === undefined || performance.now() < location.untilMs) return location?.url;
     this.#locations.delete(host);
     return undefined;
   }
 
-  #remember(host: RegistryTransport, response: HttpResponse): void {
+  #remember(host: RegistryHost, response: HttpResponse): void {
     const { url } = response;
     if (host.endpoint.owns(url) || this.#locations.get(host)?.url.href === url.href) return;
     this.#locations.set(host, { url, untilMs: performance.now() + locationLifetimeMs(url) });

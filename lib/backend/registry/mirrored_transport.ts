@@ -19,8 +19,8 @@ import type { RoutingOptions } from "../http/proxy.ts";
 import { withRetries } from "../http/retry.ts";
 import { TransferError } from "../http/transfer_error.ts";
 import type { HostHealth } from "./host_health.ts";
-import type { Capability, HostWish, Repository } from "./repository.ts";
-import type { RegistryRequest, RegistryTransport } from "./transport.ts";
+import type { Capability, HostWish, RegistryHost, RegistryRequest, Repository } from "./repository.ts";
+import type { RegistryTransport } from "./transport.ts";
 
 /** A host of a repository. */
 export interface RepositoryHost {
@@ -64,7 +64,7 @@ export class MirroredTransport implements Repository {
 
   retrying<T>(
     options: ReadOptions,
-    attempt: (host: RegistryTransport, options: RoutingOptions) => Promise<T>,
+    attempt: (host: RegistryHost, options: RoutingOptions) => Promise<T>,
     wish: HostWish = CONTENT,
   ): Promise<T> {
     const { range } = wish;
@@ -83,7 +83,7 @@ export class MirroredTransport implements Repository {
 
   /** Tries each host once. */
   async #round<T>(
-    attempt: (host: RegistryTransport) => Promise<T>,
+    attempt: (host: RegistryHost) => Promise<T>,
     { signal }: ReadOptions,
     wish: HostWish,
   ): Promise<T> {

@@ -4,10 +4,33 @@
  * @module
  */
 import type { ReadOptions } from "../blob_source.ts";
+import type { HttpRequest } from "../http/http_client.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import type { RoutingOptions } from "../http/proxy.ts";
+import type { Endpoint } from "./endpoint.ts";
 import type { HostMemory } from "./host_memory.ts";
-import type { RegistryRequest, RegistryTransport } from "./transport.ts";
+
+/** A request to the registry. */
+export interface RegistryRequest extends Omit<HttpRequest, "url"> {
+  /** Path below the registry: "/v2/library/nginx/manifests/latest". */
+  readonly path: string;
+  /** Completes "Cannot …" in errors: "read manifest latest from registry docker.io/library/nginx". */
+  readonly what: string;
+  /** The target of an earlier redirect, to start from. */
+  readonly startAt?: URL | undefined;
+}
+
+/** One host of a repository. */
+export interface RegistryHost {
+  readonly endpoint: Endpoint;
+
+  /** Sends `request` once and follows redirects. `consume` sees only responses below 300. */
+  once<T>(
+    request: RegistryRequest,
+    options: RoutingOptions,
+    consume: (response: HttpResponse) => Promise<T>,
+  ): Promise<T>;
+}
 
 /** What a host may be used for. "pull": content by digest. "resolve": what a tag stands for. */
 export type Capability = "pull" | "resolve";
@@ -37,7 +60,7 @@ export interface Repository {
   /** Retries `attempt` by the client's rules; each round may try several hosts. */
   retrying<T>(
     options: ReadOptions,
-    attempt: (host: RegistryTransport, options: RoutingOptions) => Promise<T>,
+    attempt: (host: RegistryHost, options: RoutingOptions) => Promise<T>,
     wish?: HostWish,
   ): Promise<T>;
 }

@@ -16,13 +16,13 @@ import type { RoutingOptions } from "../http/proxy.ts";
 import type { ExchangeSetup } from "../http_setup.ts";
 import { RegistryAuth } from "./auth.ts";
 import { Endpoint, type MirrorAddress } from "./endpoint.ts";
-import type { HttpClient, HttpRequest } from "../http/http_client.ts";
+import type { HttpClient } from "../http/http_client.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import type { Keychain } from "./keychain.ts";
 import { withRetries } from "../http/retry.ts";
 import { statusError } from "../http/status.ts";
 import { invalidResponse, TransferError } from "../http/transfer_error.ts";
-import type { Repository } from "./repository.ts";
+import type { RegistryHost, RegistryRequest, Repository } from "./repository.ts";
 
 /** Maximum redirects of one request. */
 const MAX_REDIRECTS = 5;
@@ -53,16 +53,6 @@ export interface TransportOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A request to the registry. */
-export interface RegistryRequest extends Omit<HttpRequest, "url"> {
-  /** Path below the registry: "/v2/library/nginx/manifests/latest". */
-  readonly path: string;
-  /** Completes "Cannot …" in errors: "read manifest latest from registry docker.io/library/nginx". */
-  readonly what: string;
-  /** The target of an earlier redirect, to start from. */
-  readonly startAt?: URL | undefined;
-}
-
 type Step<T> = { readonly value: T } | { readonly location: URL };
 
 /** A request, and what takes its response. */
@@ -73,7 +63,7 @@ interface Attempt<T> {
 }
 
 /** One repository on one host. */
-export class RegistryTransport implements Repository {
+export class RegistryTransport implements Repository, RegistryHost {
   readonly description: string;
   readonly name: string;
   readonly endpoint: Endpoint;
@@ -106,7 +96,7 @@ export class RegistryTransport implements Repository {
   /** Retries `attempt`. The last attempt of an on-demand read bypasses the proxy if its rule allows that. */
   retrying<T>(
     options: ReadOptions,
-    attempt: (host: RegistryTransport, options: RoutingOptions) => Promise<T>,
+    attempt: (host: RegistryHost, options: RoutingOptions) => Promise<T>,
   ): Promise<T> {
     return withRetries(
       this.options.http.options.retries,
@@ -115,7 +105,7 @@ export class RegistryTransport implements Repository {
     );
   }
 
-  /** Sends `request` once and follows redirects. `consume` sees only responses below 300. */
+  /** @inheritdoc */
   async once<T>(
     request: RegistryRequest,
     options: RoutingOptions,

@@ -14,10 +14,8 @@ import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
 import { MAX_INDEX_BYTES } from "../../oci/manifest.ts";
+import { SAVED_IMAGES } from "../source/archive_names.ts";
 import type { ImageArchive } from "../source/image_archive.ts";
-
-/** The file that holds the list. */
-export const SAVED_IMAGES = "manifest.json";
 
 const savedSchema = v.array(v.object({
   Config: v.string(),

@@ -15,6 +15,9 @@
 import { posix } from "node:path";
 import type { TarVisitor } from "../../archive/tar_reader.ts";
 
+/** The file that holds the list of images, where `docker save` or the like has written the archive. */
+export const SAVED_IMAGES = "manifest.json";
+
 const IN_IMAGE_ARCHIVES =
   /^(\.?|blobs(\/[a-z0-9+._-]+(\/[0-9a-f]+)?)?|oci-layout|repositories|[^/]+\.(json|tar|tar\.gz)|(sha256:)?[0-9a-f]{64}|[^/]+\/(json|VERSION|layer\.tar))$/;
 
