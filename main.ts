@@ -7,11 +7,11 @@
  * @module
  */
 import type { Actions } from "./lib/cli/actions.ts";
-import { runCli } from "./lib/cli/program.ts";
+import { greetWaiting } from "./plugin/containerd/greeter.ts";
 
 /** Only commands with an implementation here are offered. */
 const actions: Actions = {
-  serve: async () => (await import("./plugin/daemon.ts")).serve,
+  serve: async () => (await import("./plugin/serve.ts")).serve,
   pull: async () => (await import("./lib/cli/run/pull.ts")).pull,
   mount: async () => (await import("./lib/cli/run/mount.ts")).mount,
   umount: async () => (await import("./lib/cli/run/umount.ts")).umount,
@@ -31,5 +31,7 @@ const WRITE_BY_OTHERS = 0o022;
 
 if (import.meta.main) {
   Deno.umask(Deno.umask() | WRITE_BY_OTHERS);
+  greetWaiting(); // of `serve`; everything else is loaded later
+  const { runCli } = await import("./lib/cli/program.ts");
   Deno.exit(await runCli(Deno.args, { actions }));
 }

@@ -14,10 +14,9 @@
  *
  * @module
  */
-import { inheritedDescriptors, notifyReady } from "../ffi/libsystemd.ts";
+import { notifyReady } from "../ffi/libsystemd.ts";
 import { mapLargePieces } from "../ffi/malloc.ts";
 import { whenAborted } from "../lib/base/abort.ts";
-import { NydusGdError } from "../lib/base/errors.ts";
 import { logger } from "../lib/base/log.ts";
 import type { Settings } from "../lib/base/settings.ts";
 import { trimMemory } from "../lib/base/trim_memory.ts";
@@ -35,9 +34,10 @@ import { LayerStore } from "../lib/layer/layer_store.ts";
 import { parseSize } from "../lib/layer/storage_options.ts";
 import { namedFsDriver } from "../lib/mount/data_path.ts";
 import { snapshotterDir } from "../lib/snapshot/snapshot_paths.ts";
-import type { SnapshotStoreParts } from "../lib/snapshot/snapshot_store.ts";
+import type { SnapshotStore, SnapshotStoreParts } from "../lib/snapshot/snapshot_store.ts";
 import { createAdminApp, createObserverApp } from "./admin/app.ts";
-import type { Snapshotter } from "./containerd/snapshotter.ts";
+import { openEndpoint } from "./containerd/endpoint.ts";
+import type { SnapshotterServer } from "./containerd/serve_grpc.ts";
 import { makeFolders } from "./daemon_folders.ts";
 import { DaemonImages } from "./daemon_images.ts";
 import { createGraphDriverApp } from "./docker/app.ts";
@@ -87,17 +87,21 @@ export interface ServeContext {
   };
 }
 
-/** Runs the daemon until `signal` is aborted. */
-export async function serve(args: ServeOptions, { signal, log: logControl }: ServeContext): Promise<void> {
-  if (Deno.uid() !== 0) {
-    throw new NydusGdError("environment", "Cannot serve: mounting needs root", { hint: "sudo nydus-gd serve" });
-  }
-  inheritedDescriptors(); // before any child process starts, which must not inherit them
+/**
+ * Runs the daemon until `signal` is aborted.
+ *
+ * @param taken the endpoint for containerd, if it was taken over: calls wait there
+ */
+export async function runDaemon(
+  args: ServeOptions,
+  { signal, log: logControl }: ServeContext,
+  taken: SnapshotterServer | undefined,
+): Promise<void> {
   const settings = await readSettings(args.settings);
   if (!logControl.explicit) logControl.setLevel(settings.log.level);
   const fsDriver = args.fsDriver ?? settings.mount.fsDriver;
   namedFsDriver(fsDriver);
-  await using daemon = await Daemon.start(args, { settings, fsDriver, log: logControl });
+  await using daemon = await Daemon.start(args, { settings, fsDriver, log: logControl, taken });
   log.info("serving", { socket: args.socket, adminSocket: args.adminSocket, root: args.root });
   notifyReady();
   await Promise.race([whenAborted(signal), daemon.finished]);
@@ -109,13 +113,14 @@ interface DaemonParts {
   readonly settings: Settings;
   readonly fsDriver: string;
   readonly log: ServeContext["log"];
+  readonly taken: SnapshotterServer | undefined;
 }
 
 /** A running daemon. */
 class Daemon implements AsyncDisposable {
   private constructor(private readonly parts: AsyncDisposableStack, readonly finished: Promise<void>) {}
 
-  static async start(args: ServeOptions, { settings, fsDriver, log: logControl }: DaemonParts): Promise<Daemon> {
+  static async start(args: ServeOptions, { settings, fsDriver, log: logControl, taken }: DaemonParts): Promise<Daemon> {
     await using parts = new AsyncDisposableStack();
     await Deno.mkdir(args.root, { recursive: true, mode: 0o700 });
     parts.use(await lockFileSoon(`${args.root}/lock`, `root "${args.root}"`));
@@ -138,8 +143,10 @@ class Daemon implements AsyncDisposable {
     const stateFile = `${folders.state}/graph-driver.json`;
     const driver = known.driver = parts.use(await GraphDriver.resume({ stateFile, openStore }));
     if (offered.hasPredecessor || args.snapshotterSocket !== undefined) await store.resume();
-    const snapshotter = parts.use(await openSnapshotter(args, { lazyImages: store, differ }));
-    const snapshots = known.snapshots = snapshotter?.store;
+    if (args.snapshotterSocket !== undefined) {
+      known.snapshots = parts.use(await openSnapshots(args.root, { lazyImages: store, differ }));
+    }
+    const { snapshots } = known;
     if (known.areAll) await discardBlobsOfBefore(layers, cache); // images in use have been taken over by now
     cache.trim();
     const collect = async (options: GarbageOptions) => {
@@ -151,7 +158,9 @@ class Daemon implements AsyncDisposable {
     if (args.apisock !== undefined) parts.use(await serveUnix(args.apisock, createNydusdApp(offered), "--apisock"));
     const { listen } = settings.metrics;
     if (listen !== undefined) parts.use(serveTcp(listen, createObserverApp(admin)));
-    parts.use(await snapshotter?.serve());
+    if (snapshots !== undefined && args.snapshotterSocket !== undefined) {
+      parts.use(taken ?? await openEndpoint(args.snapshotterSocket)).answer(snapshots);
+    }
     const server = parts.use(await serveUnix(args.socket, createGraphDriverApp(driver)));
     return new Daemon(parts.move(), server.finished);
   }
@@ -161,12 +170,8 @@ class Daemon implements AsyncDisposable {
   }
 }
 
-/** Opens the snapshots, if they are asked for. Only then loads what they need, gRPC above all. */
-async function openSnapshotter(
-  { root, snapshotterSocket: socket }: ServeOptions,
-  parts: SnapshotStoreParts,
-): Promise<Snapshotter | undefined> {
-  if (socket === undefined) return undefined;
-  const { Snapshotter } = await import("./containerd/snapshotter.ts");
-  return await Snapshotter.open({ dir: snapshotterDir(root), socket }, parts);
+/** Loads what snapshots need, and opens them. */
+async function openSnapshots(root: string, parts: SnapshotStoreParts): Promise<SnapshotStore> {
+  const { SnapshotStore } = await import("../lib/snapshot/snapshot_store.ts");
+  return await SnapshotStore.open(snapshotterDir(root), parts);
 }

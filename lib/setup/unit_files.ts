@@ -50,14 +50,15 @@ StartLimitIntervalSec=0
 Type=notify
 ExecStart=${[...command, "serve", ...flags].map(execWord).join(" ")}
 Restart=always
-RestartSec=250ms
+RestartSec=100ms
 TimeoutStartSec=2min
 # The keeper holds the images of running containers while the daemon is down: a stop, a crash or an upgrade ends only
 # the daemon.
 KillMode=process
 OOMPolicy=continue
-# If the keeper is killed too (systemctl kill, out of memory), descriptors stay in systemd's own store. Before systemd
-# 254 nothing tells the daemon that it has one.
+# If the keeper is killed too (systemctl kill, out of memory), descriptors stay in systemd's own store, as does the
+# snapshotter's socket, where containerd waits for the next daemon. Before systemd 254 nothing tells the daemon that it
+# has a store.
 FileDescriptorStoreMax=${STORE_SIZE}
 Environment=FDSTORE=${STORE_SIZE}
 OOMScoreAdjust=-900

@@ -1,8 +1,12 @@
 /**
- * gRPC on a Unix socket that only its owner can reach.
+ * The snapshotter for containerd: snapshots behind a gRPC service on a Unix socket (kept_socket.ts).
  *
- * The socket is placed like those of HTTP endpoints (../placed_socket.ts). A call that its caller cancels, or whose
- * deadline passes, aborts what it waits for.
+ * ```toml
+ * [proxy_plugins.nydus-gd]   # in containerd's configuration
+ *   type = "snapshot"
+ *   address = "/run/nydus-gd/snapshotter.sock"
+ * ```
+ * A call that its caller cancels, or whose deadline passes, aborts what it waits for.
  *
  * @module
  */
@@ -10,15 +14,17 @@ import {
   type handleServerStreamingCall,
   type handleUnaryCall,
   Server,
+  ServerCredentials,
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { throwIfAborted } from "../../lib/base/abort.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
+import { RunningTasks } from "../../lib/base/running_tasks.ts";
 import type { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";
-import { type PlacedSocket, placeSocket, requireFreeSocket } from "../placed_socket.ts";
-import { GrpcListener } from "./grpc_listener.ts";
+import type { Listener } from "./listener.ts";
 import { codecOf, type Messages } from "./messages.ts";
-import { listResponses, type UnaryMethod, unaryMethods } from "./service.ts";
+import { listResponses, UNARY_METHODS, type UnaryMethod } from "./service.ts";
 import { statusOf } from "./status.ts";
 
 const SERVICE = "containerd.services.snapshots.v1.Snapshots";
@@ -28,48 +34,61 @@ const STOP_GRACE_MS = 10_000;
 
 /** A running snapshotter endpoint. */
 export class SnapshotterServer implements AsyncDisposable {
-  private constructor(private readonly server: Server, private readonly socket: PlacedSocket<GrpcListener>) {}
+  readonly #server = new Server();
+  readonly #opened = Promise.withResolvers<SnapshotStore>();
+  readonly #calls = new RunningTasks();
+  #stopping: Promise<void> | undefined;
 
-  /**
-   * Serves `store` at `path` with mode 0600. Creates the folder if it is missing.
-   *
-   * @throws {NydusGdError} "busy" if another process serves the socket, "usage" if the path is too long or not a socket
-   */
-  static async start(path: string, store: SnapshotStore): Promise<SnapshotterServer> {
-    await requireFreeSocket(path, "--snapshotter-socket");
-    const server = new Server();
-    const { definition, implementation } = serviceOf(store);
-    server.addService(definition, implementation);
-    return new SnapshotterServer(server, await placeSocket(path, (early) => new GrpcListener(early, server)));
+  /** Serves the connections of `listener`, which it owns. Calls wait until {@link answer}. */
+  constructor(private readonly listener: Listener) {
+    this.#opened.promise.catch(() => {}); // it may fail while no call waits
+    const { definition, implementation } = serviceOf(this.#opened.promise, this.#calls);
+    this.#server.addService(definition, implementation);
+    const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    listener.serve((connection) => injector.injectConnection(connection));
   }
 
-  /** Accepts no new calls, waits up to `graceMs` for running ones, then aborts them. */
-  async stop(graceMs = STOP_GRACE_MS): Promise<void> {
-    await this.socket.remove();
-    this.socket.listener.close();
-    const timer = setTimeout(() => this.server.forceShutdown(), graceMs);
-    try {
-      await new Promise<void>((resolve) => this.server.tryShutdown(() => resolve()));
-    } finally {
-      clearTimeout(timer);
-    }
+  /** Answers calls, also those that have waited for it, with the snapshots of `store`. */
+  answer(store: SnapshotStore): void {
+    this.#opened.resolve(store);
+  }
+
+  /**
+   * Serves on until no call is running, and ends then: clients that connect afterwards have to wait for the next daemon.
+   * Calls that run longer than `graceMs` are aborted.
+   */
+  stop(graceMs = STOP_GRACE_MS): Promise<void> {
+    return this.#stopping ??= this.#stop(graceMs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
+
+  async #stop(graceMs: number): Promise<void> {
+    this.#opened.reject(new NydusGdError("interrupted", "Cannot continue: the snapshotter is stopping"));
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(() => late.resolve(this.#server.forceShutdown()), graceMs);
+    try {
+      await Promise.race([this.#calls.settled(), late.promise]);
+      await this.listener.close();
+      await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
 }
 
 /** The service in the form of the library. */
-function serviceOf(store: SnapshotStore) {
+function serviceOf(store: Promise<SnapshotStore>, calls: RunningTasks) {
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
-  for (const method of unaryMethods(store)) {
+  for (const method of UNARY_METHODS) {
     definition[method.name] = definitionOf(method.name, method.request, method.response, false);
-    implementation[method.name] = unaryCall(method);
+    implementation[method.name] = unaryCall(method, store, calls);
   }
   definition["List"] = definitionOf("List", "ListRequest", "ListResponse", true);
-  implementation["List"] = listCall(store);
+  implementation["List"] = listCall(store, calls);
   return { definition, implementation };
 }
 
@@ -91,25 +110,37 @@ function definitionOf(
   };
 }
 
-function unaryCall({ name, handle }: UnaryMethod): handleUnaryCall<unknown, unknown> {
+function unaryCall(
+  { name, handle }: UnaryMethod,
+  store: Promise<SnapshotStore>,
+  calls: RunningTasks,
+): handleUnaryCall<unknown, unknown> {
   return (call, callback) => {
     const abort = new AbortController();
+    const { signal } = abort;
     const cancelled = () => new NydusGdError("interrupted", `Cannot continue ${name}: its caller has given up`);
     call.on("cancelled", () => abort.abort(cancelled()));
-    handle(call.request, abort.signal).then(
+    const respond = async () => {
+      const opened = await store;
+      throwIfAborted(signal);
+      return await handle(opened, call.request, signal);
+    };
+    calls.add(respond()).then(
       (response) => callback(null, response),
       (error) => callback(statusOf(name, error)),
     );
   };
 }
 
-function listCall(store: SnapshotStore): handleServerStreamingCall<Messages["ListRequest"], Messages["ListResponse"]> {
+function listCall(
+  store: Promise<SnapshotStore>,
+  calls: RunningTasks,
+): handleServerStreamingCall<Messages["ListRequest"], Messages["ListResponse"]> {
   return (call) => {
-    try {
-      for (const response of listResponses(store, call.request)) call.write(response);
+    const respond = async () => {
+      for (const response of listResponses(await store, call.request)) call.write(response);
       call.end();
-    } catch (error) {
-      call.emit("error", statusOf("List", error));
-    }
+    };
+    calls.add(respond()).catch((error) => call.emit("error", statusOf("List", error)));
   };
 }

@@ -25,53 +25,56 @@ export interface UnaryMethod {
    * @param message of the schema of requests
    * @param signal aborted when the caller has given up
    */
-  handle(message: unknown, signal: AbortSignal): Promise<unknown>;
+  handle(store: SnapshotStore, message: unknown, signal: AbortSignal): Promise<unknown>;
 }
 
 function method<Q extends keyof Messages, R extends keyof Messages>(
   name: string,
   request: Q,
   response: R,
-  handle: (request: Messages[Q], signal: AbortSignal) => Messages[R] | Promise<Messages[R]>,
+  handle: (store: SnapshotStore, request: Messages[Q], signal: AbortSignal) => Messages[R] | Promise<Messages[R]>,
 ): UnaryMethod {
-  return { name, request, response, handle: async (message, signal) => await handle(message as Messages[Q], signal) };
+  return {
+    name,
+    request,
+    response,
+    handle: async (store, message, signal) => await handle(store, message as Messages[Q], signal),
+  };
 }
 
 /** The methods with one response. */
-export function unaryMethods(store: SnapshotStore): UnaryMethod[] {
-  return [
-    method("Prepare", "CreateRequest", "MountsResponse", async ({ key, parent, labels }, signal) => {
-      return { mounts: await store.prepare(key, parent, labelsOf(labels), signal) };
-    }),
-    method("View", "CreateRequest", "MountsResponse", async ({ key, parent, labels }, signal) => {
-      return { mounts: await store.view(key, parent, labelsOf(labels), signal) };
-    }),
-    method("Mounts", "KeyRequest", "MountsResponse", async ({ key }, signal) => {
-      return { mounts: await store.mounts(key, signal) };
-    }),
-    method("Commit", "CommitRequest", "Empty", async ({ name, key, labels }, signal) => {
-      await store.commit(name, key, labelsOf(labels), signal);
-      return {};
-    }),
-    method("Remove", "KeyRequest", "Empty", async ({ key }) => {
-      await store.remove(key);
-      return {};
-    }),
-    method("Stat", "KeyRequest", "InfoResponse", ({ key }) => ({ info: infoOf(store.stat(key)) })),
-    method("Update", "UpdateRequest", "InfoResponse", async ({ info, updateMask }) => {
-      const labels = labelsOf(info?.labels ?? {});
-      return { info: infoOf(await store.update(info?.name ?? "", labels, updateMask?.paths ?? [])) };
-    }),
-    method("Usage", "KeyRequest", "UsageResponse", async ({ key }, signal) => {
-      const { bytes, inodes } = await store.usage(key, signal);
-      return { size: bytes, inodes };
-    }),
-    method("Cleanup", "Empty", "Empty", async () => {
-      await store.cleanup();
-      return {};
-    }),
-  ];
-}
+export const UNARY_METHODS: readonly UnaryMethod[] = [
+  method("Prepare", "CreateRequest", "MountsResponse", async (store, { key, parent, labels }, signal) => {
+    return { mounts: await store.prepare(key, parent, labelsOf(labels), signal) };
+  }),
+  method("View", "CreateRequest", "MountsResponse", async (store, { key, parent, labels }, signal) => {
+    return { mounts: await store.view(key, parent, labelsOf(labels), signal) };
+  }),
+  method("Mounts", "KeyRequest", "MountsResponse", async (store, { key }, signal) => {
+    return { mounts: await store.mounts(key, signal) };
+  }),
+  method("Commit", "CommitRequest", "Empty", async (store, { name, key, labels }, signal) => {
+    await store.commit(name, key, labelsOf(labels), signal);
+    return {};
+  }),
+  method("Remove", "KeyRequest", "Empty", async (store, { key }) => {
+    await store.remove(key);
+    return {};
+  }),
+  method("Stat", "KeyRequest", "InfoResponse", (store, { key }) => ({ info: infoOf(store.stat(key)) })),
+  method("Update", "UpdateRequest", "InfoResponse", async (store, { info, updateMask }) => {
+    const labels = labelsOf(info?.labels ?? {});
+    return { info: infoOf(await store.update(info?.name ?? "", labels, updateMask?.paths ?? [])) };
+  }),
+  method("Usage", "KeyRequest", "UsageResponse", async (store, { key }, signal) => {
+    const { bytes, inodes } = await store.usage(key, signal);
+    return { size: bytes, inodes };
+  }),
+  method("Cleanup", "Empty", "Empty", async (store) => {
+    await store.cleanup();
+    return {};
+  }),
+];
 
 /** The responses of List, one after the other. */
 export function* listResponses(

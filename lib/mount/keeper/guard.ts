@@ -13,8 +13,11 @@
 
 import { hasServiceManager } from "../../../ffi/libsystemd.ts";
 
-/** Number of stored descriptors: the FUSE session with its clones (at most 16), the fanotify group. */
-export const STORED_DESCRIPTORS = 18;
+/**
+ * Number of stored descriptors: the FUSE session with its clones (at most 16), the fanotify group with its events, the
+ * snapshotter's socket.
+ */
+export const STORED_DESCRIPTORS = 19;
 
 /** Why descriptors survive the unit, or what is missing for that. */
 export type Guard = { readonly isStrong: true; readonly what: string } | {
@@ -22,11 +25,21 @@ export type Guard = { readonly isStrong: true; readonly what: string } | {
   readonly why: string;
 };
 
+/** Whether a service manager passes descriptors of this process on to the next one of its unit. */
+export function hasDescriptorStore(env: Readonly<Record<string, string>> = Deno.env.toObject()): boolean {
+  return hasServiceManager() && roomOf(env) > 0;
+}
+
+/** Number of descriptors that the unit stores. */
+function roomOf(env: Readonly<Record<string, string>>): number {
+  return Number(env["FDSTORE"] ?? 0);
+}
+
 /** Determines what guards the descriptors of this process. */
 export function guardOf(env: Readonly<Record<string, string>> = Deno.env.toObject()): Guard {
   const why = (state: string): Guard => ({ isStrong: false, why: state });
   if (!hasServiceManager()) return why("no service manager keeps descriptors of this program");
-  const room = Number(env["FDSTORE"] ?? 0);
+  const room = roomOf(env);
   if (room >= STORED_DESCRIPTORS) return { isStrong: true, what: "the service manager keeps descriptors" };
   return why(`the unit stores ${room} descriptors, ${STORED_DESCRIPTORS} are needed (FileDescriptorStoreMax=)`);
 }
