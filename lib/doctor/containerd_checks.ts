@@ -1,11 +1,15 @@
 /**
- * Checks containerd: whether it knows our snapshotter, reaches it, and tells it what it needs to know.
+ * Checks containerd: whether it knows our snapshotter, reaches it, and tells it what it needs to know; and its snapshots.
  *
  * @module
  */
 import { criWithoutAnnotations, SNAPSHOTTER } from "../setup/containerd_config.ts";
 import { pluginState } from "../setup/containerd_state.ts";
 import { CONTAINERD_SERVICE } from "../setup/unit_files.ts";
+import { snapshotProblems } from "../snapshot/snapshot_damage.ts";
+import { readSnapshots } from "../snapshot/snapshot_files.ts";
+import { SnapshotPaths, snapshotterDir } from "../snapshot/snapshot_paths.ts";
+import { countText } from "../base/count_text.ts";
 import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
 import { checkSocket } from "./daemon_checks.ts";
 import type { Installation } from "./installation.ts";
@@ -40,6 +44,7 @@ export function containerdChecks(installation: Installation): Check[] {
     },
     check("snapshotter socket", (address) => checkSocket(address)),
     check("snapshotter", (_address, signal) => checkPlugin(containerdSocket, signal)),
+    { group: GROUP, name: "snapshots", run: () => checkSnapshots(installation) },
     check("Kubernetes", () => "error" in containerdFiles ? skipped("unknown") : judgeCri(containerdFiles.value.files)),
   ];
 }
@@ -56,6 +61,17 @@ async function checkPlugin(socket: string, signal: AbortSignal): Promise<Finding
     default:
       return fail(`containerd says "${state}"`, `journalctl -u ${CONTAINERD_SERVICE} -n 50`);
   }
+}
+
+/** Looks at the files, so that it works whether or not the daemon runs. */
+async function checkSnapshots({ isRoot, options: { root } }: Installation): Promise<Finding> {
+  if (!isRoot) return skipped("only root can read them", "sudo nydus-gd doctor");
+  const paths = new SnapshotPaths(snapshotterDir(root));
+  const found = await readSnapshots(paths);
+  const problems = snapshotProblems(found, paths);
+  const [first] = problems;
+  if (first === undefined) return ok(`${countText(found.snapshots.length, "snapshot")}, none damaged`);
+  return fail(problems.map(({ message }) => message).join("; "), first.remedy);
 }
 
 function judgeCri(files: Parameters<typeof criWithoutAnnotations>[0]): Finding {

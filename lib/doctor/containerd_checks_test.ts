@@ -51,3 +51,26 @@ Deno.test("a Kubernetes that keeps from the snapshotter what it prepares is a wa
   assert.equal((await judge(REGISTERED + cri))("Kubernetes").verdict, "warn");
   assert.equal((await judge(`${REGISTERED}${cri}disable_snapshot_annotations = false\n`))("Kubernetes").verdict, "ok");
 });
+
+Deno.test("damaged snapshots are a failure that names them, whether or not anybody serves them", async () => {
+  using temp = TempDir.make();
+  const folder = temp.join("root/snapshotter/snapshots");
+  const write = async (number: number, record: unknown) => {
+    await Deno.mkdir(`${folder}/${number}`, { recursive: true });
+    await Deno.writeTextFile(`${folder}/${number}/record.json`, JSON.stringify(record));
+  };
+  const time = { seconds: 1, nanos: 0 };
+  const record = { version: 1, labels: [], created: time, updated: time };
+  await write(1, { ...record, kind: "committed", name: "5/moby/base", parent: "" });
+  await write(2, { ...record, kind: "active", name: "6/moby/box", parent: "5/moby/base" });
+  using installation = await installationIn(temp);
+  const judged = async () => (await results(containerdChecks(installation))).get("snapshots");
+  assert.deepEqual([(await judged())?.verdict, (await judged())?.seen], ["ok", "2 snapshots, none damaged"]);
+
+  await write(1, "damaged");
+  const { verdict, seen = "", mend } = await judged() ?? assert.fail();
+  assert.equal(verdict, "fail");
+  assert.match(seen, /^snapshot 1 is damaged: Cannot read ".*\/snapshots\/1\/record\.json": Invalid type: .*; /);
+  assert.match(seen, /snapshot "5\/moby\/base" is gone, without which these cannot be used: "6\/moby\/box"$/);
+  assert.equal(mend, `save what you need of ${folder}/1/fs, then delete ${folder}/1`);
+});

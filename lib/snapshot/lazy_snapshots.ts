@@ -11,6 +11,7 @@ import { lazyImageOf } from "./snapshot_record.ts";
 /** All of them as layers; empty if the folder does not exist. @param dir of the store */
 export async function lazySnapshotsIn(dir: string): Promise<LazyLayer[]> {
   const paths = new SnapshotPaths(dir);
-  const layers = (await readSnapshots(paths)).map((snapshot) => lazyImageOf(snapshot, paths));
+  const { snapshots } = await readSnapshots(paths);
+  const layers = snapshots.map((snapshot) => lazyImageOf(snapshot, paths));
   return layers.filter((layer) => layer !== undefined);
 }

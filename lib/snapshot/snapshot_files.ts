@@ -12,8 +12,9 @@ import { syncFolder } from "../layer/durable.ts";
 import { GoneLayers } from "../layer/gone_layers.ts";
 import type { ImageRoot } from "../layer/lazy_images.ts";
 import { removeTree } from "../layer/remove_tree.ts";
-import { idOf, readRecord, type Snapshot, writeRecord } from "./snapshot_record.ts";
+import { type DamagedSnapshot, type FoundSnapshots, snapshotProblems } from "./snapshot_damage.ts";
 import type { SnapshotPaths } from "./snapshot_paths.ts";
+import { idOf, readRecord, type Snapshot, writeRecord } from "./snapshot_record.ts";
 
 const log = logger("snapshot");
 
@@ -88,14 +89,16 @@ export class SnapshotFiles {
     await this.#gone.deleteRest();
   }
 
-  /** Creates the store's own folders, deletes unfinished work, and returns all snapshots. */
-  async recover(): Promise<Snapshot[]> {
+  /** Creates the store's own folders, deletes unfinished work, and returns all snapshots. Logs those that are damaged. */
+  async recover(): Promise<FoundSnapshots> {
     const { snapshots, making, removing } = this.paths;
     for (const folder of [snapshots, making, removing]) await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
     for (const folder of [making, removing]) {
       for (const { name } of [...Deno.readDirSync(folder)]) await deleteLeftOver(`${folder}/${name}`);
     }
-    return await readSnapshots(this.paths);
+    const found = await readSnapshots(this.paths);
+    for (const { message, remedy } of snapshotProblems(found, this.paths)) log.error(message, { remedy });
+    return found;
   }
 }
 
@@ -123,17 +126,18 @@ export async function numbersInUse(paths: SnapshotPaths): Promise<number[]> {
   return numbers.sort((a, b) => a - b);
 }
 
-/** Reads all records. A damaged one is logged and left in place: it must not prevent serving the others. */
-export async function readSnapshots(paths: SnapshotPaths): Promise<Snapshot[]> {
-  const found: Snapshot[] = [];
+/** Reads all records. A damaged one is left in place: it must not prevent serving the others. */
+export async function readSnapshots(paths: SnapshotPaths): Promise<FoundSnapshots> {
+  const snapshots: Snapshot[] = [];
+  const damaged: DamagedSnapshot[] = [];
   for (const number of await numbersInUse(paths)) {
     try {
       const snapshot = await readRecord(paths, number);
-      if (snapshot !== undefined) found.push(snapshot);
+      if (snapshot !== undefined) snapshots.push(snapshot);
     } catch (error) {
       if (!hasCode(error, "corrupt")) throw error;
-      log.error("damaged snapshot is ignored", { number, reason: error.message });
+      damaged.push({ number, reason: error.message });
     }
   }
-  return found;
+  return { snapshots, damaged };
 }

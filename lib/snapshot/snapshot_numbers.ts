@@ -4,12 +4,19 @@
  * The file holds a number that is greater than all that were given. It is written once for many numbers; those that are
  * left when the process ends are skipped.
  *
+ * If it is lost, the numbers of snapshots that were removed are not known: a container may still run on one, and state
+ * may be named by it. Numbers then continue at the time in milliseconds. Nobody creates a thousand snapshots a second for
+ * years, so all that were ever given are smaller, also those after an earlier loss.
+ *
  * @module
  */
 import * as v from "valibot";
-import { messageOf, NydusGdError } from "../base/errors.ts";
+import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
+import { logger } from "../base/log.ts";
+
+const log = logger("snapshot");
 
 const State = v.object({ next: v.pipe(v.number(), v.safeInteger(), v.minValue(1)) });
 
@@ -27,21 +34,17 @@ export class SnapshotNumbers {
   }
 
   /**
-   * Reads the file, if there is one.
+   * Reads the file. Without it, numbers start at 1 if none is in use, and otherwise where all are new.
    *
    * @param used numbers that are in use
-   * @throws {NydusGdError} "corrupt" for an invalid file: guessing could give a number again
+   * @throws {NydusGdError} "corrupt" if something else than a file is there
    */
-  static async open(path: string, used: Iterable<number>): Promise<SnapshotNumbers> {
-    let next = 1;
-    try {
-      const document = await readJsonFile(path);
-      if (document !== undefined) next = v.parse(State, document).next;
-    } catch (error) {
-      if (!(error instanceof SyntaxError) && !(error instanceof v.ValiError)) throw error;
-      throw new NydusGdError("corrupt", `Cannot read "${path}": ${messageOf(error)}`, { cause: error });
-    }
+  static async open(path: string, used: readonly number[]): Promise<SnapshotNumbers> {
+    const read = await readNext(path);
+    const isLost = read === "damaged" || (read === undefined && used.length > 0);
+    let next = isLost ? await timeAfter(path) : read ?? 1;
     for (const number of used) next = Math.max(next, number + 1);
+    if (isLost) log.warn("the numbers of snapshots are lost, continuing with new ones", { path, next });
     return new SnapshotNumbers(path, next);
   }
 
@@ -55,4 +58,25 @@ export class SnapshotNumbers {
       return this.next++;
     });
   }
+}
+
+/** The number in the file; undefined if there is none. */
+async function readNext(path: string): Promise<number | "damaged" | undefined> {
+  try {
+    const document = await readJsonFile(path);
+    return document === undefined ? undefined : v.parse(State, document).next;
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof v.ValiError) return "damaged";
+    if (!(error instanceof Deno.errors.IsADirectory)) throw error;
+    throw new NydusGdError("corrupt", `Cannot read "${path}": ${messageOf(error)}`, {
+      cause: error,
+      hint: `rm --recursive ${path}`,
+    });
+  }
+}
+
+/** The time in milliseconds, and not less than that of the last change of the file if the clock was set back. */
+async function timeAfter(path: string): Promise<number> {
+  const info = await ignore(Deno.errors.NotFound, Deno.stat(path));
+  return Math.max(Date.now(), Math.ceil(info?.mtime?.getTime() ?? 0));
 }

@@ -1,4 +1,5 @@
-import { deepEqual, equal, rejects } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { SnapshotNumbers } from "./snapshot_numbers.ts";
 
@@ -14,15 +15,37 @@ Deno.test("numbers start at 1, and none is given twice, whenever the process end
   }
 });
 
-Deno.test("without the file, numbers in use are not given", async () => {
+Deno.test("where the file is lost or damaged, numbers continue above all that may have been given", async () => {
+  await using _quiet = await quietLogs();
   using dir = TempDir.make();
-  equal(await (await SnapshotNumbers.open(dir.join("numbers.json"), [7, 3])).take(), 8);
+  const path = dir.join("numbers.json");
+  for (const text of [undefined, "", "{", "{}", '{"next": 0}', '{"next": 1.5}']) {
+    const before = Date.now();
+    if (text !== undefined) await Deno.writeTextFile(path, text);
+    const numbers = await SnapshotNumbers.open(path, [7, 3]);
+    const taken = await Promise.all(Array.from({ length: 100 }, () => numbers.take()));
+    equal(new Set(taken).size, 100);
+    ok(taken.every((number) => number >= before), `${text}`);
+    const next = await (await SnapshotNumbers.open(path, [7, 3])).take();
+    ok(taken.every((number) => number < next), "they are on disk");
+  }
 });
 
-Deno.test("a damaged file is refused, as guessing could give a number again", async () => {
+Deno.test("numbers continue above all that are in use, and above the time at which the file was written", async () => {
+  await using _quiet = await quietLogs();
   using dir = TempDir.make();
-  for (const text of ["{", "{}", '{"next": 0}', '{"next": 1.5}']) {
-    await Deno.writeTextFile(dir.join("n.json"), text);
-    await rejects(SnapshotNumbers.open(dir.join("n.json"), []), { code: "corrupt" }, text);
-  }
+  const path = dir.join("numbers.json");
+  const far = 2 ** 50;
+  equal(await (await SnapshotNumbers.open(path, [far, 3])).take(), far + 1);
+  await Deno.writeTextFile(path, "{");
+  const later = Date.now() + 1e9;
+  await Deno.utime(path, later / 1000, later / 1000);
+  ok(await (await SnapshotNumbers.open(path, [3])).take() >= later);
+});
+
+Deno.test("what is not a file is refused, and the error says how to go on", async () => {
+  using dir = TempDir.make();
+  const path = dir.join("numbers.json");
+  await Deno.mkdir(path);
+  await rejects(SnapshotNumbers.open(path, []), { code: "corrupt", hint: `rm --recursive ${path}` });
 });

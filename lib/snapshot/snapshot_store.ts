@@ -18,6 +18,7 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { realTime } from "../../ffi/time.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
@@ -39,6 +40,7 @@ import {
   targetOf,
   updateLabels,
 } from "./labels.ts";
+import { type DamagedSnapshot, snapshotProblems } from "./snapshot_damage.ts";
 import { numbersInUse, SnapshotFiles } from "./snapshot_files.ts";
 import { parseFilters } from "./snapshot_filter.ts";
 import { baseOf, type SnapshotBase, SnapshotImages } from "./snapshot_images.ts";
@@ -61,6 +63,8 @@ export interface SnapshotStoreParts {
 interface Inside extends SnapshotStoreParts {
   readonly paths: SnapshotPaths;
   readonly files: SnapshotFiles;
+  /** As found when the store was opened. */
+  readonly damaged: readonly DamagedSnapshot[];
   readonly index: SnapshotIndex;
   readonly numbers: SnapshotNumbers;
 }
@@ -107,10 +111,10 @@ export class SnapshotStore implements AsyncDisposable {
     requirePlainPath(paths.dir);
     await probeHomeUnlessFull(paths.dir, `${paths.dir}/probe`);
     const files = new SnapshotFiles(paths);
-    const snapshots = await files.recover();
+    const { snapshots, damaged } = await files.recover();
     const numbers = await SnapshotNumbers.open(paths.numbers, await numbersInUse(paths));
     log.info("snapshots opened", { dir: paths.dir, snapshots: snapshots.length });
-    return new SnapshotStore({ ...parts, paths, files, index: new SnapshotIndex(snapshots), numbers });
+    return new SnapshotStore({ ...parts, paths, files, damaged, index: new SnapshotIndex(snapshots), numbers });
   }
 
   /** Absolute path of the folder, without symbolic links. */
@@ -143,9 +147,12 @@ export class SnapshotStore implements AsyncDisposable {
     return known;
   }
 
-  /** Problems of mounted snapshots; see {@link layerWarnings}. */
+  /** Problems of mounted snapshots (see {@link layerWarnings}), and of damaged ones. */
   get warnings(): string[] {
-    return layerWarnings(this.#images);
+    const { paths, index } = this.#inside;
+    const damaged = this.#inside.damaged.filter(({ number }) => existsSync(paths.of(number).root));
+    const problems = snapshotProblems({ snapshots: index.all(), damaged }, paths);
+    return [...layerWarnings(this.#images), ...problems.map(({ message, remedy }) => `${message}; ${remedy}`)];
   }
 
   /**
