@@ -22,6 +22,8 @@ const log = logger("containerd");
 
 /** Delay between attempts to accept. */
 const PAUSE_MS = 250;
+/** How long a client may take to close a connection that the server has ended. */
+const FAREWELL_MS = 1_000;
 
 /** Accepts the connections of a socket, which it owns. */
 export class Listener {
@@ -29,6 +31,8 @@ export class Listener {
   readonly #accepting: Promise<void>;
   /** Connections that wait for the server. */
   readonly #waiting: Fd[];
+  /** Second descriptors of the connections that are served. */
+  readonly #served = new Set<Fd>();
   #use: ((connection: Duplex) => void) | undefined;
   #lastFailure: string | undefined;
 
@@ -40,7 +44,7 @@ export class Listener {
   /** Passes connections to an HTTP/2 server, those that wait and all that follow. */
   serve(use: (connection: Duplex) => void): void {
     this.#use = use;
-    for (const connection of this.#waiting.splice(0)) use(streamOf(connection));
+    for (const connection of this.#waiting.splice(0)) this.#take(connection);
   }
 
   /** Accepts no further connections, and closes the socket. Connections that are served stay. */
@@ -49,6 +53,21 @@ export class Listener {
     await this.#accepting;
     await this.socket.close();
     for (const connection of this.#waiting.splice(0)) connection[Symbol.dispose]();
+  }
+
+  /**
+   * Waits until clients have closed the connections that the server has ended since {@link close}. They remain open until
+   * then: a client that sends a call at that very moment, and finds the connection closed before it reads that the server
+   * has ended it, takes the call for lost instead of sending it again.
+   */
+  async parted(): Promise<void> {
+    const deadline = performance.now() + FAREWELL_MS;
+    for (let left = FAREWELL_MS; this.#served.size > 0 && left > 0; left = deadline - performance.now()) {
+      const connections = [...this.#served];
+      const seen = await pollNonblocking(connections.map((fd) => ({ fd, events: 0 })), left);
+      connections.forEach((fd, index) => seen[index] !== 0 && this.#forget(fd));
+    }
+    for (const fd of this.#served) this.#forget(fd);
   }
 
   async #accept(): Promise<void> {
@@ -67,7 +86,27 @@ export class Listener {
 
   #take(connection: Fd): void {
     if (this.#use === undefined) this.#waiting.push(connection);
-    else this.#use(streamOf(connection));
+    else this.#use(this.#streamOf(connection));
+  }
+
+  /** The connection for the server. One that breaks ends with its calls. */
+  #streamOf(connection: Fd): Duplex {
+    try {
+      const second = connection.duplicate();
+      this.#served.add(second);
+      const stream = greetedStream(connection);
+      stream.on("error", (error) => log.debug("connection ended", { reason: messageOf(error) }));
+      stream.on("close", () => this.#stop.signal.aborted || this.#forget(second));
+      return stream;
+    } catch (error) {
+      connection[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #forget(connection: Fd): void {
+    this.#served.delete(connection);
+    connection[Symbol.dispose]();
   }
 
   /** Logs each kind of failure once. */
@@ -77,11 +116,4 @@ export class Listener {
     this.#lastFailure = reason;
     await delay(PAUSE_MS);
   }
-}
-
-/** The connection for the server. One that breaks ends with its calls. */
-function streamOf(connection: Fd): Duplex {
-  const stream = greetedStream(connection);
-  stream.on("error", (error) => log.debug("connection ended", { reason: messageOf(error) }));
-  return stream;
 }

@@ -73,6 +73,7 @@ export class SnapshotterServer implements AsyncDisposable {
       await Promise.race([this.#calls.settled(), late.promise]);
       await this.listener.close();
       await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+      await this.listener.parted();
     } finally {
       clearTimeout(timer);
     }
