@@ -179,7 +179,7 @@ function fetcherOf(
     memory,
     limits: (urgency) => tuner.limits(urgency),
     maxAheadBytes: () => tuner.current.readAheadBytes,
-    hasSurroundings: () => tuner.current.hasSurroundings && !isExhausted(),
+    hasSurroundings: () => tuner.current.hasSurroundings && queue.options.readAheadLimit > 0 && !isExhausted(),
     room,
     diskHint: folder.diskHint,
     onCorrupt,

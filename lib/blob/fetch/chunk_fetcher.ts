@@ -150,11 +150,6 @@ export class ChunkFetcher {
     if (this.#closed === undefined && row < this.parts.target.columns.count) this.#lookAhead(row, row);
   }
 
-  /** Number of units in flight. */
-  get inFlight(): number {
-    return this.#flights.size;
-  }
-
   /** Aborts everything in flight; callers get "interrupted". Resolves when nothing accesses the files any more. */
   async close(): Promise<void> {
     this.#closed = new NydusGdError("interrupted", `Cannot read blob ${this.parts.id}: it is being closed`);
