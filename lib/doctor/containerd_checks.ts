@@ -44,7 +44,7 @@ export function containerdChecks(installation: Installation): Check[] {
     },
     check("snapshotter socket", (address) => checkSocket(address)),
     check("snapshotter", (_address, signal) => checkPlugin(containerdSocket, signal)),
-    { group: GROUP, name: "snapshots", run: () => checkSnapshots(installation) },
+    { group: GROUP, name: "snapshot records", run: () => checkSnapshots(installation) },
     check("Kubernetes", () => "error" in containerdFiles ? skipped("unknown") : judgeCri(containerdFiles.value.files)),
   ];
 }

@@ -64,7 +64,7 @@ Deno.test("damaged snapshots are a failure that names them, whether or not anybo
   await write(1, { ...record, kind: "committed", name: "5/moby/base", parent: "" });
   await write(2, { ...record, kind: "active", name: "6/moby/box", parent: "5/moby/base" });
   using installation = await installationIn(temp);
-  const judged = async () => (await results(containerdChecks(installation))).get("snapshots");
+  const judged = async () => (await results(containerdChecks(installation))).get("snapshot records");
   assert.deepEqual([(await judged())?.verdict, (await judged())?.seen], ["ok", "2 snapshots, none damaged"]);
 
   await write(1, "damaged");
