@@ -17,7 +17,7 @@ import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import type { FileLock } from "../base/file_lock.ts";
 import { lockFile } from "../layer/home_lock.ts";
-import { FanotifyImages } from "../mount/erofs/erofs_fanotify.ts";
+import { FanotifyImages } from "../mount/fanotify/fanotify_images.ts";
 import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
 import { FuseSession } from "../mount/fuse/session.ts";

@@ -17,8 +17,8 @@
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { type DataPathChoice, type FsDriver, namedFsDriver } from "./data_path.ts";
 import { probeErofs } from "./erofs/probe.ts";
-import { probeFanotify } from "./erofs/probe_fanotify.ts";
-import { probeFscache } from "./erofs/probe_fscache.ts";
+import { probeFanotify } from "./fanotify/probe_fanotify.ts";
+import { probeFscache } from "./fscache/probe_fscache.ts";
 import { type Guard, guardOf } from "./keeper/guard.ts";
 
 /** Existing folders whose file systems are probed. */

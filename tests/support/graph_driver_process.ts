@@ -4,8 +4,8 @@
  * @module
  */
 
-import { FanotifyImages } from "../../lib/mount/erofs/erofs_fanotify.ts";
-import { FscacheImages } from "../../lib/mount/erofs/erofs_fscache.ts";
+import { FanotifyImages } from "../../lib/mount/fanotify/fanotify_images.ts";
+import { FscacheImages } from "../../lib/mount/fscache/fscache_images.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
 import { commandLine } from "./command.ts";
 import { listening } from "./listening.ts";

@@ -15,7 +15,7 @@ import * as v from "valibot";
 import { type NydusdConfig, parseNydusdConfig } from "../../backend/nydusd_config.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
-import type { OfferName } from "../../mount/erofs/offers.ts";
+import type { OfferName } from "../../mount/fscache/offers.ts";
 
 /** An image to offer. */
 export interface BlobEntry extends OfferName {

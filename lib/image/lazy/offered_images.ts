@@ -18,7 +18,7 @@ import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import { logger } from "../../base/log.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
-import type { OfferedImage, OfferName } from "../../mount/erofs/offers.ts";
+import type { OfferedImage, OfferName } from "../../mount/fscache/offers.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
 import { type BlobEntry, readBlobEntry } from "./blob_entry.ts";
 import type { ImageNumbers } from "./image_numbers.ts";

@@ -15,10 +15,10 @@ import { POLL, pollNonblocking } from "../../../ffi/poll.ts";
 import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
 import { pwriteAll, read } from "../../../ffi/unistd.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
+import { ErofsTasks } from "../erofs/erofs_tasks.ts";
+import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "../erofs/probe.ts";
+import { probePath } from "../erofs/probe_places.ts";
 import { fanotifyKeeperPath, Keeper } from "../keeper/keeper.ts";
-import { ErofsTasks } from "./erofs_tasks.ts";
-import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "./probe.ts";
-import { probePath } from "./probe_places.ts";
 
 /** Maximum milliseconds to wait for an event. */
 const EVENT_TIMEOUT_MS = 5_000;

@@ -6,15 +6,15 @@
 import { restore } from "../../../ffi/cachefiles.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
-import { openCacheDevice } from "../fscache/cache_device.ts";
-import { CacheServer } from "../fscache/cache_server.ts";
-import { volumeOf } from "../fscache/domain.ts";
-import { ImageSource, type ObjectSource, type Stretch } from "../fscache/object_source.ts";
-import { unmount } from "../unmount.ts";
+import { ErofsTasks } from "../erofs/erofs_tasks.ts";
+import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "../erofs/probe.ts";
+import { probePath } from "../erofs/probe_places.ts";
 import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
-import { ErofsTasks } from "./erofs_tasks.ts";
-import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "./probe.ts";
-import { probePath } from "./probe_places.ts";
+import { unmount } from "../unmount.ts";
+import { openCacheDevice } from "./cache_device.ts";
+import { CacheServer } from "./cache_server.ts";
+import { volumeOf } from "./domain.ts";
+import { ImageSource, type ObjectSource, type Stretch } from "./object_source.ts";
 
 /** Maximum wait of a read for its data, milliseconds. */
 const DEADLINE_MS = 5_000;

@@ -5,13 +5,13 @@
  */
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { KeyedMutex } from "../../base/keyed_mutex.ts";
-import { recomputeDevices } from "./recompute_devices.ts";
-import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
+import { ErofsTasks, imagePath } from "../erofs/erofs_tasks.ts";
+import { readCachedImage } from "../erofs/made_image.ts";
+import { recomputeDevices } from "../erofs/recompute_devices.ts";
 import type { MountableImage } from "../image_mount.ts";
-import { CachedImage } from "../fscache/cached_image.ts";
-import type { CacheServer } from "../fscache/cache_server.ts";
-import { volumeOf } from "../fscache/domain.ts";
-import { readCachedImage } from "../fscache/made_image.ts";
+import type { CacheServer } from "./cache_server.ts";
+import { CachedImage } from "./cached_image.ts";
+import { volumeOf } from "./domain.ts";
 
 /** The name by which an offer is mounted. */
 export interface OfferName {

@@ -9,7 +9,7 @@ import { deviceNamesIn, nameDevices } from "../../rafs/device_names.ts";
 import { digestOf, imageIn } from "../../rafs/erofs_image_file.ts";
 
 /**
- * Writes the image kept at `kept` (../erofs/kept_image.ts) to `path`, with devices of these names.
+ * Writes the image kept at `kept` (kept_image.ts) to `path`, with devices of these names.
  *
  * @param names in the order of the image
  * @returns its SHA-256, hexadecimal
