@@ -13,8 +13,8 @@
  * Changes run one after the other; what takes long (mounting an image, counting and syncing files) does not hold them up.
  *
  * Errors are {@link NydusGdError}: "not-found", "exists", "usage" for a parent that cannot be one, "unsupported" for what
- * cannot be asked of a snapshot of that kind, "busy" for one that others are stacked on, "invalid-image" for a damaged bootstrap, "corrupt"; errors of the kernel are
- * SyscallErrors.
+ * cannot be asked of a snapshot of that kind, "busy" for one that others are stacked on, "invalid-image" for a damaged
+ * bootstrap, "corrupt"; errors of the kernel are SyscallErrors.
  *
  * @module
  */
@@ -29,21 +29,13 @@ import { syncFileSystem } from "../layer/durable.ts";
 import { probeHomeUnlessFull } from "../layer/home_probe.ts";
 import { layerWarnings } from "../layer/layer_warnings.ts";
 import type { LazyImages, LazyLayer } from "../layer/lazy_images.ts";
-import { recogniseLayer } from "../layer/make_layer.ts";
-import {
-  clientName,
-  diffIdOf,
-  isNydusBlob,
-  type Labels,
-  recordedLabels,
-  referenceOf,
-  targetOf,
-  updateLabels,
-} from "./labels.ts";
+import { clientName, isNydusBlob, type Labels, recordedLabels, targetOf, updateLabels } from "./labels.ts";
+import { recogniseSnapshot } from "./recognise_snapshot.ts";
+import { SnapshotBases } from "./snapshot_bases.ts";
 import { type DamagedSnapshot, snapshotProblems } from "./snapshot_damage.ts";
 import { numbersInUse, SnapshotFiles } from "./snapshot_files.ts";
 import { parseFilters } from "./snapshot_filter.ts";
-import { baseOf, type SnapshotBase, SnapshotImages } from "./snapshot_images.ts";
+import { type SnapshotBase, SnapshotImages } from "./snapshot_images.ts";
 import { SnapshotIndex, unfit } from "./snapshot_index.ts";
 import { requirePlainPath, type SnapshotMount, snapshotMounts } from "./snapshot_mounts.ts";
 import { SnapshotNumbers } from "./snapshot_numbers.ts";
@@ -67,6 +59,7 @@ interface Inside extends SnapshotStoreParts {
   readonly damaged: readonly DamagedSnapshot[];
   readonly index: SnapshotIndex;
   readonly numbers: SnapshotNumbers;
+  readonly bases: SnapshotBases;
 }
 
 const NO_USAGE: SnapshotUsage = { bytes: 0, inodes: 0 };
@@ -90,7 +83,7 @@ export class SnapshotStore implements AsyncDisposable {
   #mountable(snapshot: Snapshot): [Snapshot, SnapshotBase][] {
     if (snapshot.kind === "committed") return [];
     try {
-      return [[snapshot, this.#baseOf(snapshot.parent)]];
+      return [[snapshot, this.#inside.bases.of(snapshot.parent)]];
     } catch (error) {
       if (!hasCode(error, "corrupt")) throw error;
       log.error("snapshot cannot be used", { name: snapshot.name, reason: error.message });
@@ -114,7 +107,9 @@ export class SnapshotStore implements AsyncDisposable {
     const { snapshots, damaged } = await files.recover();
     const numbers = await SnapshotNumbers.open(paths.numbers, await numbersInUse(paths));
     log.info("snapshots opened", { dir: paths.dir, snapshots: snapshots.length });
-    return new SnapshotStore({ ...parts, paths, files, damaged, index: new SnapshotIndex(snapshots), numbers });
+    const index = new SnapshotIndex(snapshots);
+    const bases = new SnapshotBases(index, paths);
+    return new SnapshotStore({ ...parts, paths, files, damaged, index, numbers, bases });
   }
 
   /** Absolute path of the folder, without symbolic links. */
@@ -188,7 +183,7 @@ export class SnapshotStore implements AsyncDisposable {
       const snapshot = this.#inside.index.get(key, what);
       if (snapshot.kind === "committed") throw unfit(what, snapshot, "unsupported");
       const { kind, number } = snapshot;
-      const base = this.#mountableBase(what, snapshot.parent, labelsOf(snapshot));
+      const base = this.#inside.bases.mountable(what, snapshot.parent, labelsOf(snapshot));
       const mounts = await this.#mountsOf(kind, number, base, signal);
       if (this.#inside.index.isStill(snapshot)) return mounts;
       await this.#images.release(snapshot); // removed or committed meanwhile, which released what was held by then
@@ -207,7 +202,7 @@ export class SnapshotStore implements AsyncDisposable {
       const active = this.#inside.index.committable(name, key);
       const { fs } = this.#inside.paths.of(active.number);
       const usage = await this.#inside.differ.usage(fs, signal);
-      const layer = await this.#recognise(active, name, labels);
+      const layer = await recogniseSnapshot(active, name, labels, this.#inside);
       await syncFileSystem(fs);
       const committed = await this.#change(async () => {
         if (this.#inside.index.committable(name, key) !== active) throw unfit("commit snapshot", active, "unsupported");
@@ -306,7 +301,7 @@ export class SnapshotStore implements AsyncDisposable {
   ): Promise<SnapshotMount[]> {
     const what = `create snapshot ${JSON.stringify(key)}`;
     this.#inside.index.creatable(what, key, parent);
-    const base = this.#mountableBase(what, parent, labels);
+    const base = this.#inside.bases.mountable(what, parent, labels);
     const number = await this.#inside.numbers.take();
     try {
       const mounts = await this.#mountsOf(kind, number, base, signal);
@@ -336,34 +331,6 @@ export class SnapshotStore implements AsyncDisposable {
     log.debug("snapshot created", { name: snapshot.name, number: snapshot.number, kind: snapshot.kind });
   }
 
-  async #recognise(active: Snapshot, name: string, labels: Labels): Promise<NonNullable<Snapshot["layer"]>> {
-    const recognised = await recogniseLayer(this.#inside.paths.of(active.number).fs, this.#inside.lazyImages);
-    if (recognised.bootstrap === undefined) {
-      const { bare } = this.#baseOf(active.parent);
-      if (bare !== undefined) throw noBootstrap(`commit snapshot ${JSON.stringify(active.name)}`, bare);
-      return { ...recognised, isBlob: false };
-    }
-    const diffId = diffIdOf(name, labels, active.parent);
-    const reference = referenceOf(labels) ?? referenceOf(labelsOf(active));
-    return {
-      ...recognised,
-      isBlob: false,
-      ...(diffId === undefined ? {} : { diffId }),
-      ...(reference === undefined ? {} : { reference }),
-    };
-  }
-
-  #baseOf(parent: string): SnapshotBase {
-    return baseOf(this.#inside.index.stackOf(parent), this.#inside.paths);
-  }
-
-  /** Refuses a base that would show nothing where data of a nydus image is, except for unpacking its bootstrap. */
-  #mountableBase(what: string, parent: string, labels: Labels): SnapshotBase {
-    const base = this.#baseOf(parent);
-    if (base.bare !== undefined && targetOf(labels) === undefined) throw noBootstrap(what, base.bare);
-    return base;
-  }
-
   async #mountsOf(
     kind: "active" | "view",
     number: number,
@@ -386,11 +353,4 @@ function newRecord(name: string, parent: string, labels: Labels) {
 
 function labelsOf(snapshot: Snapshot): Labels {
   return new Map(snapshot.labels);
-}
-
-function noBootstrap(what: string, bare: string): NydusGdError {
-  const state = `layer ${bare} is data of a nydus image, whose bootstrap is not above it`;
-  return new NydusGdError("invalid-image", `Cannot ${what}: ${state}`, {
-    hint: "remove all images that have this layer, and pull again",
-  });
 }
