@@ -12,6 +12,8 @@ const zstd = load("libzstd.so.1", "libzstd1", {
   ZSTD_createCCtx: { parameters: [], result: "pointer" }, // ZSTD_CCtx *ZSTD_createCCtx(void)
   // size_t ZSTD_decompressDCtx(ZSTD_DCtx *, void *dst, size_t dstCapacity, const void *src, size_t srcSize)
   ZSTD_decompressDCtx: { parameters: ["pointer", "buffer", "usize", "buffer", "usize"], result: "usize" },
+  // size_t ZSTD_decompress(void *dst, size_t dstCapacity, const void *src, size_t srcSize), on another thread
+  ZSTD_decompress: { parameters: ["buffer", "usize", "buffer", "usize"], result: "usize", nonblocking: true },
   // size_t ZSTD_compressCCtx(ZSTD_CCtx *, void *dst, size_t dstCapacity, const void *src, size_t srcSize, int level)
   ZSTD_compressCCtx: { parameters: ["pointer", "buffer", "usize", "buffer", "usize", "i32"], result: "usize" },
   ZSTD_compressBound: { parameters: ["usize"], result: "usize" }, // size_t ZSTD_compressBound(size_t srcSize)
@@ -64,6 +66,17 @@ export function zstdDecompress(source: Uint8Array, destination: Uint8Array): num
   if (decompressor === null) throw new ZstdError("Cannot decompress zstd: no memory for a context");
   const room = BigInt(destination.length);
   const result = zstd().ZSTD_decompressDCtx(decompressor, destination, room, source, BigInt(source.length));
+  return zstdResult(result, "decompress");
+}
+
+/**
+ * Like {@link zstdDecompress}, on another thread. Both arrays must stay unchanged until it resolves.
+ *
+ * @throws {ZstdError} as there
+ */
+export async function zstdDecompressOffThread(source: Uint8Array, destination: Uint8Array): Promise<number> {
+  const { ZSTD_decompress } = zstd();
+  const result = await ZSTD_decompress(destination, BigInt(destination.length), source, BigInt(source.length));
   return zstdResult(result, "decompress");
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { zstdCompressSync } from "node:zlib";
 import { goldenBytes } from "../tests/support/golden_bytes.ts";
-import { zstdCompress, zstdDecompress, ZstdError } from "./libzstd.ts";
+import { zstdCompress, zstdDecompress, zstdDecompressOffThread, ZstdError } from "./libzstd.ts";
 
 Deno.test("a hand-written frame decompresses", () => {
   const frame = goldenBytes(`
@@ -26,6 +26,19 @@ Deno.test("compressed data decompresses to the original, at every level, also in
     }),
     { numRuns: 40 },
   );
+});
+
+Deno.test("another thread decompresses the same bytes, several frames at a time, and reports damage", async () => {
+  const plain = Array.from({ length: 4 }, (_, k) => new Uint8Array(300_000).map((_, i) => i * k % 251));
+  const frames = plain.map((bytes) => zstdCompress(bytes, 3));
+  const out = await Promise.all(frames.map(async (frame) => {
+    const bytes = new Uint8Array(300_000);
+    assert.equal(await zstdDecompressOffThread(frame, bytes), bytes.length);
+    return bytes;
+  }));
+  assert.deepEqual(out, plain);
+  const cut = (frames[3] as Uint8Array).subarray(0, -1);
+  await assert.rejects(() => zstdDecompressOffThread(cut, new Uint8Array(300_000)), ZstdError);
 });
 
 Deno.test("concatenated frames of another implementation decompress", () => {

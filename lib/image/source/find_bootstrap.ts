@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import { basename, dirname } from "node:path";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { preadExact } from "../../../ffi/unistd.ts";
-import { zstdDecompress, ZstdError } from "../../../ffi/libzstd.ts";
+import { zstdDecompressOffThread, ZstdError } from "../../../ffi/libzstd.ts";
 import { BLOCK_SIZE } from "../../archive/tar.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
@@ -90,16 +90,19 @@ async function inLayer(
   return (await readBootstrapLayer(file.readable, compression, name, memory))?.bootstrap;
 }
 
-/** Returns the codecs of bootstraps inlined in data blobs. Decompressed bootstraps are placed in `memory`. */
+/**
+ * Returns the codecs of bootstraps inlined in data blobs. Decompressed bootstraps are placed in `memory`, by another
+ * thread: a conversion looks up layers while it converts others.
+ */
 export function bootstrapCodecs(memory: ImageMemory): Codecs {
   return {
-    decompress(compressor, data, uncompressedSize) {
+    async decompress(compressor, data, uncompressedSize) {
       if (compressor !== "zstd") {
         throw new NydusGdError("unsupported", `Cannot read inlined bootstrap: it is compressed with ${compressor}`);
       }
       const plain = memory.allocate(uncompressedSize);
       try {
-        return plain.subarray(0, zstdDecompress(data, plain));
+        return plain.subarray(0, await zstdDecompressOffThread(data, plain));
       } catch (error) {
         if (!(error instanceof ZstdError)) throw error;
         throw new NydusGdError("invalid-image", `Cannot read inlined bootstrap: ${error.message}`, { cause: error });
