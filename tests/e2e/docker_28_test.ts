@@ -16,6 +16,7 @@ import {
   pusherInto,
   sumsOf,
 } from "../support/large_files_image.ts";
+import { pull, runBeside } from "../support/pull_command.ts";
 import { dir, file, tarOf } from "../support/tar_builder.ts";
 
 const NO_NETWORK = ["--network", "none"];
@@ -77,18 +78,39 @@ for (const form of ["data blobs and a bootstrap", "an index that convert made"] 
       const made = await runCommand(words);
       assert.equal(made.code, 0, made.stderr);
     }
+    await t.step("nydus-gd pull has Docker pull it", async () => {
+      await fetchesMetadataOnly(registry, async () => {
+        const { code, stdout, stderr } = await pull(stack, [reference]);
+        assert.deepEqual(
+          [code, /^\S+ is available as image [0-9a-f]{12} and starts lazily$/m.test(stdout)],
+          [0, true],
+          stderr,
+        );
+      });
+      const { stderr } = await pull(stack, ["--prefetch", reference]);
+      assert.match(
+        stderr,
+        /Docker 28\S+ keeps its images in containerd, for which there is no --prefetch\nhint: leave it out/,
+      );
+      await stack.docker("rmi", reference);
+    });
     await t.step("pull, run", async () => {
       await fetchesMetadataOnly(registry, () => stack.docker("pull", "--quiet", reference));
       await stack.docker("run", "-d", "--name", "one", ...NO_NETWORK, reference, "/bin/sleep", "1000");
       assert.equal(await stack.docker("exec", "one", SUM, "/data/1"), sumsOf(1));
       assert.equal(await registry.bytesDuring(() => runIn(parts, reference, SUM, "/data/1")), 0);
     });
-    await t.step("data that was never pulled cannot be pushed to another registry", async () => {
+    await t.step("data that was never pulled cannot be pushed to another registry, or converted", async () => {
       const elsewhere = `${(await parts.startRegistry()).host}/lazy:1`;
       await stack.docker("tag", reference, elsewhere);
       const { code, stderr } = await stack.daemon.docker(["push", "--quiet", elsewhere]);
       if (isStandard) assert.match(stderr, /content digest sha256:[0-9a-f]{64}: not found/);
       else assert.equal(code, 0, "the bootstrap says where the data is");
+      const converted = await runBeside(stack, ["convert", `docker:${reference}`, `oci:${folder}/converted`]);
+      const reason = isStandard
+        ? /: Docker does not have its data\nhint: .*convert that$/m
+        : /it is a nydus image already/;
+      assert.match(converted.stderr, reason);
       await stack.docker("rmi", elsewhere);
     });
     await t.step("the container outlives the daemon, and is restarted", async () => {

@@ -11,6 +11,7 @@ import { registryAt } from "../../image/lazy/backend_candidates.ts";
 import type { LazyDaemon, PullEvent, PullResult } from "../../image/pull/pull.ts";
 import { pullImage } from "../../image/pull/pull_image.ts";
 import { SeenLogins } from "../../image/pull/seen_logins.ts";
+import { SNAPSHOTTER } from "../../setup/containerd_config.ts";
 import { formatPlatform, parsePlatform } from "../../oci/platform.ts";
 import { familiarReference, parseReference } from "../../oci/reference.ts";
 import type { ActionContext, PullArgs } from "../actions.ts";
@@ -44,6 +45,7 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
       logins,
       openMemory: async () => scratch.use(new PagedMemory(scratch.use(await ScratchFolder.make()).path)),
       docker: access.docker(args.dockerHost),
+      snapshotter: SNAPSHOTTER,
       daemon: daemonAt(adminSocket, settings.fetch.deadlineMs),
       onEvent(event) {
         if (output === "jsonl") stdout.write(`${JSON.stringify(jsonOf(event))}\n`);
@@ -127,10 +129,13 @@ function documentOf({ name, form, platform, digest, imageId, replaced, lazy }: P
  * left     123 MB in 3 blobs at registry registry.example/app, fetched on first access
  * ```
  */
-function resultLines({ name, imageId, replaced, lazy }: PullResult): string[] {
+function resultLines({ name, form, imageId, replaced, lazy }: PullResult): string[] {
   const row = (label: string, text: string) => `${label.padEnd(9)}${text}`;
   const moved = replaced === undefined ? [] : [row("moved", `the name referred to image ${shortId(replaced)} before`)];
-  if (lazy === undefined) return [`${name} is available as image ${shortId(imageId)}, whole`, ...moved];
+  if (lazy === undefined) {
+    const how = form === "classic" ? ", whole" : " and starts lazily";
+    return [`${name} is available as image ${shortId(imageId)}${how}`, ...moved];
+  }
   const { blobs, home, bootstrapBytes, prefetching } = lazy;
   const blobsText = blobs.size === 1 ? "1 blob" : `${blobs.size} blobs`;
   const when = prefetching ? "being fetched: nydus-gd status" : "fetched on first access";

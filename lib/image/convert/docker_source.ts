@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { NydusGdError } from "../../base/errors.ts";
+import { hasCode, NydusGdError } from "../../base/errors.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { ArchiveFile } from "../source/archive_file.ts";
 import { saveImage } from "../docker/daemon_archive.ts";
@@ -27,12 +27,23 @@ import {
  * An image of a Docker daemon.
  *
  * @param text `docker:NAME`
- * @throws {NydusGdError} as {@link saveImage}; "unsupported" for an image that is lazy already
+ * @throws {NydusGdError} as {@link saveImage}; "unsupported" for an image that is lazy already, "unavailable" for one
+ * without its data
  */
 export async function daemonImage(text: string, access: SourceAccess, signal: AbortSignal): Promise<SourceImage> {
-  const image = await savedSource(await saveImage(text, access, signal), signal);
+  const image = await savedSource(await saveImage(text, access, signal), signal).catch((error) => {
+    throw hasCode(error, "not-found") ? incomplete(text, error) : error;
+  });
   if (image !== undefined) return image;
   throw new NydusGdError("unavailable", `Cannot convert ${text}: what Docker saved has no manifest.json`);
+}
+
+/** Docker saves an image in containerd that was pulled lazily without the data that it never had. */
+function incomplete(text: string, cause: NydusGdError): NydusGdError {
+  return new NydusGdError("unavailable", `Cannot convert ${text}: Docker does not have its data`, {
+    hint: "an image that Docker pulled lazily has its data in its registry: convert that",
+    cause,
+  });
 }
 
 /**

@@ -35,6 +35,8 @@ export interface PullParts extends BlobHomes {
   /** The keychain of `registry`. */
   readonly logins: SeenLogins;
   readonly docker: DockerEngine;
+  /** Name of our snapshotter in containerd. */
+  readonly snapshotter: string;
   readonly daemon: LazyDaemon;
   /** Opens memory for the bootstrap; not called for an ordinary image. */
   readonly openMemory: () => Promise<ImageMemory>;
@@ -72,7 +74,7 @@ export interface PullResult {
   readonly imageId: string;
   /** The image that had the name before, if it was a different one. */
   readonly replaced: string | undefined;
-  /** Set for a lazy image only. */
+  /** Set for a lazy image that Docker did not pull by itself. */
   readonly lazy: LazyPart | undefined;
 }
 
