@@ -1,13 +1,14 @@
 /**
- * Lazy and ordinary images with the machine's containerd, pulled by ctr and as a kubelet pulls them.
+ * Lazy and ordinary images with the machine's containerd and with 1.7, pulled by ctr and as a kubelet pulls them.
  *
  * @module
  */
 import assert from "node:assert/strict";
 import { run } from "../support/command.ts";
 import {
-  containerdMissing,
+  CONTAINERD_17,
   type ContainerdStack,
+  INSTALLED_CONTAINERD,
   requireNoSnapshots,
   withContainerd,
 } from "../support/containerd_stack.ts";
@@ -20,15 +21,22 @@ import {
 } from "../support/large_files_image.ts";
 import { dir, file, tarOf } from "../support/tar_builder.ts";
 
-if (containerdMissing !== undefined) console.log(`skipped, containerd: ${containerdMissing}`);
+for (const { name, missing } of [INSTALLED_CONTAINERD, CONTAINERD_17]) {
+  if (missing !== undefined) console.log(`skipped, ${name}: ${missing}`);
+}
 
-function test(name: string, body: (stack: ContainerdStack) => Promise<void>): void {
-  Deno.test({ name: `containerd: ${name}`, ignore: containerdMissing !== undefined, fn: () => withContainerd(body) });
+function test(name: string, body: (stack: ContainerdStack) => Promise<void>, program = INSTALLED_CONTAINERD): void {
+  const ignore = program.missing !== undefined;
+  Deno.test({ name: `${program.name}: ${name}`, ignore, fn: () => withContainerd(body, program) });
+}
+
+function testOnEach(name: string, body: (stack: ContainerdStack) => Promise<void>): void {
+  for (const program of [INSTALLED_CONTAINERD, CONTAINERD_17]) test(name, body, program);
 }
 
 const SUM = "/bin/sha256sum";
 
-test("containers of ordinary images run, and leave nothing when they are removed", async (stack) => {
+testOnEach("containers of ordinary images run, and leave nothing when they are removed", async (stack) => {
   const above = tarOf(dir("data"), file("data/1", "above"));
   await pusherInto(stack.registry, "classic").classic([await largeFilesLayer(), above], { tag: "1" });
   const reference = `${stack.registry.host}/classic:1`;
@@ -83,19 +91,22 @@ test("a container of a lazy image outlives its daemon, and reads from the next o
   await requireNoSnapshots(stack.sandbox, stack.dir);
 });
 
-test("an image that convert made is pulled lazily by a kubelet, and runs when ctr has pulled it", async (stack) => {
-  const { registry } = stack;
-  await pusherInto(registry, "app").classic([await largeFilesLayer()], { tag: "1" });
-  const target = `${registry.host}/app:1-lazy`;
-  const made = await run(["convert", `${registry.host}/app:1`, target, "--work-dir", `${stack.dir}/work`]);
-  assert.equal(made.code, 0, made.stderr);
-  await fetchesMetadataOnly(registry, () => stack.pullByCri(target));
-  assert.equal(await stack.run(target, "one", SUM, "/data/1", "/data/4"), sumsOf(1, 4));
-  await stack.remove(target);
-  await requireNoSnapshots(stack.sandbox, stack.dir);
+testOnEach(
+  "an image that convert made is pulled lazily by a kubelet, and runs when ctr has pulled it",
+  async (stack) => {
+    const { registry } = stack;
+    await pusherInto(registry, "app").classic([await largeFilesLayer()], { tag: "1" });
+    const target = `${registry.host}/app:1-lazy`;
+    const made = await run(["convert", `${registry.host}/app:1`, target, "--work-dir", `${stack.dir}/work`]);
+    assert.equal(made.code, 0, made.stderr);
+    await fetchesMetadataOnly(registry, () => stack.pullByCri(target));
+    assert.equal(await stack.run(target, "one", SUM, "/data/1", "/data/4"), sumsOf(1, 4));
+    await stack.remove(target);
+    await requireNoSnapshots(stack.sandbox, stack.dir);
 
-  await stack.pull(target);
-  assert.equal(await stack.run(target, "two", SUM, "/data/2"), sumsOf(2));
-  await stack.remove(target);
-  await requireNoSnapshots(stack.sandbox, stack.dir);
-});
+    await stack.pull(target);
+    assert.equal(await stack.run(target, "two", SUM, "/data/2"), sumsOf(2));
+    await stack.remove(target);
+    await requireNoSnapshots(stack.sandbox, stack.dir);
+  },
+);

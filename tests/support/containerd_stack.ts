@@ -1,5 +1,5 @@
 /**
- * Environment of an end-to-end test with the machine's containerd: registry, sandbox, `nydus-gd serve` and containerd.
+ * Environment of an end-to-end test with a containerd: registry, sandbox, `nydus-gd serve` and containerd.
  *
  * @module
  */
@@ -11,17 +11,33 @@ import { Sandbox } from "../../lib/demo/sandbox.ts";
 import { SNAPSHOTTER } from "../../lib/setup/containerd_config.ts";
 import { Containerd } from "./containerd.ts";
 import { pullByCri, removeByCri } from "./cri_client.ts";
+import { DOCKER_26 } from "./dockerds.ts";
 import { CountedRegistry, dockerMissing } from "./docker_stack.ts";
 import { NO_PREFETCH } from "./graph_driver_process.ts";
 import { EXECUTABLE } from "./program.ts";
 import { TempDir } from "./temp_dir.ts";
 import { until } from "./until.ts";
 
-/** Why these tests cannot run here; undefined if they can. Docker's package brings containerd. */
+/** A containerd that tests can run. */
+export interface ContainerdProgram {
+  readonly name: string;
+  /** Why tests cannot run with it here; undefined if they can. */
+  readonly missing: string | undefined;
+  /** Opens the system that contains it; absent: the machine itself. */
+  open?(sandbox: Sandbox, dir: string): Promise<Pick<Sandbox, "spawn"> & AsyncDisposable>;
+}
+
+/** Why there is no containerd here; undefined if there is one. Docker's package brings it. */
 export const containerdMissing: string | undefined = dockerMissing() ??
   (await ignore(Deno.errors.NotFound, Deno.stat("/usr/bin/containerd")) === undefined
     ? "containerd not installed"
     : undefined);
+
+/** The machine's. */
+export const INSTALLED_CONTAINERD: ContainerdProgram = { name: "containerd", missing: containerdMissing };
+
+/** That of Debian 13, beside dockerd 26.1. */
+export const CONTAINERD_17: ContainerdProgram = { ...DOCKER_26, name: "containerd 1.7" };
 
 /** Namespace of Kubernetes' images in containerd. */
 const NAMESPACE = "k8s.io";
@@ -31,10 +47,13 @@ const OURS = ["--snapshotter", SNAPSHOTTER];
 const IN_OUR_CGROUP = ["--cgroup", ""];
 
 /** Runs `test` with its own registry and containerd; both are gone afterwards, with everything they left. */
-export async function withContainerd(test: (stack: ContainerdStack) => Promise<void>): Promise<void> {
+export async function withContainerd(
+  test: (stack: ContainerdStack) => Promise<void>,
+  program: ContainerdProgram = INSTALLED_CONTAINERD,
+): Promise<void> {
   using temp = TempDir.make();
   await using registry = await CountedRegistry.start(`${temp.path}/registry`);
-  await using stack = await ContainerdStack.start(temp.path, registry);
+  await using stack = await ContainerdStack.start(temp.path, registry, program);
   await test(stack);
 }
 
@@ -50,9 +69,15 @@ export class ContainerdStack implements AsyncDisposable {
     private readonly parts: AsyncDisposableStack,
   ) {}
 
-  static async start(dir: string, registry: CountedRegistry): Promise<ContainerdStack> {
+  static async start(
+    dir: string,
+    registry: CountedRegistry,
+    program: ContainerdProgram = INSTALLED_CONTAINERD,
+  ): Promise<ContainerdStack> {
     await using parts = new AsyncDisposableStack();
     const sandbox = parts.use(await Sandbox.start());
+    const system = await program.open?.(sandbox, dir);
+    parts.use(system);
     const snapshotterSocket = `${dir}/snapshotter.sock`;
     const options = {
       sandbox,
@@ -63,7 +88,9 @@ export class ContainerdStack implements AsyncDisposable {
       ...(EXECUTABLE === undefined ? {} : { program: EXECUTABLE }),
     };
     const driver = await GraphDriverProcess.start(options);
-    const containerd = parts.use(await Containerd.start({ sandbox, dir, snapshotterSocket, hasCri: true }));
+    const containerd = parts.use(
+      await Containerd.start({ sandbox: system ?? sandbox, dir, snapshotterSocket, hasCri: true }),
+    );
     return new ContainerdStack(dir, registry, sandbox, driver, containerd, options, parts.move());
   }
 
