@@ -8,6 +8,7 @@
 import { ERRNO, SyscallError } from "./errno.ts";
 import { Fd } from "./fd.ts";
 import { check, errno, failure, loadLibc, show } from "./libc.ts";
+import { POLL, poll } from "./poll.ts";
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -52,15 +53,16 @@ function addressOf(path: string): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Accepts a connection, which does not block either; undefined if none waits.
+ * Accepts a connection, which does not block; undefined if none waits, also if the socket is one that blocks.
  *
  * @throws {SyscallError} EMFILE, ENFILE, ENOMEM, and others after which it may work again
  */
 export function accept(socket: Fd): Fd | undefined {
-  for (;;) {
+  while (poll([{ fd: socket, events: POLL.IN }], 0)[0] !== 0) {
     const connection = libc().accept4(socket.raw, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (connection >= 0) return Fd.own(connection);
-    if (errno() === ERRNO.EAGAIN) return undefined;
+    if (errno() === ERRNO.EAGAIN) break;
     if (errno() !== ERRNO.EINTR && errno() !== ERRNO.ECONNABORTED) throw failure("accept", socket.raw);
   }
+  return undefined;
 }
