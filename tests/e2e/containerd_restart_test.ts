@@ -5,12 +5,12 @@
  */
 import assert from "node:assert/strict";
 import { proxyPluginTable, SNAPSHOTTER, SNAPSHOTTER_SOCKET } from "../../lib/setup/containerd_config.ts";
-import { CONTAINERD_SERVICE, SERVICE, UNIT_DIR, UNIT_PATH } from "../../lib/setup/unit_files.ts";
+import { CONTAINERD_SERVICE, SERVICE, UNIT_PATH } from "../../lib/setup/unit_files.ts";
 import { CONTAINERD_DROP_IN_PATH, containerdDropIn, serviceUnit } from "../../lib/setup/unit_files.ts";
+import { buildProgram } from "../support/built_program.ts";
 import { containerdMissing } from "../support/containerd_stack.ts";
 import { CountedRegistry } from "../support/docker_stack.ts";
 import { largeFilesLayer, pusherInto, sumsOf } from "../support/large_files_image.ts";
-import { PROGRAM } from "../support/program.ts";
 import { SystemdMachine, systemdMachineMissing } from "../support/systemd_machine.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
@@ -18,6 +18,7 @@ import { until } from "../support/until.ts";
 const missing = containerdMissing ?? await systemdMachineMissing();
 if (missing !== undefined) console.log(`skipped: ${missing}`);
 
+const PROGRAM = "/usr/local/bin/nydus-gd";
 const OURS = ["--snapshotter", SNAPSHOTTER];
 /** Without Kubernetes' plugin, which wants a network, and without what it would write to /opt. */
 const CONTAINERD_CONFIG = `version = 2
@@ -44,11 +45,9 @@ class Machine implements AsyncDisposable {
   async #fill(registry: CountedRegistry): Promise<void> {
     await pusherInto(registry, "box").classic([await largeFilesLayer()], { tag: "1" });
     const { systemd } = this;
-    await systemd.write(UNIT_PATH, serviceUnit(PROGRAM, SNAPSHOTTER_SOCKET));
-    const modules = Deno.env.get("DENO_DIR");
-    if (modules !== undefined) {
-      await systemd.write(`${UNIT_DIR}/${SERVICE}.d/modules.conf`, `[Service]\nEnvironment=DENO_DIR=${modules}\n`);
-    }
+    await buildProgram(systemd.outside, "--no-deb");
+    await systemd.must("install", "/outside/nydus-gd", PROGRAM);
+    await systemd.write(UNIT_PATH, serviceUnit([PROGRAM], SNAPSHOTTER_SOCKET));
     await systemd.write(CONTAINERD_DROP_IN_PATH, containerdDropIn());
     await systemd.write("/etc/containerd/config.toml", CONTAINERD_CONFIG);
     await systemd.must("systemctl", "daemon-reload");
