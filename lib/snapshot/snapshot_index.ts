@@ -6,6 +6,9 @@
 import { NydusGdError } from "../base/errors.ts";
 import type { Snapshot } from "./snapshot_record.ts";
 
+/** containerd lists an image as unpacked also if its snapshots were deleted behind its back. */
+const LOST_PARENT_HINT = "if it is an image's, remove the image and pull it again";
+
 /** Finds snapshots. Changes nothing on disk. */
 export class SnapshotIndex {
   readonly #snapshots = new Map<string, Snapshot>();
@@ -35,11 +38,12 @@ export class SnapshotIndex {
     return found?.number === number && found.kind === kind;
   }
 
-  /** @throws {NydusGdError} "not-found" */
-  get(name: string, what: string): Snapshot {
+  /** @param hint what to do if it does not exist @throws {NydusGdError} "not-found" */
+  get(name: string, what: string, hint?: string): Snapshot {
     const snapshot = this.#snapshots.get(name);
     if (snapshot !== undefined) return snapshot;
-    throw new NydusGdError("not-found", `Cannot ${what}: snapshot ${JSON.stringify(name)} does not exist`);
+    const message = `Cannot ${what}: snapshot ${JSON.stringify(name)} does not exist`;
+    throw new NydusGdError("not-found", message, hint === undefined ? {} : { hint });
   }
 
   /**
@@ -51,7 +55,7 @@ export class SnapshotIndex {
     if (name === "") throw new NydusGdError("usage", `Cannot ${what}: its name is empty`);
     if (this.has(name)) throw new NydusGdError("exists", `Cannot ${what}: it exists already`);
     if (parent === "") return undefined;
-    const snapshot = this.get(parent, what);
+    const snapshot = this.get(parent, what, LOST_PARENT_HINT);
     if (snapshot.kind !== "committed") throw unfit(`${what} on`, snapshot, "usage");
     return snapshot;
   }
