@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { setTimeout as delay } from "node:timers/promises";
-import { interruption, throwIfAborted } from "../../base/abort.ts";
+import { delay, throwIfAborted } from "../../base/abort.ts";
 import { TransferError } from "./transfer_error.ts";
 
 /** Average delay before the first retry; doubled for each further one. */
@@ -49,7 +48,7 @@ export async function withRetries<T>(
     } catch (error) {
       throwIfAborted(signal);
       if (!(error instanceof TransferError) || error.prospect === "permanent" || repetition > retries) throw error;
-      await pause(pauseBefore(repetition, error.retryAfterMs), signal);
+      await delay(pauseBefore(repetition, error.retryAfterMs), signal);
     }
   }
 }
@@ -63,21 +62,12 @@ export async function withRetries<T>(
 export async function whileTransient<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
   for (let last: TransferError | undefined;;) {
     try {
-      if (last !== undefined) await pause(spreadPause(PATIENT_PAUSE_MS, last.retryAfterMs), signal);
+      if (last !== undefined) await delay(spreadPause(PATIENT_PAUSE_MS, last.retryAfterMs), signal);
       return await attempt();
     } catch (error) {
       if (signal.aborted) throw last ?? error;
       if (!(error instanceof TransferError) || error.prospect === "permanent") throw error;
       last = error;
     }
-  }
-}
-
-async function pause(durationMs: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await delay(durationMs, undefined, signal === undefined ? {} : { signal });
-  } catch (error) {
-    if (signal?.aborted) throw interruption(signal);
-    throw error;
   }
 }
