@@ -7,7 +7,6 @@
  * @module
  */
 import type { Actions } from "./lib/cli/actions.ts";
-import { greetWaiting } from "./plugin/containerd/greeter.ts";
 
 /** Only commands with an implementation here are offered. */
 const actions: Actions = {
@@ -31,7 +30,8 @@ const WRITE_BY_OTHERS = 0o022;
 
 if (import.meta.main) {
   Deno.umask(Deno.umask() | WRITE_BY_OTHERS);
-  greetWaiting(); // of `serve`; everything else is loaded later
+  // only `serve` is passed sockets; clients that wait there are greeted before anything else is loaded
+  if (Deno.env.has("LISTEN_FDS")) (await import("./plugin/containerd/greeter.ts")).greetWaiting();
   const { runCli } = await import("./lib/cli/program.ts");
   Deno.exit(await runCli(Deno.args, { actions }));
 }
