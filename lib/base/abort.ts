@@ -37,7 +37,7 @@ export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | unde
 }
 
 /** Waits for `ms` milliseconds, or throws as {@link throwIfAborted} when the signal is aborted before. */
-export async function delay(ms: number, signal: AbortSignal | undefined): Promise<void> {
+export async function delay(ms: number, signal?: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);
   try {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { delay } from "../base/abort.ts";
 import { ignore, NydusGdError } from "../base/errors.ts";
 import { selfCommand } from "../base/self_command.ts";
 import { kill, programPid, type Sandbox } from "./sandbox.ts";
@@ -65,7 +66,7 @@ export class GraphDriverProcess implements AsyncDisposable {
         const said = lines.findLast((line) => line.startsWith("nydus-gd:")) ?? lines.at(-1);
         throw new NydusGdError("environment", `Cannot start nydus-gd serve: ${said || "it printed nothing"}`);
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await delay(POLL_MS);
     }
     return process;
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { delay } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 
 const START_TIMEOUT_MS = 20_000;
@@ -43,7 +44,7 @@ export class RegistryProcess implements AsyncDisposable {
         const said = (await Deno.readTextFile(`${dir}/log`)).trim().split("\n").at(-1);
         throw new NydusGdError("environment", `Cannot start docker-registry: ${said ?? "it printed nothing"}`);
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await delay(POLL_MS);
     }
     return registry;
   }

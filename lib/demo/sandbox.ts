@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { delay } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 
 /**
@@ -122,7 +123,7 @@ export class Sandbox implements AsyncDisposable {
         if (error instanceof Deno.errors.NotFound) return;
         throw error;
       }
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      await delay(10);
     }
     throw new NydusGdError("internal", `Cannot stop sandbox: process ${this.initPid} is still alive`);
   }

@@ -14,6 +14,7 @@ import { AT } from "../../ffi/fcntl.ts";
 import { unlinkat } from "../../ffi/unistd.ts";
 import { mountAt, type MountEntry, mountsBelow } from "../../ffi/mountinfo.ts";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
+import { delay } from "../base/abort.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import type { FileLock } from "../base/file_lock.ts";
 import { lockFile } from "../layer/home_lock.ts";
@@ -135,7 +136,7 @@ export async function settleState(place: string, timeoutMs: number): Promise<voi
     if (waitedMs >= timeoutMs) {
       throw held("finish unmount of", place, `its server still runs after ${timeoutMs} ms`);
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await delay(POLL_MS);
   }
 }
 

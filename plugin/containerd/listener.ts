@@ -9,9 +9,9 @@
  * @module
  */
 import type { Duplex } from "node:stream";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Fd } from "../../ffi/fd.ts";
 import { POLL, pollNonblocking } from "../../ffi/poll.ts";
+import { delay } from "../../lib/base/abort.ts";
 import { messageOf } from "../../lib/base/errors.ts";
 import { logger } from "../../lib/base/log.ts";
 import { greetedStream } from "./greeted_stream.ts";

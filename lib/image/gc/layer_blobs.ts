@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { delay } from "../../base/abort.ts";
 import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
@@ -33,7 +34,7 @@ async function readOwners(layers: readonly LazyLayer[]): Promise<void> {
   for (const layer of layers) {
     ownersOfOne(layer);
     if (performance.now() - startedAt < READING_MS) continue;
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await delay(0);
     startedAt = performance.now();
   }
 }

@@ -25,7 +25,7 @@ import { layerSources } from "../../backend/docker_metadata.ts";
 import type { NydusdConfig } from "../../backend/nydusd_config.ts";
 import { type BackendDeps, openBackend, openConfiguredRegistry, openRegistry } from "../../backend/open_backend.ts";
 import type { RegistryBackend } from "../../backend/registry/registry_backend.ts";
-import { Deadline } from "../../base/abort.ts";
+import { Deadline, delay } from "../../base/abort.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
@@ -69,7 +69,7 @@ export async function whenPlaced(layer: LazyLayer, pulled: PulledImages, signal:
   using deadline = new Deadline(RECORD_TIMEOUT_MS, signal, late);
   while (!deadline.signal.aborted && pulled.of(layer.diffId) === undefined && layer.reference === undefined) {
     if ((await recordedPlaces(layer)).length > 0) return;
-    await new Promise((resolve) => setTimeout(resolve, RECORD_POLL_MS));
+    await delay(RECORD_POLL_MS);
   }
 }
 
