@@ -19,8 +19,7 @@ const INSTALL = "install Docker 20.10 or later";
 
 /** Checks of reachability, version, driver, and of settings that prevent lazy images from starting. */
 export function dockerChecks(installation: Installation): Check[] {
-  const { docker, options: { socket } } = installation;
-  const driver = socket.replace(/^.*\//, "").replace(/\.sock$/, "");
+  const { docker, driverName: driver } = installation;
   let asked: Promise<DockerInfo> | undefined;
   const ask = (signal: AbortSignal) => asked ??= docker.info(signal);
   /** Skips the check if Docker does not answer: only the first check reports that. */

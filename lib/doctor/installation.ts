@@ -128,6 +128,11 @@ export class Installation implements Disposable {
     return registeredAddress(valueOf(this.containerdFiles)?.files ?? []);
   }
 
+  /** Name of our storage driver: Docker finds a plugin by the name of its socket. */
+  get driverName(): string {
+    return this.options.socket.replace(/^.*\//, "").replace(/\.sock$/, "");
+  }
+
   get containerdSocket(): string {
     return this.options.containerdSocket ?? CONTAINERD_SOCKET;
   }

@@ -28,9 +28,14 @@ const DOCKER_TIMEOUT_MS = 5_000;
 /** Timeout of a check that asks it, and then tries an overlay. */
 const LAYERS_TIMEOUT_MS = 10_000;
 
+/** Asks Docker, at most once for all checks; undefined if it does not answer. */
+type AskDocker = () => Promise<DockerInfo | undefined>;
+
 /** Checks of state, cache, free space, layers and snapshots. */
 export function storageChecks(installation: Installation): Check[] {
   const places = [["layers", checkLayers], ["snapshots", checkSnapshots]] as const;
+  let asked: Promise<DockerInfo | undefined> | undefined;
+  const askDocker = (signal: AbortSignal) => asked ??= dockerInfo(installation, signal);
   return [
     { group: GROUP, name: "state", run: () => checkState(installation) },
     { group: GROUP, name: "cache", run: () => checkCache(installation) },
@@ -39,7 +44,7 @@ export function storageChecks(installation: Installation): Check[] {
       group: GROUP,
       name,
       timeoutMs: LAYERS_TIMEOUT_MS,
-      run: (signal) => check(installation, signal),
+      run: (signal) => check(installation, () => askDocker(signal)),
     })),
   ];
 }
@@ -95,18 +100,18 @@ async function checkSpace({ cacheDir, settings: { cache: { minFree } } }: Instal
 }
 
 /** Tries an overlay where Docker would make us store layers. */
-async function checkLayers(installation: Installation, signal: AbortSignal): Promise<Finding> {
-  const info = await dockerInfo(installation, signal);
+async function checkLayers(installation: Installation, askDocker: AskDocker): Promise<Finding> {
+  const info = await askDocker();
   if (info === undefined) return skipped("Docker does not answer, so its data-root is not known");
   if (keepsInContainerd(info)) return skipped("Docker's are snapshots of containerd");
-  const driver = installation.options.socket.replace(/^.*\//, "").replace(/\.sock$/, "");
-  return await tryOverlay(installation, `${info.dataRoot}/${driver}`, "a data-root on ext4 or xfs (ftype=1)");
+  const home = `${info.dataRoot}/${installation.driverName}`;
+  return await tryOverlay(installation, home, "a data-root on ext4 or xfs (ftype=1)");
 }
 
 /** Tries an overlay where snapshots of containerd are stored. */
-async function checkSnapshots(installation: Installation, signal: AbortSignal): Promise<Finding> {
+async function checkSnapshots(installation: Installation, askDocker: AskDocker): Promise<Finding> {
   if (installation.snapshotterAddress === undefined) {
-    const info = await dockerInfo(installation, signal);
+    const info = await askDocker();
     if (info === undefined || !keepsInContainerd(info)) return skipped("no snapshotter is set up");
   }
   const home = snapshotterDir(installation.options.root);
