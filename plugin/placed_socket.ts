@@ -8,10 +8,8 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
+import { MAX_SOCKET_PATH_BYTES } from "../ffi/sys_socket.ts";
 import { ignore, NydusGdError } from "../lib/base/errors.ts";
-
-/** sun_path holds 108 bytes, including the NUL. */
-const MAX_SOCKET_PATH_BYTES = 107;
 
 /** A socket in its place. */
 export interface PlacedSocket<T> {
