@@ -48,14 +48,14 @@ export async function removeUnrecorded(
 async function unrecordedLayers(home: HomePaths, recorded: ReadonlySet<string>): Promise<string[]> {
   if (recorded.size === 0) return [];
   const names = [...Deno.readDirSync(home.home)].map(({ name }) => name);
-  const candidates = names.filter((name) => DOCKER_LAYER.test(name) && !recorded.has(name));
-  if (candidates.length === 0) return [];
+  const candidates = new Set(names.filter((name) => DOCKER_LAYER.test(name) && !recorded.has(name)));
+  if (candidates.size === 0) return [];
   const forgotten = new Map<string, Layer>();
   const needed = new Set<string>();
   for (const name of names.filter(isLayerId)) {
     const layer = await attempt(name, () => loadLayer(home, name));
     if (layer === undefined) continue;
-    if (candidates.includes(name) && await holdsNothingOfAContainer(layer)) forgotten.set(name, layer);
+    if (candidates.has(name) && await holdsNothingOfAContainer(layer)) forgotten.set(name, layer);
     else for (const short of layer.lower) needed.add(short);
   }
   const unneeded = [...forgotten.values()].filter(({ short }) => !needed.has(short));
