@@ -115,8 +115,7 @@ export class BootstrapWriter {
   }
 
   /**
-   * Returns the bootstrap, which is written while it is read. The writer and its chunks must not change until
-   * then.
+   * Returns the bootstrap, which is written while it is read. The writer and its chunks must not change until then.
    *
    * @param blobs in index order
    * @param prefetch inodes to prefetch, by their numbers from {@link addInode}
