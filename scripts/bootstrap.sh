@@ -44,11 +44,11 @@ bootstrap() {
   for purpose in "$@"; do
     case $purpose in
       runtime) install_packages $RUNTIME_PACKAGES ;;
-      build) install_packages $BUILD_PACKAGES ;;
-      test) install_packages $TEST_PACKAGES ;;
+      build) install_packages $BUILD_PACKAGES && build_blake3 ;;
+      test) install_packages $TEST_PACKAGES && build_blake3 ;;
       vm) install_packages $VM_PACKAGES ;;
       demo) install_packages $DEMO_PACKAGES ;;
-      bench) install_packages $BENCH_PACKAGES ;;
+      bench) install_packages $BENCH_PACKAGES && build_blake3 ;;
       *) die "prepare for $purpose: not a purpose" "runtime, build, test, vm, demo or bench" ;;
     esac
   done
@@ -172,6 +172,45 @@ release_services() {
     rm -f $POLICY
     if [ -e $POLICY.before-nydus-gd ]; then mv $POLICY.before-nydus-gd $POLICY; fi"
   trap - INT TERM HUP
+}
+
+# ---- BLAKE3 -------------------------------------------------------------------------------------------------------
+
+# The C library, which Debian has as source only, inside a Rust crate. Without it, digests are made by WebAssembly.
+BLAKE3_SOURCE=librust-blake3-dev
+
+build_blake3() {
+  [ ! -e "$tools/lib/libblake3.so" ] || return 0
+  say "compiling libblake3 into .tools"
+  rm -rf "$tools/blake3"
+  mkdir -p "$tools/blake3" "$tools/lib"
+  if fetch_blake3 && compile_blake3; then return 0; fi
+  tail -n 5 "$tools/blake3.log" >&2
+  say "going on without libblake3: digests by blake3 will be slower. Everything it said is in .tools/blake3.log"
+}
+
+fetch_blake3() {
+  command -v apt-get >/dev/null || { echo "there is no apt-get" >"$tools/blake3.log"; return 1; }
+  # there may be no package lists yet, or they may be older than the servers
+  download_blake3 || { run_apt update && download_blake3; }
+}
+
+download_blake3() {
+  (cd "$tools/blake3" && apt-get -qq download $BLAKE3_SOURCE && dpkg-deb --extract ./*.deb .) >"$tools/blake3.log" 2>&1
+}
+
+compile_blake3() {
+  case $(uname -m) in
+    x86_64) vectors="sse2 sse41 avx2 avx512" suffix=_x86-64_unix.S ;;
+    aarch64) vectors=neon suffix=.c ;;
+    *) vectors= ;;
+  esac
+  sources="blake3.c blake3_dispatch.c blake3_portable.c"
+  for vector in $vectors; do sources="$sources blake3_$vector$suffix"; done
+  # under its final name only when it is complete
+  (cd "$tools"/blake3/usr/share/cargo/registry/blake3-*/c &&
+    gcc -shared -fPIC -O3 -s -o "$tools/lib/libblake3.so.new" $sources) >"$tools/blake3.log" 2>&1 &&
+    mv "$tools/lib/libblake3.so.new" "$tools/lib/libblake3.so"
 }
 
 # ---- Deno ---------------------------------------------------------------------------------------------------------

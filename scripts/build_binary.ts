@@ -13,6 +13,7 @@
  */
 import { basename, dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { ignore } from "../lib/base/errors.ts";
 import { VERSION } from "../lib/base/version.ts";
 import { buildDeb } from "./build_deb.ts";
 import { pack, type PackedFile } from "./pack.ts";
@@ -89,9 +90,14 @@ async function* findWorkers(dir: string): AsyncGenerator<string> {
   }
 }
 
-/** The files to append: runtime and bundle. */
+/** Compiled by bootstrap.sh, unless that could not get its source. */
+const BLAKE3_LIBRARY = join(ROOT, ".tools/lib/libblake3.so");
+
+/** The files to append: runtime, bundle and library. */
 async function partsOf(bundleDir: string): Promise<PackedFile[]> {
   const parts: PackedFile[] = [{ name: "deno", path: Deno.execPath(), mode: 0o755 }];
+  const library = await ignore(Deno.errors.NotFound, Deno.stat(BLAKE3_LIBRARY));
+  if (library?.isFile) parts.push({ name: "libblake3.so", path: BLAKE3_LIBRARY, mode: 0o644 });
   for await (const { name } of Deno.readDir(bundleDir)) parts.push({ name, path: join(bundleDir, name), mode: 0o644 });
   return parts.sort((a, b) => a.name === "deno" ? -1 : b.name === "deno" ? 1 : a.name < b.name ? -1 : 1);
 }

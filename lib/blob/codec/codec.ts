@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { createBLAKE3, type IHasher } from "hash-wasm";
+import { createBLAKE3 } from "hash-wasm";
+import { type Blake3, loadBlake3 } from "../../../ffi/libblake3.ts";
 import { MissingLibraryError } from "../../../ffi/libc.ts";
 import { lz4DecompressBlock } from "../../../ffi/liblz4.ts";
 import { gunzip } from "../../../ffi/libz.ts";
@@ -63,20 +64,25 @@ function decompress(compressor: Compressor, stored: Uint8Array, plain: Uint8Arra
   }
 }
 
-let blake3: IHasher | undefined;
+let blake3: Blake3 | undefined;
 
 /**
- * Prepares {@link digest} in this thread: blake3 is WebAssembly and must be compiled first.
+ * Prepares {@link digest} in this thread: where there is no library for blake3, WebAssembly must be compiled first.
  *
  * @param digester the only one needed; without it, all are prepared
  */
 export async function prepareDigests(digester: Digester = "blake3"): Promise<void> {
-  if (digester === "blake3") blake3 ??= await createBLAKE3();
+  if (digester === "blake3") blake3 ??= loadBlake3() ?? await compileBlake3();
+}
+
+async function compileBlake3(): Promise<Blake3> {
+  const hasher = await createBLAKE3();
+  return (data) => new Uint8Array(hasher.init().update(data).digest("binary"));
 }
 
 /** Returns the 32-byte digest of a chunk. Requires {@link prepareDigests}. */
 export function digest(digester: Digester, plain: Uint8Array): Uint8Array {
   if (digester === "sha256") return nodeCrypto().createHash("sha256").update(plain).digest();
   if (blake3 === undefined) throw new NydusGdError("internal", "Cannot digest: blake3 is not prepared");
-  return blake3.init().update(plain).digest("binary");
+  return blake3(plain);
 }
