@@ -74,7 +74,7 @@ fi
   // a file system of its own below them, and a mount point: that must not fail the purge.
   postrm: `#!/bin/sh
 set -e
-rm -rf /var/cache/nydus-gd/deno-dir /var/cache/nydus-gd/deno-dir-convert
+rm -rf /var/cache/nydus-gd/deno-dir
 rmdir /var/cache/nydus-gd 2>/dev/null || true
 if [ "$1" = purge ]; then
   if [ -n "$(ls /var/lib/nydus-gd/snapshotter/snapshots 2>/dev/null)" ]; then

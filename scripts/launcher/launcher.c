@@ -56,17 +56,8 @@ static int has_working_directory(void) {
   return path != NULL;
 }
 
-/* See V8_FLAGS of build_binary.ts. */
-#define V8_FLAGS "--v8-flags=--expose-gc,--max-semi-space-size=4"
-
-/* A conversion does most of its work outside of JavaScript, and ends before the code of V8's second compiler has paid for
- * its compilation. */
-static int is_conversion(int argc, char **argv) {
-  return argc > 1 && strcmp(argv[1], "convert") == 0;
-}
-
-/* Becomes the program that lies in `dir`. Returns only on failure, with errno. `caches`: the folder for Deno's folders of
- * compiled code: code that was compiled with other flags is not used, and replaced. */
+/* Becomes the program that lies in `dir`. Returns only on failure, with errno. `caches`: the folder for Deno's folder of
+ * compiled code. V8_FLAGS comes from the build. */
 static void start(const char *dir, const char *caches, int argc, char **argv) {
   static char *const OPTIONS[] = {"run",       "--allow-all", "--quiet",  "--no-config",
                                   "--no-lock", "--no-remote", "--no-npm", "--no-prompt"};
@@ -76,11 +67,11 @@ static void start(const char *dir, const char *caches, int argc, char **argv) {
   size_t n = 0;
   arguments[n++] = argc > 0 ? argv[0] : "nydus-gd";
   for (size_t i = 0; i < options; i++) arguments[n++] = OPTIONS[i];
-  arguments[n++] = is_conversion(argc, argv) ? V8_FLAGS ",--no-turbofan" : V8_FLAGS;
+  arguments[n++] = V8_FLAGS;
   arguments[n++] = text("%s/" PROGRAM, dir);
   for (int i = 1; i < argc; i++) arguments[n++] = argv[i];
   tell_executable();
-  setenv("DENO_DIR", text(is_conversion(argc, argv) ? "%s/deno-dir-convert" : "%s/deno-dir", caches), 1);
+  setenv("DENO_DIR", text("%s/deno-dir", caches), 1);
   setenv("DENO_NO_UPDATE_CHECK", "1", 1);
   unsetenv("NODE_OPTIONS"); /* meant for another program: it would change this one */
   execv(text("%s/" RUNTIME, dir), arguments);

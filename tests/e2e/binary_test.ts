@@ -148,23 +148,6 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a conversion runs without the second compiler, and has compiled code of its own",
-  ignore: !isPermitted,
-  fn: async () => {
-    await using machine = await Machine.create();
-    const program = await machine.pack("telling", {
-      "main.js": `const words = Deno.readTextFileSync("/proc/self/cmdline").split("\\0");
-        const flags = words.find((word) => word.startsWith("--v8-flags="));
-        console.log(flags.includes("--no-turbofan"), Deno.env.get("DENO_DIR").split("/").at(-1));`,
-    });
-    assert.equal((await machine.run(program, "convert", "a", "b")).stdout, "true deno-dir-convert\n");
-    for (const words of [["serve"], ["check", "convert"], []]) {
-      assert.equal((await machine.run(program, ...words)).stdout, "false deno-dir\n");
-    }
-  },
-});
-
-Deno.test({
   name: "unpacking removes versions not used for 30 days, but none in use",
   ignore: !isPermitted,
   fn: testPruning,

@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { V8_FLAGS } from "../../scripts/build_binary.ts";
 import { costOf } from "../bench/process_cost.ts";
 import { commandLine, Server } from "../support/command.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
@@ -47,7 +48,7 @@ function makeTree(root: string): void {
 /** Runs `nydus-gd COMMAND ARGS` like the executable, and asserts success within the memory limit. */
 async function within(command: string, ...args: string[]): Promise<void> {
   const [program, run = "", ...words] = commandLine([command, ...args]);
-  const { peakMegabytes } = await costOf(program, [run, "--v8-flags=--expose-gc,--max-semi-space-size=4", ...words]);
+  const { peakMegabytes } = await costOf(program, [run, V8_FLAGS, ...words]);
   const most = command === "convert" && words.includes("5") ? MOST_MEGABYTES_V5 : MOST_MEGABYTES;
   assert.ok(peakMegabytes <= most, `${command} took ${peakMegabytes} MB`);
 }

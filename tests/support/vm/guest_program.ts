@@ -13,14 +13,11 @@
  * @module
  */
 import { join } from "node:path";
-import { bundleModules, bundleProgram } from "../../../scripts/build_binary.ts";
+import { bundleModules, bundleProgram, V8_FLAGS } from "../../../scripts/build_binary.ts";
 import { REPOSITORY } from "../repository.ts";
 
 /** Makes a bundle independent of its surroundings. */
 export const BUNDLE_OPTIONS = ["--no-config", "--no-lock", "--no-remote", "--no-npm"] as const;
-
-/** As in the launcher. */
-const FLAGS = [...BUNDLE_OPTIONS, "--v8-flags=--expose-gc,--max-semi-space-size=4"];
 
 /** Programs that tests start by `programUrl`, in tests/support. */
 const TEST_PROGRAMS = ["fs_probe.ts", "tree_walk.ts", "verifying_reader.ts"];
@@ -33,7 +30,7 @@ export class GuestBundles {
   static async make(dir: string, modules: Iterable<string> = []): Promise<GuestBundles> {
     const bundles = new GuestBundles(dir);
     await bundleProgram(dir);
-    const command = `'${Deno.execPath()}' run -A -q ${FLAGS.join(" ")} '${dir}/main.js' "$@"`;
+    const command = `'${Deno.execPath()}' run -A -q ${[...BUNDLE_OPTIONS, V8_FLAGS].join(" ")} '${dir}/main.js' "$@"`;
     await Deno.writeTextFile(bundles.program, `#!/bin/sh\nexec ${command}\n`);
     await Deno.chmod(bundles.program, 0o755);
     const bundle = (path: string, module: string) => bundleModules(["--output", path, join(REPOSITORY, module)]);
