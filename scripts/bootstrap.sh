@@ -44,14 +44,15 @@ bootstrap() {
   for purpose in "$@"; do
     case $purpose in
       runtime) install_packages $RUNTIME_PACKAGES ;;
-      build) install_packages $BUILD_PACKAGES && build_blake3 ;;
-      test) install_packages $TEST_PACKAGES && build_blake3 ;;
+      build) install_packages $BUILD_PACKAGES ;;
+      test) install_packages $TEST_PACKAGES ;;
       vm) install_packages $VM_PACKAGES ;;
       demo) install_packages $DEMO_PACKAGES ;;
-      bench) install_packages $BENCH_PACKAGES && build_blake3 ;;
+      bench) install_packages $BENCH_PACKAGES ;;
       *) die "prepare for $purpose: not a purpose" "runtime, build, test, vm, demo or bench" ;;
     esac
   done
+  build_blake3
   install_deno
   install_modules
   exec 9>&-
@@ -176,11 +177,12 @@ release_services() {
 
 # ---- BLAKE3 -------------------------------------------------------------------------------------------------------
 
-# The C library, which Debian has as source only, inside a Rust crate. Without it, digests are made by WebAssembly.
+# The C library, which Debian has as source only, inside a Rust crate. Where it, or gcc, is not to be had, digests by
+# blake3 are made by WebAssembly.
 BLAKE3_SOURCE=librust-blake3-dev
 
 build_blake3() {
-  [ ! -e "$tools/lib/libblake3.so" ] || return 0
+  [ ! -e "$tools/lib/libblake3.so" ] && command -v gcc >/dev/null || return 0
   say "compiling libblake3 into .tools"
   rm -rf "$tools/blake3"
   mkdir -p "$tools/blake3" "$tools/lib"

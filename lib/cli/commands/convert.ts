@@ -25,7 +25,7 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
     .addOption(new Option("--compressor <name>", "for chunks").choices(WRITTEN_COMPRESSORS).default("zstd" as const))
     .option("--level <number>", "zstd level, 1 to 22 (default 3)", wholeNumber)
     .addOption(
-      new Option("--digester <name>", "for chunks").choices(["sha256", "blake3"] as const).default("sha256" as const),
+      new Option("--digester <name>", "for chunks").choices(["blake3", "sha256"] as const).default("blake3" as const),
     )
     .option("--chunk-size <size>", "a power of two from 4KiB to 16MiB (default 512KiB)", size)
     .option(

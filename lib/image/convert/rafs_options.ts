@@ -29,7 +29,7 @@ const DEFAULT_RAFS_OPTIONS: RafsOptions = {
   fsVersion: 6,
   compressor: "zstd",
   level: 3,
-  digester: "sha256",
+  digester: "blake3",
   chunkSize: 512 * 1024,
   batchSize: 64 * 1024,
 };
