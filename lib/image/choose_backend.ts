@@ -5,7 +5,7 @@
  * so that a container starts from a warm cache while the network is down. When the chosen backend fails a read, the
  * others are tried; the first one with every blob replaces the choice for all further reads.
  *
- * module
+ * @module
  */
 import * as v from "valibot";
 import type { Backend, BlobSource, ReadOptions } from "../backend/blob_source.ts";

@@ -28,8 +28,8 @@ function named({ rows }: Table | undefined = { head: [], rows: [] }, column: num
   return rows.flatMap((cells) => [...(cells[column] ?? "").matchAll(/`([^`]+)`/g)].map(([, name]) => name ?? ""));
 }
 
-Deno.test("the table in docs/design.md names every key of each form, and no other", async () => {
-  const table = (await tablesOf("docs/design.md")).find(({ head }) => head[0] === "v1");
+Deno.test("the table in docs/nydusd_config.md names every key of each form, and no other", async () => {
+  const table = (await tablesOf("docs/nydusd_config.md")).find(({ head }) => head[0] === "v1");
   const isOfTable = (key: string) => !/^(version$|(device\.)?backend\.type$|cache\.prefetch\.)/.test(key);
   for (const version of [1, 2] as const) {
     assert.deepEqual(named(table, version - 1).sort(), keysOfFile(version).filter(isOfTable).sort());
