@@ -11,7 +11,7 @@
  */
 import { throwIfAborted } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
-import { agrees, readExtents } from "../mount/cached_read.ts";
+import { agrees, readExtents } from "../mount/reads/cached_read.ts";
 import type { ChunkStore, OpenBlob } from "../mount/image_mount.ts";
 import type { Bootstrap, Extent } from "../rafs/bootstrap.ts";
 

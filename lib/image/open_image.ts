@@ -26,7 +26,7 @@ import { BlobNames } from "../blob/cache/blob_names.ts";
 import { readMetaFile } from "../blob/tables/table_source.ts";
 import { ChunkTableFile } from "../blob/tables/chunk_table_file.ts";
 import type { MountableImage } from "../mount/image_mount.ts";
-import { openBlobs } from "../mount/open_blobs.ts";
+import { openBlobs } from "../mount/reads/open_blobs.ts";
 import type { BlobDescriptor, Bootstrap } from "../rafs/bootstrap.ts";
 import { cacheMetaSize } from "../rafs/cache_layout.ts";
 import { BLOB_FEATURE, effectiveBlobId, has, requiredBlobIds, separateMetaId } from "../rafs/flags.ts";

@@ -1,5 +1,5 @@
 /**
- * Mounts images by the chosen data path, and holds what serves them.
+ * Mounts images by the chosen data path, and holds what serves them: the main module of lib/mount.
  *
  * ```
  * add(image) ──► erofs-fanotify ──► EROFS at <erofsDir>/<image.name>, on files of the cache
@@ -10,6 +10,19 @@
  *                  fuse ──────────► <mountpoint>/<image.name>
  * ```
  * Each server (FUSE session, fanotify group, cachefiles device) starts with the first image that needs it.
+ *
+ * What the kernel sees: an image never changes, so it keeps names, attributes and pages for good. What it does not have
+ * it asks for, and the program that reads waits. A Worker answers from the cache file when every chunk is there
+ * (reads/cached_read.ts); otherwise the main thread has the chunks fetched first (reads/missing_data.ts). A request gets
+ * all of its data or an errno: EIO if data cannot be obtained or the image is damaged, ESTALE if the image is gone.
+ *
+ * Three ways into a deadlock, which all code here has to avoid:
+ *
+ * - The process that serves a mount must not touch it, not even by a stat: the request would wait for the thread that
+ *   made it. ffi/mountinfo.ts tells what is mounted. An unmount may cause requests, so a Worker makes it (unmount/).
+ * - A Worker that blocks in a system call receives no events: messages to it are posted (reads/posted.ts).
+ * - The keeper's descriptors can be inherited while it starts: another process that is started meanwhile would hold the
+ *   mount for as long as it lives (keeper/keeper.ts).
  *
  * @module
  */
@@ -29,8 +42,8 @@ import { FuseSession, type FuseSessionOptions, type NumberedImage, type ServeCou
 import type { ShownImage } from "./fuse/shown_images.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
 import { NeededServer } from "./needed_server.ts";
-import { unmount } from "./unmount.ts";
-import { UnmountWatch } from "./unmount_watch.ts";
+import { unmount } from "./unmount/unmount.ts";
+import { UnmountWatch } from "./unmount/unmount_watch.ts";
 
 const log = logger("mount");
 

@@ -20,7 +20,7 @@ import { type ErofsFuseOptions, erofsMountOf, mountErofsFuse, onRecomputedDevice
 import { isErofsAt } from "./erofs/erofs_mount.ts";
 import { FuseSession, type FuseSessionOptions } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
-import { UnmountWatch } from "./unmount_watch.ts";
+import { UnmountWatch } from "./unmount/unmount_watch.ts";
 
 const log = logger("mount");
 

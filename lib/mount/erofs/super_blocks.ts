@@ -13,9 +13,9 @@ import type { Logger } from "@logtape/logtape";
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { FsDriver } from "../data_path.ts";
-import { unmount } from "../unmount.ts";
+import { unmount } from "../unmount/unmount.ts";
 import type { ImageMount } from "../image_mount.ts";
-import type { UnmountWatch } from "../unmount_watch.ts";
+import type { UnmountWatch } from "../unmount/unmount_watch.ts";
 import { isErofsAt } from "./erofs_mount.ts";
 import { drain, type PlacedImage } from "./placed_image.ts";
 

@@ -10,9 +10,9 @@
  * ```
  * The kernel reports an event once, and the descriptor that identifies it dies with the process. So events are read
  * directly into the file (MAP_SHARED memory outlives its process), and a successor that takes over the group finds
- * every event that may be unanswered. The inbox is zeroed when all its events are answered or parked (../parking.ts), a
- * record when its event is answered and before its descriptor is closed, so that a number in the file never identifies
- * another event.
+ * every event that may be unanswered. The inbox is zeroed when all its events are answered or parked
+ * (../reads/parking.ts), a record when its event is answered and before its descriptor is closed, so that a number in
+ * the file never identifies another event.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import type { Fd } from "../../../ffi/fd.ts";
 import { type Mapping, memfdCreate, viewAt } from "../../../ffi/sys_mman.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { mapPinned, Parking } from "../parking.ts";
+import { mapPinned, Parking } from "../reads/parking.ts";
 
 const INBOX_SIZE = 4096;
 /** Maximum events that wait for data at once. */

@@ -16,11 +16,11 @@ import { eventfd, raise } from "../../../ffi/poll.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { startWorker, workerUrl } from "../../base/worker.ts";
-import { storeOf } from "../missing_data.ts";
-import { Poster } from "../posted.ts";
-import { ReadServer } from "../read_server.ts";
+import { storeOf } from "../reads/missing_data.ts";
+import { Poster } from "../reads/posted.ts";
+import { ReadServer } from "../reads/read_server.ts";
 import type { EventFile, FileKey, LeftEvent } from "./event_file.ts";
-import { mayRead } from "../device_use.ts";
+import { mayRead } from "../reads/device_use.ts";
 import {
   type FromWatcher,
   keyOf,

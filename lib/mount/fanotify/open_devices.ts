@@ -5,11 +5,11 @@
  */
 import { NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
-import { completeDevicePath, devicePathOf } from "../device_file.ts";
+import { completeDevicePath, devicePathOf } from "../reads/device_file.ts";
 import type { OpenBlob } from "../image_mount.ts";
-import type { KnownImage } from "../known_image.ts";
-import { storeOf } from "../missing_data.ts";
-import { openBlobs } from "../open_blobs.ts";
+import type { KnownImage } from "../reads/known_image.ts";
+import { storeOf } from "../reads/missing_data.ts";
+import { openBlobs } from "../reads/open_blobs.ts";
 import { CopiedDevice, type CopyFolder, SharedDevice, type WatchedDevice } from "./watched_device.ts";
 
 /** A device: watched, or complete. */

@@ -1,11 +1,11 @@
 /**
- * Messages between the main thread and the fanotify Worker. Those to the Worker go through ../posted.ts.
+ * Messages between the main thread and the fanotify Worker. Those to the Worker go through ../reads/posted.ts.
  *
  * @module
  */
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { OpenBlob } from "../image_mount.ts";
-import type { PostedEnd } from "../posted.ts";
+import type { PostedEnd } from "../reads/posted.ts";
 import type { FileKey } from "./event_file.ts";
 
 /** The first message to the Worker. All descriptors are owned by the main thread. */

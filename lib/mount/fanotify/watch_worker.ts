@@ -15,11 +15,11 @@ import { read } from "../../../ffi/unistd.ts";
 import { messageOf } from "../../base/errors.ts";
 import { collectGarbage, REST_MS } from "../../base/garbage.ts";
 import { deviceExtents } from "../../rafs/device_table.ts";
-import { isReadable } from "../cached_read.ts";
+import { isReadable } from "../reads/cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
-import { PostedMessages } from "../posted.ts";
+import { PostedMessages } from "../reads/posted.ts";
 import { EventRecords, type FileKey } from "./event_file.ts";
-import { areOfChunks } from "../device_use.ts";
+import { areOfChunks } from "../reads/device_use.ts";
 import {
   type FromWatcher,
   keyOf,

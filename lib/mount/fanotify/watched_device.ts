@@ -17,10 +17,10 @@ import { logger } from "../../base/log.ts";
 import { CacheFile } from "../../blob/cache/cache_file.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { deviceChunks, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
-import { isReady } from "../cached_read.ts";
+import { isReady } from "../reads/cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
-import type { KnownImage } from "../known_image.ts";
-import { fetchExtents, storeOf } from "../missing_data.ts";
+import type { KnownImage } from "../reads/known_image.ts";
+import { fetchExtents, storeOf } from "../reads/missing_data.ts";
 import type { FileKey } from "./event_file.ts";
 
 const log = logger("mount", "fanotify");

@@ -23,7 +23,7 @@ import { POLL, pollNonblocking } from "../../../ffi/poll.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { RunningTasks } from "../../base/running_tasks.ts";
-import { ReadServer } from "../read_server.ts";
+import { ReadServer } from "../reads/read_server.ts";
 import { CachedObject } from "./cached_object.ts";
 import type { Culler } from "./culler.ts";
 import { FillBuffers } from "./fill_buffers.ts";

@@ -8,11 +8,11 @@
  */
 import { NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
-import { requireAgreement } from "../device_file.ts";
+import { requireAgreement } from "../reads/device_file.ts";
 import type { MountableImage, OpenBlob } from "../image_mount.ts";
-import type { KnownImage } from "../known_image.ts";
-import { storeOf } from "../missing_data.ts";
-import { openBlobs, openingDeadline } from "../open_blobs.ts";
+import type { KnownImage } from "../reads/known_image.ts";
+import { storeOf } from "../reads/missing_data.ts";
+import { openBlobs, openingDeadline } from "../reads/open_blobs.ts";
 import type { CacheServer } from "./cache_server.ts";
 import { deviceSize, deviceTag } from "./device_tag.ts";
 import { DeviceSource, type DeviceUse, ImageSource, type ImageSourceOptions } from "./object_source.ts";

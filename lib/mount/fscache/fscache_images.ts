@@ -33,7 +33,7 @@ import { recomputeDevices } from "../erofs/recompute_devices.ts";
 import { SuperBlocks } from "../erofs/super_blocks.ts";
 import type { ImageMount } from "../image_mount.ts";
 import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
-import type { UnmountWatch } from "../unmount_watch.ts";
+import type { UnmountWatch } from "../unmount/unmount_watch.ts";
 import { openCacheDevice } from "./cache_device.ts";
 import { CacheServer } from "./cache_server.ts";
 import { CachedImage, type MadeImage } from "./cached_image.ts";

@@ -16,11 +16,11 @@ import { roundUp } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { DEVICE_BLOCK, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
-import { isReady, readExtents } from "../cached_read.ts";
-import { mayRead } from "../device_use.ts";
+import { isReady, readExtents } from "../reads/cached_read.ts";
+import { mayRead } from "../reads/device_use.ts";
 import type { OpenBlob } from "../image_mount.ts";
-import type { KnownImage } from "../known_image.ts";
-import { fetchExtents } from "../missing_data.ts";
+import type { KnownImage } from "../reads/known_image.ts";
+import { fetchExtents } from "../reads/missing_data.ts";
 
 /** A range of whole blocks. */
 export interface Stretch {

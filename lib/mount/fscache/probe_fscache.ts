@@ -10,7 +10,7 @@ import { ErofsTasks } from "../erofs/erofs_tasks.ts";
 import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "../erofs/probe.ts";
 import { probePath } from "../erofs/probe_places.ts";
 import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
-import { unmount } from "../unmount.ts";
+import { unmount } from "../unmount/unmount.ts";
 import { openCacheDevice } from "./cache_device.ts";
 import { CacheServer } from "./cache_server.ts";
 import { volumeOf } from "./domain.ts";

@@ -16,7 +16,7 @@ import { MNT } from "../../../ffi/sys_mount.ts";
 import { write } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { Keeper, keeperPath } from "../keeper/keeper.ts";
-import { unmount } from "../unmount.ts";
+import { unmount } from "../unmount/unmount.ts";
 import { abortConnection, findMount, mountFuse, readInit } from "./fuse_mount.ts";
 import { RequestFile } from "./request_file.ts";
 import type { FuseSessionOptions } from "./session_options.ts";

@@ -16,7 +16,7 @@ import { MADV, Mapping } from "../../../ffi/sys_mman.ts";
 import { Crowding } from "../../base/crowding.ts";
 import { messageOf } from "../../base/errors.ts";
 import { collectGarbage, REST_MS } from "../../base/garbage.ts";
-import { PostedMessages } from "../posted.ts";
+import { PostedMessages } from "../reads/posted.ts";
 import { ImageOperations, type OperationsHost } from "./operations.ts";
 import { RequestRegion } from "./request_file.ts";
 import { ServedImages } from "./served_images.ts";

@@ -9,7 +9,7 @@
  */
 import { NydusGdError } from "../../base/errors.ts";
 import type { MountableImage } from "../image_mount.ts";
-import type { KnownImage } from "../known_image.ts";
+import type { KnownImage } from "../reads/known_image.ts";
 import { checkImageNumber, devicesNumber } from "./node_id.ts";
 import { IMAGE_STATE, type ToWorker } from "./worker_messages.ts";
 

@@ -9,11 +9,11 @@ import { NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { Extent, InodeAttr } from "../../rafs/bootstrap.ts";
 import type { OpenBlob } from "../image_mount.ts";
-import { coveredLength, readExtents } from "../cached_read.ts";
-import type { KnownImage } from "../known_image.ts";
-import { blobIndexesOf, fetchExtents, storeOf } from "../missing_data.ts";
-import { FailureLog } from "../read_failures.ts";
-import { ReadTasks } from "../read_tasks.ts";
+import { coveredLength, readExtents } from "../reads/cached_read.ts";
+import type { KnownImage } from "../reads/known_image.ts";
+import { blobIndexesOf, fetchExtents, storeOf } from "../reads/missing_data.ts";
+import { FailureLog } from "../reads/read_failures.ts";
+import { ReadTasks } from "../reads/read_tasks.ts";
 import type { Miss } from "./worker_messages.ts";
 
 /** Answers misses. */

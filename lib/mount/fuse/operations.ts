@@ -25,7 +25,7 @@ import type { FuseOperations } from "../../../ffi/libfuse3_session.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Extent, InodeAttr } from "../../rafs/bootstrap.ts";
-import { coveredLength, isReadable, readExtents, testAndClearWatch } from "../cached_read.ts";
+import { coveredLength, isReadable, readExtents, testAndClearWatch } from "../reads/cached_read.ts";
 import { imageOf, inoOf, nodeId } from "./node_id.ts";
 import type { ServedImage, ServedImages } from "./served_images.ts";
 import type { FromWorker, Miss } from "./worker_messages.ts";

@@ -16,7 +16,7 @@
  * The inbox is as large as the kernel may fill it: an ioctl carries up to 16 KiB, a batch of FORGETs any amount. Only
  * READs are parked; they have no variable part.
  *
- * The part of an inbox that requests with an answer can fill is pinned (../parking.ts). The file is not on a disk,
+ * The part of an inbox that requests with an answer can fill is pinned (../reads/parking.ts). The file is not on a disk,
  * where the kernel makes pages read-only during writeback.
  *
  * @module
@@ -28,7 +28,7 @@ import { type Mapping, memfdCreate, viewAt } from "../../../ffi/sys_mman.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { roundUp } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { mapPinned, Parking } from "../parking.ts";
+import { mapPinned, Parking } from "../reads/parking.ts";
 
 /** Size of the stored INIT request: the kernel requires a read buffer of at least this size. */
 const INIT_SIZE = FUSE_MIN_READ_BUFFER;

@@ -40,7 +40,7 @@ import { MNT } from "../../../ffi/sys_mount.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { MountableImage } from "../image_mount.ts";
-import { unmount } from "../unmount.ts";
+import { unmount } from "../unmount/unmount.ts";
 import { FuseConnection } from "./fuse_connection.ts";
 import { checkLibrary } from "./fuse_mount.ts";
 import { ImageRegistry, registeredNumber } from "./image_registry.ts";

@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Fd } from "../../../ffi/fd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { startWorker, workerUrl } from "../../base/worker.ts";
-import { Poster } from "../posted.ts";
+import { Poster } from "../reads/posted.ts";
 import { RequestRegion } from "./request_file.ts";
 import { COUNTER, type FromWorker, GATE, type ToWorker, type WorkerStart } from "./worker_messages.ts";
 

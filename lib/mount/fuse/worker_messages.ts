@@ -1,12 +1,12 @@
 /**
- * Messages between the main thread and the FUSE Workers. Messages to a Worker are posted (../posted.ts).
+ * Messages between the main thread and the FUSE Workers. Messages to a Worker are posted (../reads/posted.ts).
  *
  * @module
  */
 import type { FuseRequest } from "../../../ffi/libfuse3.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { OpenBlob } from "../image_mount.ts";
-import type { PostedEnd } from "../posted.ts";
+import type { PostedEnd } from "../reads/posted.ts";
 
 /** The first message to a Worker. */
 export interface WorkerStart {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { dropPages, O, open } from "../../ffi/fcntl.ts";
-import { fdatasync, pwriteAll } from "../../ffi/unistd.ts";
-import { TempDir } from "../../tests/support/temp_dir.ts";
-import type { Extent } from "../rafs/bootstrap.ts";
+import { dropPages, O, open } from "../../../ffi/fcntl.ts";
+import { fdatasync, pwriteAll } from "../../../ffi/unistd.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import type { Extent } from "../../rafs/bootstrap.ts";
 import { readExtents } from "./cached_read.ts";
-import type { OpenBlob } from "./image_mount.ts";
+import type { OpenBlob } from "../image_mount.ts";
 
 const CHUNK_BYTES = 256 * 1024;
 /** Attempts; other activity may evict pages of this file or program and have them read again, but not each time. */

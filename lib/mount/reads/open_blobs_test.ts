@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { unlessAborted } from "../base/abort.ts";
-import { NydusGdError } from "../base/errors.ts";
-import type { ChunkStore, OpenBlob } from "./image_mount.ts";
+import { unlessAborted } from "../../base/abort.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 import { openBlobs } from "./open_blobs.ts";
 
 /** Blobs whose opening is resolved by the test, and the ids of those whose opening has begun, in order. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { MountableImage, OpenBlob } from "./image_mount.ts";
+import type { MountableImage, OpenBlob } from "../image_mount.ts";
 
 /** State that the main thread keeps per image. */
 export interface KnownImage {

@@ -7,12 +7,12 @@
  *
  * @module
  */
-import { startReading } from "../../ffi/fcntl.ts";
-import { preadExact } from "../../ffi/unistd.ts";
-import { NydusGdError } from "../base/errors.ts";
-import type { Extent } from "../rafs/bootstrap.ts";
-import { HOLE } from "../rafs/device_table.ts";
-import type { OpenBlob } from "./image_mount.ts";
+import { startReading } from "../../../ffi/fcntl.ts";
+import { preadExact } from "../../../ffi/unistd.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { Extent } from "../../rafs/bootstrap.ts";
+import { HOLE } from "../../rafs/device_table.ts";
+import type { OpenBlob } from "../image_mount.ts";
 
 /**
  * Alignment and minimum size of disk reads of a cache file, bytes. A request of this size takes hardly longer than one

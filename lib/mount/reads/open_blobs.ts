@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { Deadline } from "../base/abort.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
-import { Limiter } from "../base/limiter.ts";
-import { logger } from "../base/log.ts";
-import type { ChunkStore, MountableImage, OpenBlob } from "./image_mount.ts";
+import { Deadline } from "../../base/abort.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { Limiter } from "../../base/limiter.ts";
+import { logger } from "../../base/log.ts";
+import type { ChunkStore, MountableImage, OpenBlob } from "../image_mount.ts";
 
 const log = logger("mount");
 

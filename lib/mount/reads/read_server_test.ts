@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { getLogger } from "@logtape/logtape";
-import { whenAborted } from "../base/abort.ts";
+import { whenAborted } from "../../base/abort.ts";
 import { ReadServer } from "./read_server.ts";
 
 /** A server with one read that waits for data forever; it writes down what happens to it. */

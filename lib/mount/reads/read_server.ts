@@ -11,7 +11,7 @@
  * @module
  */
 import type { Logger } from "@logtape/logtape";
-import { NydusGdError } from "../base/errors.ts";
+import { NydusGdError } from "../../base/errors.ts";
 import type { KnownImage } from "./known_image.ts";
 import { FailureLog } from "./read_failures.ts";
 import { ReadTasks } from "./read_tasks.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Logger } from "@logtape/logtape";
-import { messageOf, NydusGdError } from "../base/errors.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
 import type { KnownImage } from "./known_image.ts";
 
 /** Maximum distinct causes logged for one image between two successes: a hostile image can have many. */

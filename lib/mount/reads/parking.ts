@@ -10,9 +10,9 @@
  *
  * @module
  */
-import type { Fd } from "../../ffi/fd.ts";
-import { Mapping } from "../../ffi/sys_mman.ts";
-import { ftruncate } from "../../ffi/unistd.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { Mapping } from "../../../ffi/sys_mman.ts";
+import { ftruncate } from "../../../ffi/unistd.ts";
 
 /** A range of a file, in bytes. */
 export interface FilePart {

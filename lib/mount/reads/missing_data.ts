@@ -6,12 +6,12 @@
  *
  * @module
  */
-import { whileTransient } from "../backend/http/retry.ts";
-import { NydusGdError } from "../base/errors.ts";
-import type { Extent } from "../rafs/bootstrap.ts";
-import { DEVICE_BLOCK, HOLE } from "../rafs/device_table.ts";
+import { whileTransient } from "../../backend/http/retry.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { Extent } from "../../rafs/bootstrap.ts";
+import { DEVICE_BLOCK, HOLE } from "../../rafs/device_table.ts";
 import { agrees, isReady } from "./cached_read.ts";
-import type { ChunkStore, OpenBlob } from "./image_mount.ts";
+import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "./known_image.ts";
 import { ReadFailure } from "./read_failures.ts";
 

@@ -6,9 +6,9 @@
  *
  * @module
  */
-import { Deadline } from "../base/abort.ts";
-import { NydusGdError } from "../base/errors.ts";
-import { RunningTasks } from "../base/running_tasks.ts";
+import { Deadline } from "../../base/abort.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { RunningTasks } from "../../base/running_tasks.ts";
 
 /** Reads caused by one failing read of a program: read-ahead, then the missing page itself. */
 const READS_PER_FAILURE = 2;

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { ERRNO, SyscallError } from "../../ffi/errno.ts";
-import { NydusGdError } from "../base/errors.ts";
-import { askWorker, startWorker, workerUrl } from "../base/worker.ts";
+import { ERRNO, SyscallError } from "../../../ffi/errno.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { askWorker, startWorker, workerUrl } from "../../base/worker.ts";
 import type { UnmountRequest, UnmountResult } from "./unmount_worker.ts";
 
 /**

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { SyscallError } from "../../ffi/errno.ts";
-import { umount2 } from "../../ffi/sys_mount.ts";
+import { SyscallError } from "../../../ffi/errno.ts";
+import { umount2 } from "../../../ffi/sys_mount.ts";
 
 /** What to unmount. */
 export interface UnmountRequest {

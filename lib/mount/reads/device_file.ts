@@ -6,11 +6,11 @@
  *
  * @module
  */
-import { fstat } from "../../ffi/sys_stat.ts";
-import { NydusGdError } from "../base/errors.ts";
-import { deviceChunks, type DeviceTable } from "../rafs/device_table.ts";
+import { fstat } from "../../../ffi/sys_stat.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { deviceChunks, type DeviceTable } from "../../rafs/device_table.ts";
 import { agrees } from "./cached_read.ts";
-import type { ChunkStore, OpenBlob } from "./image_mount.ts";
+import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 
 /**
  * Returns the path of the cache file, if its layout is that of the device: chunks begin at blocks, and it extends to

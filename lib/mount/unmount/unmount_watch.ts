@@ -8,11 +8,11 @@
  *
  * @module
  */
-import type { Fd } from "../../ffi/fd.ts";
-import { IN, inotifyAddWatch, inotifyInit, inotifyRead } from "../../ffi/inotify.ts";
-import { POLL, pollNonblocking } from "../../ffi/poll.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { IN, inotifyAddWatch, inotifyInit, inotifyRead } from "../../../ffi/inotify.ts";
+import { POLL, pollNonblocking } from "../../../ffi/poll.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
 
 const log = logger("mount");
 
