@@ -1,5 +1,6 @@
 /**
- * Locks on files and folders: they end with the process that has them, however it ends.
+ * Advisory locks on open files: flock(2). They end with the process that has them, however it ends. Who else has the
+ * lock is not told: server_lock.ts makes an error of it for users, folder_lock.ts locks folders.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Locks on folders: they go with the process that has them, however it ends.
+ * Locks on folders whose last user removes them, as temporary ones: file_lock.ts.
  *
  * @module
  */

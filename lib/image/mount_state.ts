@@ -17,7 +17,7 @@ import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { delay } from "../base/abort.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import type { FileLock } from "../base/file_lock.ts";
-import { lockFile } from "../layer/home_lock.ts";
+import { lockFile } from "../base/server_lock.ts";
 import { FanotifyImages } from "../mount/fanotify/fanotify_images.ts";
 import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";

@@ -9,7 +9,7 @@
 import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { HomePaths } from "./layer_paths.ts";
-import { removeTree } from "./remove_tree.ts";
+import { removeTree } from "../base/remove_tree.ts";
 import { liftLimit } from "./size_limit.ts";
 
 const log = logger("layer");

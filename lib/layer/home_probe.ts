@@ -16,7 +16,7 @@ import { isDiskFull } from "../base/disk_full.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { mountOverlay, unmountAll } from "./overlay_mount.ts";
-import { removeTree } from "./remove_tree.ts";
+import { removeTree } from "../base/remove_tree.ts";
 
 const log = logger("layer");
 

@@ -9,14 +9,14 @@
  */
 import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import type { Change, StackPair } from "./changes.ts";
-import type { Differ } from "./differ.ts";
+import type { Change, StackPair } from "./diff/changes.ts";
+import type { Differ } from "./diff/differ.ts";
 import type { IdMaps } from "./id_maps.ts";
 import { foundationOf, type Layer, lazyImageOf, loadLayer, parentOf, requireWhole, stackBelow } from "./layer.ts";
 import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages, LazyLayer } from "./lazy_images.ts";
 
-/** Compares stacks off the main thread. Implemented by differ.ts. */
+/** Compares stacks off the main thread. Implemented by diff/differ.ts. */
 export type LayerDiffer = Pick<Differ, "tar" | "changes" | "sizeBytes">;
 
 /** Differences between the layers of one home. */

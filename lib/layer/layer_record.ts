@@ -20,7 +20,7 @@ import { NydusGdError } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import * as v from "valibot";
 import { BOOTSTRAP_PATHS } from "./bootstrap_layer.ts";
-import { syncFolder, writeDurably } from "./durable.ts";
+import { syncFolder, writeDurably } from "../base/durable.ts";
 import type { LayerPaths } from "./layer_paths.ts";
 
 /** What the files of a layer are. */

@@ -10,13 +10,13 @@ import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { GoneLayers } from "./gone_layers.ts";
 import { bootstrapOf } from "./bootstrap_layer.ts";
-import { syncFileSystem, syncFolder, writeDurably } from "./durable.ts";
+import { syncFileSystem, syncFolder, writeDurably } from "../base/durable.ts";
 import { type IdMaps, isMapped, NO_ID_MAPS, type Owner, rootOwner } from "./id_maps.ts";
 import { hidesBelow, type Layer, loadLayer, parentOf, requireWhole } from "./layer.ts";
 import { formatLower, type HomePaths, linkTarget, newShortName } from "./layer_paths.ts";
 import { isOpaque, type RecognisedLayer, writeFinished } from "./layer_record.ts";
 import type { LazyImages } from "./lazy_images.ts";
-import { removeTree } from "./remove_tree.ts";
+import { removeTree } from "../base/remove_tree.ts";
 import { limitFolders } from "./size_limit.ts";
 
 /** Permission bits of a layer's root if there is nothing below. */

@@ -16,7 +16,7 @@
  */
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { syncFolder } from "./durable.ts";
+import { syncFolder } from "../base/durable.ts";
 import { GoneLayers } from "./gone_layers.ts";
 import { type Layer, loadLayer } from "./layer.ts";
 import { isLayerId } from "./layer_id.ts";

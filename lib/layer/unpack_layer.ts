@@ -11,9 +11,9 @@ import type { Layer } from "./layer.ts";
 import { type FinishedLayer, markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.ts";
 import type { LazyImages } from "./lazy_images.ts";
 import { recogniseLayer } from "./make_layer.ts";
-import { removeTree } from "./remove_tree.ts";
+import { removeTree } from "../base/remove_tree.ts";
 
-/** Unpacks tars off the main thread. Implemented by lib/layer/applier.ts. */
+/** Unpacks tars off the main thread. Implemented by apply/applier.ts. */
 export interface LayerApplier {
   /**
    * Unpacks `body` into the empty folder `diffDir`; everything is on disk when it resolves.

@@ -11,7 +11,7 @@
  */
 import { hasCode, messageOf, NydusGdError } from "../base/errors.ts";
 import { throwIfAborted } from "../base/abort.ts";
-import { lockFile } from "../layer/home_lock.ts";
+import { lockFile } from "../base/server_lock.ts";
 import { isChange } from "./file_change.ts";
 import { readFileState, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";

@@ -10,7 +10,7 @@ import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { stateOf } from "../base/error_report.ts";
 import { ignore, NydusGdError } from "../base/errors.ts";
-import { syncFolder } from "../layer/durable.ts";
+import { syncFolder } from "../base/durable.ts";
 
 /** Current or desired state of a path. */
 export type FileState =

@@ -20,7 +20,7 @@ import { unlinkat } from "../../ffi/unistd.ts";
 import { ignore, NydusGdError } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { formatPath, parseWith } from "../base/schema.ts";
-import { removeTree } from "../layer/remove_tree.ts";
+import { removeTree } from "../base/remove_tree.ts";
 import { type FileState, fingerprint, NO_FILE, readFileState, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import { MemberChanges } from "./member_changes.ts";

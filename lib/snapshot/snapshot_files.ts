@@ -8,10 +8,10 @@
  */
 import { hasCode, ignore, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { syncFolder } from "../layer/durable.ts";
+import { syncFolder } from "../base/durable.ts";
 import { GoneLayers } from "../layer/gone_layers.ts";
 import type { ImageRoot } from "../layer/lazy_images.ts";
-import { removeTree } from "../layer/remove_tree.ts";
+import { removeTree } from "../base/remove_tree.ts";
 import { type DamagedSnapshot, type FoundSnapshots, snapshotProblems } from "./snapshot_damage.ts";
 import type { SnapshotPaths } from "./snapshot_paths.ts";
 import { idOf, readRecord, type Snapshot, writeRecord } from "./snapshot_record.ts";

@@ -4,7 +4,7 @@ import { tarEntry } from "../../lib/archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../lib/archive/tar_writer.ts";
 import { fromByteString } from "../../lib/base/bytes.ts";
 import { hasCode } from "../../lib/base/errors.ts";
-import { Applier } from "../../lib/layer/applier.ts";
+import { Applier } from "../../lib/layer/apply/applier.ts";
 
 const root = Deno.uid() === 0;
 if (!root) console.log("applier tests skipped: unpacking sets owners, which needs root");

@@ -6,8 +6,8 @@ import { major, minor, S, statat } from "../../ffi/sys_stat.ts";
 import { getxattr, llistxattr } from "../../ffi/sys_xattr.ts";
 import { toByteString } from "../../lib/base/bytes.ts";
 import { hasCode, messageOf } from "../../lib/base/errors.ts";
-import { type AppliedLayer, applyTar } from "../../lib/layer/apply.ts";
-import { cleanPath } from "../../lib/layer/apply_tree.ts";
+import { type AppliedLayer, applyTar } from "../../lib/layer/apply/apply.ts";
+import { cleanPath } from "../../lib/layer/apply/apply_tree.ts";
 import { rootTest } from "../support/root_test.ts";
 import {
   device,

@@ -5,10 +5,10 @@ import { O, open } from "../../ffi/fcntl.ts";
 import { mknodat, S } from "../../ffi/sys_stat.ts";
 import { concatenate, fromByteString, toByteString } from "../../lib/base/bytes.ts";
 import { hasCode } from "../../lib/base/errors.ts";
-import { applyTar } from "../../lib/layer/apply.ts";
-import { CHANGE_KIND, compareTrees, overlayChanges, stackChanges } from "../../lib/layer/changes.ts";
-import { diffSize, diffTar, upperTar } from "../../lib/layer/diff.ts";
-import { Differ } from "../../lib/layer/differ.ts";
+import { applyTar } from "../../lib/layer/apply/apply.ts";
+import { CHANGE_KIND, compareTrees, overlayChanges, stackChanges } from "../../lib/layer/diff/changes.ts";
+import { diffSize, diffTar, upperTar } from "../../lib/layer/diff/diff.ts";
+import { Differ } from "../../lib/layer/diff/differ.ts";
 import { rootTest } from "../support/root_test.ts";
 import {
   device,

@@ -5,8 +5,8 @@
  */
 import { deepEqual, equal } from "node:assert/strict";
 import { concatenate, toByteString } from "../../lib/base/bytes.ts";
-import { applyTar } from "../../lib/layer/apply.ts";
-import { upperTar } from "../../lib/layer/diff.ts";
+import { applyTar } from "../../lib/layer/apply/apply.ts";
+import { upperTar } from "../../lib/layer/diff/diff.ts";
 import { isRoot } from "../support/root_test.ts";
 import {
   dir,

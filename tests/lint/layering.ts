@@ -40,6 +40,7 @@ const TOP_COMPONENTS = ["lib/cli", "plugin"] as const;
  */
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
+  "lib/layer": ["", "apply", "diff"],
   "lib/mount": ["", "reads", "unmount", "keeper", "fuse", "erofs", "fanotify", "fscache"],
 };
 

@@ -6,8 +6,8 @@
 import assert from "node:assert/strict";
 import { geteuid } from "../../ffi/unistd.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
-import { Applier } from "../../lib/layer/applier.ts";
-import { Differ } from "../../lib/layer/differ.ts";
+import { Applier } from "../../lib/layer/apply/applier.ts";
+import { Differ } from "../../lib/layer/diff/differ.ts";
 import { isLayerId } from "../../lib/layer/layer_id.ts";
 import { idOfLinkTarget, parseLower } from "../../lib/layer/layer_paths.ts";
 import { LayerStore } from "../../lib/layer/layer_store.ts";

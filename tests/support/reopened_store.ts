@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Differ } from "../../lib/layer/differ.ts";
+import { Differ } from "../../lib/layer/diff/differ.ts";
 import { FolderImages } from "./folder_images.ts";
 import { TempDir } from "./temp_dir.ts";
 import { unmountBelow } from "./unmount_below.ts";

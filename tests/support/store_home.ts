@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Applier } from "../../lib/layer/applier.ts";
+import { Applier } from "../../lib/layer/apply/applier.ts";
 import { LayerStore, type LayerStoreParts } from "../../lib/layer/layer_store.ts";
 import { ReopenedStore } from "./reopened_store.ts";
 

@@ -14,7 +14,7 @@ import { read, readlinkat } from "../../../ffi/unistd.ts";
 import { throwIfAborted } from "../../base/abort.ts";
 import { type ByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { pathBelow } from "../../layer/apply_tree.ts";
+import { pathBelow } from "../../layer/apply/apply_tree.ts";
 import { isDevice } from "../../rafs/inode_mode.ts";
 import { type SourceInode, SourceTree } from "./source_tree.ts";
 

@@ -11,7 +11,7 @@ import type { TarVisitor } from "../../archive/tar_reader.ts";
 import { OVERLAY_XATTR_PREFIX, parseWhiteout } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { entryName } from "../../layer/apply_tree.ts";
+import { entryName } from "../../layer/apply/apply_tree.ts";
 import { entryParts } from "../path_resolver.ts";
 import type { SourceTree } from "./source_tree.ts";
 

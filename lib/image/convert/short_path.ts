@@ -7,7 +7,7 @@
 import { AT, O, openat } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { PATH_MAX } from "../../../ffi/libc.ts";
-import { pathBelow } from "../../layer/apply_tree.ts";
+import { pathBelow } from "../../layer/apply/apply_tree.ts";
 
 /** Maximum path length that leaves room for "/proc/self/fd/N/" in front. */
 const LONGEST = PATH_MAX - 32;

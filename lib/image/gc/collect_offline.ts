@@ -12,7 +12,7 @@ import { ignore, NydusGdError } from "../../base/errors.ts";
 import { readJsonFile } from "../../base/json_file.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
 import type { CacheLimits } from "../../blob/cache/cache_limits.ts";
-import { lockFile } from "../../layer/home_lock.ts";
+import { lockFile } from "../../base/server_lock.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { lazyLayersIn } from "../../layer/lazy_layers.ts";
 import { lazySnapshotsIn } from "../../snapshot/lazy_snapshots.ts";

@@ -35,7 +35,7 @@ import { writeFailure } from "../../base/disk_full.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { FileLock } from "../../base/file_lock.ts";
 import { tryLockFolder } from "../../base/folder_lock.ts";
-import { ApplyTree, pathBelow, printable, splitPath } from "../../layer/apply_tree.ts";
+import { ApplyTree, pathBelow, printable, splitPath } from "../../layer/apply/apply_tree.ts";
 import type { InodeAttr } from "../../rafs/bootstrap.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
 import { filledRuns } from "./zero_runs.ts";

@@ -8,10 +8,10 @@
  *
  * @module
  */
-import { interruption, throwIfAborted } from "../base/abort.ts";
-import { NydusGdError } from "../base/errors.ts";
-import { workerUrl } from "../base/worker.ts";
-import { type Channel, receiveError, WorkerPool } from "../base/worker_pool.ts";
+import { interruption, throwIfAborted } from "../../base/abort.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { workerUrl } from "../../base/worker.ts";
+import { type Channel, receiveError, WorkerPool } from "../../base/worker_pool.ts";
 import type { Change, StackPair } from "./changes.ts";
 import type { DiffReply, DiffRequest } from "./diff_worker.ts";
 import type { DiskUsage } from "./disk_usage.ts";

@@ -1,12 +1,12 @@
 /**
- * Lock that limits a folder to one server. It ends with the process, however that ends.
+ * The lock of the one server that may use a folder: a file in it. It ends with the process, however that ends.
  *
  * @module
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { isErrno } from "../../ffi/errno.ts";
-import { hasCode, NydusGdError } from "../base/errors.ts";
-import { FileLock } from "../base/file_lock.ts";
+import { hasCode, NydusGdError } from "./errors.ts";
+import { FileLock } from "./file_lock.ts";
 
 /** How long a lock may outlive its process; see {@link lockFileSoon}. */
 const OUTLIVE_TIMEOUT_MS = 2_000;

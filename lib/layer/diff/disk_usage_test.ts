@@ -1,5 +1,5 @@
 import { deepEqual, equal } from "node:assert/strict";
-import { TempDir } from "../../tests/support/temp_dir.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { diskUsage } from "./disk_usage.ts";
 
 Deno.test("a tree takes its root, everything below, and each inode once", async () => {

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { sendError, type SentError, serveChannels } from "../base/worker_pool.ts";
+import { sendError, type SentError, serveChannels } from "../../base/worker_pool.ts";
 import { type AppliedLayer, LayerUnpacking } from "./apply.ts";
-import type { IdMaps } from "./id_maps.ts";
+import type { IdMaps } from "../id_maps.ts";
 
 /** Requests to the Worker, in this order. Nothing follows "finish" or "cancel". */
 export type ApplyRequest =

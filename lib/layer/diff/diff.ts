@@ -11,13 +11,13 @@
  *
  * @module
  */
-import { readDirectory } from "../../ffi/dirent.ts";
-import { AT, O, open, openat } from "../../ffi/fcntl.ts";
-import type { Fd } from "../../ffi/fd.ts";
-import { S, type Stat, statat } from "../../ffi/sys_stat.ts";
-import { OPAQUE_MARKER, whiteoutName } from "../archive/whiteout.ts";
-import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
-import { isWhiteout } from "./apply_tree.ts";
+import { readDirectory } from "../../../ffi/dirent.ts";
+import { AT, O, open, openat } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { S, type Stat, statat } from "../../../ffi/sys_stat.ts";
+import { OPAQUE_MARKER, whiteoutName } from "../../archive/whiteout.ts";
+import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
+import { isWhiteout } from "../apply/apply_tree.ts";
 import { compareStacks, type Difference, type StackPair } from "./changes.ts";
 import {
   childFolder,
@@ -29,7 +29,7 @@ import {
   stackRoot,
 } from "./changes_view.ts";
 import { type Pieces, TarOutput } from "./diff_output.ts";
-import { NO_ID_MAPS } from "./id_maps.ts";
+import { NO_ID_MAPS } from "../id_maps.ts";
 
 const OPAQUE = toByteString(OPAQUE_MARKER);
 

@@ -8,9 +8,9 @@
  *
  * @module
  */
-import { S, type Stat } from "../../ffi/sys_stat.ts";
-import { type ByteString, equalBytes, fromByteString } from "../base/bytes.ts";
-import type { IdMaps } from "./id_maps.ts";
+import { S, type Stat } from "../../../ffi/sys_stat.ts";
+import { type ByteString, equalBytes, fromByteString } from "../../base/bytes.ts";
+import type { IdMaps } from "../id_maps.ts";
 import {
   childFolder,
   childPath,

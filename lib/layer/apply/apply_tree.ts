@@ -11,17 +11,17 @@
  *
  * @module
  */
-import { isErrno } from "../../ffi/errno.ts";
-import { AT, O, open, openat, openat2, RESOLVE } from "../../ffi/fcntl.ts";
-import { readDirectory } from "../../ffi/dirent.ts";
-import { type Fd, procFdPath } from "../../ffi/fd.ts";
-import { fchmodat, major, minor, mkdirat, S, type Stat, statat } from "../../ffi/sys_stat.ts";
-import { lsetxattr } from "../../ffi/sys_xattr.ts";
-import { fchownat, unlinkat } from "../../ffi/unistd.ts";
-import { isOverlayWhiteout, OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE } from "../archive/whiteout.ts";
-import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
-import { NydusGdError } from "../base/errors.ts";
-import type { Owner } from "./id_maps.ts";
+import { isErrno } from "../../../ffi/errno.ts";
+import { AT, O, open, openat, openat2, RESOLVE } from "../../../ffi/fcntl.ts";
+import { readDirectory } from "../../../ffi/dirent.ts";
+import { type Fd, procFdPath } from "../../../ffi/fd.ts";
+import { fchmodat, major, minor, mkdirat, S, type Stat, statat } from "../../../ffi/sys_stat.ts";
+import { lsetxattr } from "../../../ffi/sys_xattr.ts";
+import { fchownat, unlinkat } from "../../../ffi/unistd.ts";
+import { isOverlayWhiteout, OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE } from "../../archive/whiteout.ts";
+import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { Owner } from "../id_maps.ts";
 
 /** Maximum number of cached folder descriptors. */
 const KEPT_FOLDERS = 64;

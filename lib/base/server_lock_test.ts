@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { TempDir } from "../../tests/support/temp_dir.ts";
-import { lockFile, lockFileSoon } from "./home_lock.ts";
+import { lockFile, lockFileSoon } from "./server_lock.ts";
 
 Deno.test("a lock that is released shortly is waited for, a lock that stays held is busy", async () => {
   using temp = TempDir.make();

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { NydusGdError } from "../base/errors.ts";
+import { NydusGdError } from "./errors.ts";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
 
 /**

@@ -17,11 +17,11 @@
  * @module
  */
 import { createHash, type Hash } from "node:crypto";
-import { syncfs } from "../../ffi/unistd.ts";
-import { TarReader } from "../archive/tar_reader.ts";
+import { syncfs } from "../../../ffi/unistd.ts";
+import { TarReader } from "../../archive/tar_reader.ts";
 import { type AppliedEntries, EntryWriter } from "./apply_entries.ts";
 import { ApplyTree } from "./apply_tree.ts";
-import { type IdMaps, NO_ID_MAPS, rootOwner } from "./id_maps.ts";
+import { type IdMaps, NO_ID_MAPS, rootOwner } from "../id_maps.ts";
 
 /** Properties of an unpacked layer. */
 export interface AppliedLayer extends AppliedEntries {

@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { readDirectory } from "../../ffi/dirent.ts";
-import { AT, O, open, openat } from "../../ffi/fcntl.ts";
-import type { Fd } from "../../ffi/fd.ts";
-import { fstat, S, type Stat, statat } from "../../ffi/sys_stat.ts";
+import { readDirectory } from "../../../ffi/dirent.ts";
+import { AT, O, open, openat } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { fstat, S, type Stat, statat } from "../../../ffi/sys_stat.ts";
 import { ifPresent } from "./changes_view.ts";
 
 /** Unit of st_blocks. */

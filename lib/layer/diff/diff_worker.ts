@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { sendError, type SentError, serveChannels } from "../base/worker_pool.ts";
+import { sendError, type SentError, serveChannels } from "../../base/worker_pool.ts";
 import { type Change, stackChanges, type StackPair } from "./changes.ts";
 import { diffSize, diffTar } from "./diff.ts";
 import { type DiskUsage, diskUsage } from "./disk_usage.ts";

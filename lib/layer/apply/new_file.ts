@@ -9,13 +9,13 @@
  *
  * @module
  */
-import type { Fd } from "../../ffi/fd.ts";
-import { procFdPath } from "../../ffi/fd.ts";
-import { fstat, S } from "../../ffi/sys_stat.ts";
-import { listxattr } from "../../ffi/sys_xattr.ts";
-import { geteuid } from "../../ffi/unistd.ts";
-import type { TarEntry } from "../archive/tar.ts";
-import { type ByteString, toByteString } from "../base/bytes.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { procFdPath } from "../../../ffi/fd.ts";
+import { fstat, S } from "../../../ffi/sys_stat.ts";
+import { listxattr } from "../../../ffi/sys_xattr.ts";
+import { geteuid } from "../../../ffi/unistd.ts";
+import type { TarEntry } from "../../archive/tar.ts";
+import { type ByteString, toByteString } from "../../base/bytes.ts";
 
 const DEFAULT_ACL = "system.posix_acl_default";
 const PERMISSIONS = 0o777;

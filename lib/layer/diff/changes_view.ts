@@ -12,14 +12,14 @@
  *
  * @module
  */
-import { type DirectoryEntry, DT, readDirectory } from "../../ffi/dirent.ts";
-import { isErrno } from "../../ffi/errno.ts";
-import { AT, O, open, openat2, RESOLVE } from "../../ffi/fcntl.ts";
-import { type Fd, procFdPath } from "../../ffi/fd.ts";
-import { major, minor, S, type Stat, statat } from "../../ffi/sys_stat.ts";
-import { getxattr, lgetxattr } from "../../ffi/sys_xattr.ts";
-import { isOverlayWhiteout, OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE } from "../archive/whiteout.ts";
-import { type ByteString, equalBytes, fromByteString, toByteString } from "../base/bytes.ts";
+import { type DirectoryEntry, DT, readDirectory } from "../../../ffi/dirent.ts";
+import { isErrno } from "../../../ffi/errno.ts";
+import { AT, O, open, openat2, RESOLVE } from "../../../ffi/fcntl.ts";
+import { type Fd, procFdPath } from "../../../ffi/fd.ts";
+import { major, minor, S, type Stat, statat } from "../../../ffi/sys_stat.ts";
+import { getxattr, lgetxattr } from "../../../ffi/sys_xattr.ts";
+import { isOverlayWhiteout, OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE } from "../../archive/whiteout.ts";
+import { type ByteString, equalBytes, fromByteString, toByteString } from "../../base/bytes.ts";
 
 /** A folder of the merged tree. */
 export interface StackFolder {

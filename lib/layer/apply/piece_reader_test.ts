@@ -1,6 +1,6 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import fc from "fast-check";
-import { concatenate } from "../base/bytes.ts";
+import { concatenate } from "../../base/bytes.ts";
 import { PieceReader } from "./piece_reader.ts";
 
 /** The chunks as a byte stream or as an ordinary one. */

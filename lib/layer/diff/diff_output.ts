@@ -11,20 +11,20 @@
  *
  * @module
  */
-import { isErrno } from "../../ffi/errno.ts";
-import { O, openat } from "../../ffi/fcntl.ts";
-import type { Fd } from "../../ffi/fd.ts";
-import { fstat, major, minor, S, type Stat } from "../../ffi/sys_stat.ts";
-import { lgetxattr, llistxattr } from "../../ffi/sys_xattr.ts";
-import { pread, readlinkat } from "../../ffi/unistd.ts";
-import { NODE_TYPES } from "../archive/node_type.ts";
-import { type TarEntry, tarEntry } from "../archive/tar.ts";
-import { encodeTarHeader, TAR_END, tarPadding } from "../archive/tar_writer.ts";
-import { OVERLAY_XATTR_PREFIX } from "../archive/whiteout.ts";
-import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
-import { NydusGdError } from "../base/errors.ts";
-import { pathBelow, printable } from "./apply_tree.ts";
-import { type IdMaps, toContainer } from "./id_maps.ts";
+import { isErrno } from "../../../ffi/errno.ts";
+import { O, openat } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { fstat, major, minor, S, type Stat } from "../../../ffi/sys_stat.ts";
+import { lgetxattr, llistxattr } from "../../../ffi/sys_xattr.ts";
+import { pread, readlinkat } from "../../../ffi/unistd.ts";
+import { NODE_TYPES } from "../../archive/node_type.ts";
+import { type TarEntry, tarEntry } from "../../archive/tar.ts";
+import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
+import { OVERLAY_XATTR_PREFIX } from "../../archive/whiteout.ts";
+import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { pathBelow, printable } from "../apply/apply_tree.ts";
+import { type IdMaps, toContainer } from "../id_maps.ts";
 
 /** Size of a piece in bytes. */
 const PIECE_BYTES = 256 * 1024;

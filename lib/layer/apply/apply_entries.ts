@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { isErrno, SyscallError } from "../../ffi/errno.ts";
-import { AT, O, openat, startWriteback } from "../../ffi/fcntl.ts";
-import type { Fd } from "../../ffi/fd.ts";
+import { isErrno, SyscallError } from "../../../ffi/errno.ts";
+import { AT, O, openat, startWriteback } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
 import {
   fchmod,
   fchmodat,
@@ -16,17 +16,17 @@ import {
   S,
   statat,
   utimensat,
-} from "../../ffi/sys_stat.ts";
-import { fsetxattr, lsetxattr } from "../../ffi/sys_xattr.ts";
-import { fchownat, ftruncate, linkat, pwriteAll, symlinkat } from "../../ffi/unistd.ts";
-import type { TarEntry } from "../archive/tar.ts";
-import type { TarVisitor } from "../archive/tar_reader.ts";
-import { OVERLAY_XATTR_PREFIX, parseWhiteout, type WhiteoutName } from "../archive/whiteout.ts";
-import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
-import { mayBeBootstrap } from "./bootstrap_layer.ts";
+} from "../../../ffi/sys_stat.ts";
+import { fsetxattr, lsetxattr } from "../../../ffi/sys_xattr.ts";
+import { fchownat, ftruncate, linkat, pwriteAll, symlinkat } from "../../../ffi/unistd.ts";
+import type { TarEntry } from "../../archive/tar.ts";
+import type { TarVisitor } from "../../archive/tar_reader.ts";
+import { OVERLAY_XATTR_PREFIX, parseWhiteout, type WhiteoutName } from "../../archive/whiteout.ts";
+import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { mayBeBootstrap } from "../bootstrap_layer.ts";
 import { type ApplyTree, cleanPath, entryName, isWhiteout, pathBelow, splitPath } from "./apply_tree.ts";
-import { type IdMaps, toHost } from "./id_maps.ts";
+import { type IdMaps, toHost } from "../id_maps.ts";
 import { NewFiles } from "./new_file.ts";
 
 /** Result of applying the entries of a tar. */
