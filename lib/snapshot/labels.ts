@@ -79,6 +79,11 @@ export function updateLabels(before: Labels, update: Labels, fields: readonly st
   return labels;
 }
 
+/** The labels in a record. */
+export function labelsOf({ labels }: Pick<SnapshotRecord, "labels">): Labels {
+  return new Map(labels);
+}
+
 /** The labels as kept in a record. */
 export function recordedLabels(labels: Labels): SnapshotRecord["labels"] {
   return [...labels];

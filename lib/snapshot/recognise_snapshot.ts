@@ -5,7 +5,7 @@
  */
 import type { LazyImages } from "../layer/lazy_images.ts";
 import { recogniseLayer } from "../layer/make_layer.ts";
-import { diffIdOf, type Labels, referenceOf } from "./labels.ts";
+import { diffIdOf, type Labels, labelsOf, referenceOf } from "./labels.ts";
 import type { SnapshotBases } from "./snapshot_bases.ts";
 import type { SnapshotPaths } from "./snapshot_paths.ts";
 import type { Snapshot } from "./snapshot_record.ts";
@@ -35,7 +35,7 @@ export async function recogniseSnapshot(
     return { ...recognised, isBlob: false };
   }
   const diffId = diffIdOf(name, labels, active.parent);
-  const reference = referenceOf(labels) ?? referenceOf(new Map(active.labels));
+  const reference = referenceOf(labels) ?? referenceOf(labelsOf(active));
   return {
     ...recognised,
     isBlob: false,

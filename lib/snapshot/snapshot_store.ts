@@ -29,7 +29,7 @@ import { syncFileSystem } from "../base/durable.ts";
 import { probeHomeUnlessFull } from "../layer/home_probe.ts";
 import { layerWarnings } from "../layer/layer_warnings.ts";
 import type { LazyImages, LazyLayer } from "../layer/lazy_images.ts";
-import { clientName, isNydusBlob, type Labels, recordedLabels, targetOf, updateLabels } from "./labels.ts";
+import { clientName, isNydusBlob, type Labels, labelsOf, recordedLabels, targetOf, updateLabels } from "./labels.ts";
 import { recogniseSnapshot } from "./recognise_snapshot.ts";
 import { SnapshotBases } from "./snapshot_bases.ts";
 import { type DamagedSnapshot, snapshotProblems } from "./snapshot_damage.ts";
@@ -349,8 +349,4 @@ export class SnapshotStore implements AsyncDisposable {
 function newRecord(name: string, parent: string, labels: Labels) {
   const now = realTime();
   return { version: 1, name, parent, labels: recordedLabels(labels), created: now, updated: now } as const;
-}
-
-function labelsOf(snapshot: Snapshot): Labels {
-  return new Map(snapshot.labels);
 }

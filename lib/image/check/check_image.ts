@@ -13,7 +13,7 @@ import { availableParallelism } from "node:os";
 import type { Backend } from "../../backend/blob_source.ts";
 import { throwIfAborted } from "../../base/abort.ts";
 import { equalBytes } from "../../base/bytes.ts";
-import { hasCode, messageOf } from "../../base/errors.ts";
+import { hasCode, type NydusGdError } from "../../base/errors.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
 import { digest, prepareDigests } from "../../blob/codec/codec.ts";
 import { Decoder } from "../../blob/decode/decoder.ts";
@@ -155,12 +155,10 @@ class ImageCheck {
     const { backend, chunks: verifies, signal, onProgress } = this.options;
     const findings = this.#findings;
     if (tree.blobs.length === 0) return;
-    try {
-      refuseUnsupported(tree.blobs);
-    } catch (error) {
-      if (!hasCode(error, "unsupported")) throw error;
-      if (verifies) findings.report("blob", "bootstrap", error);
-      else this.#remarks.push(`blobs were not checked: ${messageOf(error)}`);
+    const refusal = refusalOf(tree);
+    if (refusal !== undefined) {
+      if (verifies) findings.report("blob", "bootstrap", refusal);
+      else this.#remarks.push(`blobs were not checked: ${refusal.message}`);
       return;
     }
     if (backend === undefined) {
@@ -198,7 +196,7 @@ class ImageCheck {
     const findings = this.#findings;
     try {
       await using cache = BlobCache.open(folder, { keep: false });
-      await using image = this.#isRefused(tree) || backend === undefined ? null : OpenImage.open({
+      await using image = refusalOf(tree) !== undefined || backend === undefined ? null : OpenImage.open({
         name: "check",
         bootstrap: MappedBootstrap.open(path),
         container,
@@ -212,14 +210,15 @@ class ImageCheck {
       findings.report("source", "bootstrap", error);
     }
   }
+}
 
-  #isRefused({ blobs }: Bootstrap): boolean {
-    try {
-      refuseUnsupported(blobs);
-      return false;
-    } catch (error) {
-      if (!hasCode(error, "unsupported")) throw error;
-      return true;
-    }
+/** Why the data of an image cannot be read by this program; undefined if it can. */
+function refusalOf({ blobs }: Bootstrap): NydusGdError | undefined {
+  try {
+    refuseUnsupported(blobs);
+    return undefined;
+  } catch (error) {
+    if (!hasCode(error, "unsupported")) throw error;
+    return error;
   }
 }
