@@ -23,14 +23,14 @@ import { trimMemory } from "../lib/base/trim_memory.ts";
 import { type ConfigPath, readSettings } from "../lib/image/config_files.ts";
 import { dockerImageDir } from "../lib/image/docker/files.ts";
 import { recordedLayerIds } from "../lib/image/docker/layers.ts";
-import { collectGarbage, type GarbageOptions } from "../lib/image/gc/collect_garbage.ts";
+import { collectGarbage, type GarbageOptions, type GarbageReport } from "../lib/image/gc/collect_garbage.ts";
 import { discardBlobsOfBefore } from "../lib/image/gc/layer_blobs.ts";
 import { dropImagePages } from "../lib/image/open_image.ts";
 import { Applier } from "../lib/layer/apply/applier.ts";
 import { Differ } from "../lib/layer/diff/differ.ts";
 import { lockFileSoon } from "../lib/base/server_lock.ts";
 import type { IdMaps } from "../lib/layer/id_maps.ts";
-import { LayerStore } from "../lib/layer/layer_store.ts";
+import { LayerStore, type LayerStoreParts } from "../lib/layer/layer_store.ts";
 import { parseSize } from "../lib/layer/storage_options.ts";
 import { namedFsDriver } from "../lib/mount/data_path.ts";
 import { snapshotterDir } from "../lib/snapshot/snapshot_paths.ts";
@@ -38,7 +38,7 @@ import type { SnapshotStore, SnapshotStoreParts } from "../lib/snapshot/snapshot
 import { createAdminApp, createObserverApp } from "./admin/app.ts";
 import { openEndpoint } from "./containerd/endpoint.ts";
 import type { SnapshotterServer } from "./containerd/serve_grpc.ts";
-import { makeFolders } from "./daemon_folders.ts";
+import { type DaemonFolders, makeFolders } from "./daemon_folders.ts";
 import { DaemonImages } from "./daemon_images.ts";
 import { createGraphDriverApp } from "./docker/app.ts";
 import { GraphDriver } from "./docker/driver.ts";
@@ -120,46 +120,38 @@ interface DaemonParts {
 class Daemon implements AsyncDisposable {
   private constructor(private readonly parts: AsyncDisposableStack, readonly finished: Promise<void>) {}
 
+  /**
+   * Takes over what an earlier daemon has left, then answers. Calls that arrive meanwhile wait, and what is started last
+   * ends first.
+   */
   static async start(args: ServeOptions, { settings, fsDriver, log: logControl, taken }: DaemonParts): Promise<Daemon> {
     await using parts = new AsyncDisposableStack();
-    await Deno.mkdir(args.root, { recursive: true, mode: 0o700 });
-    parts.use(await lockFileSoon(`${args.root}/lock`, `root "${args.root}"`));
-    const folders = await makeFolders(args.root);
+    const { root, snapshotterSocket } = args;
+    const folders = await takeRoot(root, parts);
     mapLargePieces(LARGE_PIECE_BYTES);
     parts.use(trimMemory(dropImagePages));
-    const applier = parts.use(new Applier());
-    const differ = parts.use(new Differ());
+    const workers = { applier: parts.use(new Applier()), differ: parts.use(new Differ()) };
     const config = await NydusdConfigInUse.read(args.config);
-    const known = new KnownLayers(snapshotterDir(args.root));
+    const known = new KnownLayers(snapshotterDir(root));
     const layers = () => known.list();
     const images = parts.use(await DaemonImages.open({ folders, settings, config, fsDriver, layers }));
     const { store, offered, cache, pulled, containers } = images;
-    const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
-      const limitBytes = options.size === undefined ? 0 : parseSize(options.size, "limit containers");
-      await images.configure(options);
-      const recordedIds = () => recordedLayerIds(dockerImageDir(home));
-      return await LayerStore.open(home, { lazyImages: store, applier, differ, idMaps, limitBytes, recordedIds });
-    };
-    const stateFile = `${folders.state}/graph-driver.json`;
-    const driver = known.driver = parts.use(await GraphDriver.resume({ stateFile, openStore }));
-    if (offered.hasPredecessor || args.snapshotterSocket !== undefined) await store.resume();
-    if (args.snapshotterSocket !== undefined) {
-      known.snapshots = parts.use(await openSnapshots(args.root, { lazyImages: store, differ }));
+    const driver = known.driver = parts.use(await resumeDriver(folders, images, workers));
+    if (offered.hasPredecessor || snapshotterSocket !== undefined) await store.resume();
+    if (snapshotterSocket !== undefined) {
+      known.snapshots = parts.use(await openSnapshots(root, { lazyImages: store, differ: workers.differ }));
     }
     const { snapshots } = known;
     if (known.areAll) await discardBlobsOfBefore(layers, cache); // images in use have been taken over by now
     cache.trim();
-    const collect = async (options: GarbageOptions) => {
-      const all = known.areAll ? await layers() : undefined;
-      return await collectGarbage({ cache, stateDir: folders.state, pulled, layers: all, images: store }, options);
-    };
-    const admin = { root: args.root, images: store, driver, containers, snapshots, pulled, collect, log: logControl };
+    const collect = (options: GarbageOptions) => collectUnused(known, images, folders, options);
+    const admin = { root, images: store, driver, containers, snapshots, pulled, collect, log: logControl };
     parts.use(await serveUnix(args.adminSocket, createAdminApp(admin), "--admin-socket"));
     if (args.apisock !== undefined) parts.use(await serveUnix(args.apisock, createNydusdApp(offered), "--apisock"));
     const { listen } = settings.metrics;
     if (listen !== undefined) parts.use(serveTcp(listen, createObserverApp(admin)));
-    if (snapshots !== undefined && args.snapshotterSocket !== undefined) {
-      parts.use(taken ?? await openEndpoint(args.snapshotterSocket)).answer(snapshots);
+    if (snapshots !== undefined && snapshotterSocket !== undefined) {
+      parts.use(taken ?? await openEndpoint(snapshotterSocket)).answer(snapshots);
     }
     const server = parts.use(await serveUnix(args.socket, createGraphDriverApp(driver)));
     return new Daemon(parts.move(), server.finished);
@@ -168,6 +160,39 @@ class Daemon implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.parts.disposeAsync();
   }
+}
+
+/** Creates the folders of a daemon, and locks them until `parts` are disposed. */
+async function takeRoot(root: string, parts: AsyncDisposableStack): Promise<DaemonFolders> {
+  await Deno.mkdir(root, { recursive: true, mode: 0o700 });
+  parts.use(await lockFileSoon(`${root}/lock`, `root "${root}"`));
+  return await makeFolders(root);
+}
+
+/** Serves the layers that an earlier daemon served, or waits for dockerd to name a home. */
+async function resumeDriver(
+  folders: DaemonFolders,
+  images: DaemonImages,
+  workers: Pick<LayerStoreParts, "applier" | "differ">,
+): Promise<GraphDriver> {
+  const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
+    const limitBytes = options.size === undefined ? 0 : parseSize(options.size, "limit containers");
+    await images.configure(options);
+    const recordedIds = () => recordedLayerIds(dockerImageDir(home));
+    return await LayerStore.open(home, { ...workers, lazyImages: images.store, idMaps, limitBytes, recordedIds });
+  };
+  return await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore });
+}
+
+/** Frees cache space. What no layer needs is known only if all layers are. */
+async function collectUnused(
+  known: KnownLayers,
+  { cache, pulled, store }: DaemonImages,
+  folders: DaemonFolders,
+  options: GarbageOptions,
+): Promise<GarbageReport> {
+  const layers = known.areAll ? await known.list() : undefined;
+  return await collectGarbage({ cache, stateDir: folders.state, pulled, layers, images: store }, options);
 }
 
 /** Loads what snapshots need, and opens them. */
