@@ -120,10 +120,7 @@ interface DaemonParts {
 class Daemon implements AsyncDisposable {
   private constructor(private readonly parts: AsyncDisposableStack, readonly finished: Promise<void>) {}
 
-  /**
-   * Takes over what an earlier daemon has left, then answers. Calls that arrive meanwhile wait, and what is started last
-   * ends first.
-   */
+  /** Takes over what an earlier daemon has left before it listens anywhere. What is started last ends first. */
   static async start(args: ServeOptions, { settings, fsDriver, log: logControl, taken }: DaemonParts): Promise<Daemon> {
     await using parts = new AsyncDisposableStack();
     const { root, snapshotterSocket } = args;

@@ -7,33 +7,28 @@
  * It has the same interface as the v6 writer (../v6/writer.ts), and output is deterministic. Every name is a record,
  * numbered directory by directory, so that the children of a directory are consecutive and follow it. A further name of
  * a file is a record with the `ino` of the first name. v5 supports hard links of regular files only; hard links of
- * other inodes become separate inodes. Inode digests follow dragonflyoss/nydus rafs/src/builder: over a file's chunk
- * digests, a link's target, or the digests of a directory's children.
+ * other inodes become separate inodes. Inode digests (record_writer.ts) follow dragonflyoss/nydus rafs/src/builder: over
+ * a file's chunk digests, a link's target, or the digests of a directory's children.
  *
  * @module
  */
-import { copyBytes, roundUp, writeU64 } from "../../base/bytes.ts";
+import { roundUp, writeU64 } from "../../base/bytes.ts";
 import { type Compressor, type Digester, RafsError } from "../bootstrap.ts";
-import { CHUNK_INFO, copyChunkInfo } from "../chunk_info.ts";
 import type { ChunkInfos } from "../chunk_info_table.ts";
-import { DIGEST_SIZE } from "../chunk_table.ts";
 import { V5_MAGIC, V5_VERSION } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, IMAGE_FLAG } from "../flags.ts";
-import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
-import { S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
 import { SequentialImage } from "../sequential_image.ts";
 import type { BlobEntry, InodeSpec, MoveChunk } from "../v6/writer.ts";
 import { TreeTable } from "../v6/tree_table.ts";
 import { ChunkLookup } from "./chunk_lookup.ts";
-import { BLOB_HEAD, EXT_BLOB, INODE, INODE_FLAG, SUPER, UNIT } from "./layout.ts";
+import { BLOB_HEAD, EXT_BLOB, SUPER, UNIT } from "./layout.ts";
 import { numberRecords, type RecordRows } from "./record_numbers.ts";
+import { placeRecords, RecordWriter } from "./record_writer.ts";
 import { encodeXattrs } from "./xattr_writer.ts";
 
 /** Record offsets have 29 bits, in units of 8 bytes. */
 const MAX_SIZE = 2 ** 32;
-/** A directory's size is that of its entries rounded up to this. */
-const DIRECTORY_BLOCK = 4096;
-const SECTOR = 512;
 
 /** Options of an image. */
 export interface WriterOptions {
@@ -128,7 +123,8 @@ export class BootstrapWriter {
     const blobTable = roundUp(prefetchTable + prefetch.length * 4, UNIT);
     const extTable = blobTable + ids.length;
     const records = extTable + blobs.length * EXT_BLOB.SIZE;
-    const places = this.#place(rows, records);
+    const source = { rows, tree: this.#tree, xattrs: this.#xattrs };
+    const places = placeRecords(source, records);
     const size = places.end;
     if (size > MAX_SIZE) unwritable("image", `the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
     const image = this.#memory.allocate(size);
@@ -149,22 +145,16 @@ export class BootstrapWriter {
     image.set(ids, blobTable);
     blobs.forEach((blob, k) => writeExtBlob(view, extTable + k * EXT_BLOB.SIZE, blob));
     const chunks = new ChunkLookup(this.#chunkSources, this.#memory);
-    this.#writeRecords(image, view, rows, places.at, chunks, move);
+    new RecordWriter(image, source, {
+      chunkSize: this.options.chunkSize,
+      digest: (bytes) => this.options.digest(bytes),
+      memory: this.#memory,
+      placeOf: places.at,
+      chunks,
+      move,
+    }).write();
     this.#memory.dropPages();
     return image;
-  }
-
-  #place(rows: RecordRows, start: number): { at: (index: number) => number; end: number } {
-    const offsets = new Float64Array(rows.count + 2);
-    offsets[1] = start;
-    for (let index = 1; index <= rows.count; index++) {
-      const inode = rows.inodeOf(index);
-      const size = INODE.SIZE + roundUp(rows.nameOf(index).length, UNIT) +
-        roundUp(this.#tree.targetOf(inode).length, UNIT) +
-        (this.#xattrs.get(inode)?.length ?? 0) + this.#tree.chunkCountOf(inode) * CHUNK_INFO.SIZE;
-      offsets[index + 1] = (offsets[index] as number) + size;
-    }
-    return { at: (index) => offsets[index] as number, end: offsets[rows.count + 1] as number };
   }
 
   #writeSuperBlock(view: DataView, rows: RecordRows, tables: Tables): void {
@@ -192,113 +182,6 @@ export class BootstrapWriter {
     view.setUint32(SUPER.extBlobTableEntries, tables.blobCount, true);
     writeU64(view, SUPER.extBlobTableOffset, tables.extTable);
   }
-
-  /** Writes records in reverse: a directory's digest covers the digests of its children, which come after it. */
-  #writeRecords(
-    image: Uint8Array,
-    view: DataView,
-    rows: RecordRows,
-    placeOf: (index: number) => number,
-    chunks: ChunkLookup,
-    move: MoveChunk | undefined,
-  ): void {
-    let looked = 0;
-    for (let index = rows.count; index >= 1; index--) {
-      looked += 1 + rows.childrenOf(index).count;
-      if (looked >= DROP_INTERVAL) {
-        looked = 0;
-        this.#memory.dropPages();
-      }
-      const at = placeOf(index);
-      const inode = rows.inodeOf(index);
-      const name = rows.nameOf(index);
-      const target = this.#tree.targetOf(inode);
-      const xattrs = this.#xattrs.get(inode) ?? new Uint8Array(0);
-      const targetAt = at + INODE.SIZE + roundUp(name.length, UNIT);
-      const xattrAt = targetAt + roundUp(target.length, UNIT);
-      const digests = this.#writeChunks(image, view, xattrAt + xattrs.length, inode, chunks, move);
-      image.set(name, at + INODE.SIZE);
-      image.set(target, targetAt);
-      image.set(xattrs, xattrAt);
-      this.#writeInode(view, at, index, rows, xattrs.length);
-      const children = rows.childrenOf(index);
-      const digested = this.#tree.isDirectory(inode) ? childDigests(image, children, placeOf) : digests ?? target;
-      image.set(this.options.digest(digested), at + INODE.digest);
-    }
-  }
-
-  #writeInode(view: DataView, at: number, index: number, rows: RecordRows, xattrSize: number): void {
-    const inode = rows.inodeOf(index);
-    const tree = this.#tree;
-    const { inodes } = tree;
-    const children = rows.childrenOf(index);
-    const isFolder = tree.isDirectory(inode);
-    const target = tree.targetOf(inode);
-    const size = isFolder ? directorySize(rows, children) : inodes.size[inode] as number;
-    writeU64(view, at + INODE.parent, rows.parentOf(index));
-    writeU64(view, at + INODE.ino, rows.inoOf(index));
-    view.setUint32(at + INODE.uid, inodes.uid[inode] as number, true);
-    view.setUint32(at + INODE.gid, inodes.gid[inode] as number, true);
-    view.setUint32(at + INODE.mode, tree.modeOf(inode), true);
-    writeU64(view, at + INODE.size, size);
-    writeU64(view, at + INODE.blocks, Math.ceil((size + xattrSize) / SECTOR));
-    const flags = (target.length > 0 ? INODE_FLAG.symlink : 0) | (xattrSize > 0 ? INODE_FLAG.xattr : 0);
-    writeU64(view, at + INODE.flags, flags);
-    view.setUint32(at + INODE.nlink, inodes.nlink[inode] as number, true);
-    view.setUint32(at + INODE.childIndex, isFolder && children.count > 0 ? children.first : 0, true);
-    view.setUint32(at + INODE.childCount, isFolder ? children.count : tree.chunkCountOf(inode), true);
-    view.setUint16(at + INODE.nameSize, rows.nameOf(index).length, true);
-    view.setUint16(at + INODE.symlinkSize, target.length, true);
-    view.setUint32(at + INODE.rdev, inodes.rdev[inode] as number, true);
-    view.setUint32(at + INODE.mtimeNsec, inodes.mtimeNsec[inode] as number, true);
-    view.setBigInt64(at + INODE.mtime, inodes.mtime[inode] as bigint, true);
-  }
-
-  /** Writes a file's chunk infos and returns their concatenated digests; undefined for other types. */
-  #writeChunks(
-    image: Uint8Array,
-    view: DataView,
-    start: number,
-    inode: number,
-    chunks: ChunkLookup,
-    move: MoveChunk | undefined,
-  ): Uint8Array | undefined {
-    if ((this.#tree.modeOf(inode) & S_IFMT) !== S_IFREG) return undefined;
-    const digests = new Uint8Array(this.#tree.chunkCountOf(inode) * DIGEST_SIZE);
-    const info = { bytes: image, at: 0, blobIndex: 0 };
-    const place = { blobIndex: 0, chunkIndex: 0, uncompressedOffset: 0 };
-    for (let k = 0; k * DIGEST_SIZE < digests.length; k++) {
-      this.#tree.chunkOf(inode, k, place);
-      move?.(place);
-      const { blobIndex, chunkIndex } = place;
-      if (!chunks.find(blobIndex, chunkIndex, info)) {
-        unwritable("chunk", `chunk ${chunkIndex} of blob ${blobIndex} was not added`);
-      }
-      const at = start + k * CHUNK_INFO.SIZE;
-      copyChunkInfo(info, image, view, at, k * this.options.chunkSize);
-      copyBytes(image, at + CHUNK_INFO.digest, DIGEST_SIZE, digests, k * DIGEST_SIZE);
-    }
-    return digests;
-  }
-}
-
-function childDigests(
-  image: Uint8Array,
-  { first, count }: { readonly first: number; readonly count: number },
-  placeOf: (index: number) => number,
-): Uint8Array {
-  const digests = new Uint8Array(count * 32);
-  for (let k = 0; k < count; k++) {
-    const at = placeOf(first + k) + INODE.digest;
-    digests.set(image.subarray(at, at + 32), k * 32);
-  }
-  return digests;
-}
-
-function directorySize(rows: RecordRows, { first, count }: { readonly first: number; readonly count: number }): number {
-  let size = 0;
-  for (let k = 0; k < count; k++) size += rows.nameOf(first + k).length + 8;
-  return Math.max(DIRECTORY_BLOCK, roundUp(size, DIRECTORY_BLOCK));
 }
 
 /** Encodes the blob table, with padding. */
