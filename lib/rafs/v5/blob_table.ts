@@ -23,38 +23,11 @@ export function readBlobTable(bytes: Uint8Array, view: DataView, sb: SuperBlock)
   if (extEntries > 0 && extEntries !== ids.length) {
     unreadable("RAFS v5 extended blob table", sb.extBlobTable.at, `${extEntries} entries for ${ids.length} blobs`);
   }
+  const { compressor, digester, chunkSize } = sb;
   const blobs = ids.map((id, index) => {
-    const what = `RAFS v5 extended blob table entry ${index}`;
-    const at = sb.extBlobTable.at + index * EXT_BLOB.SIZE;
-    const extended = extEntries > 0;
-    const limited = (name: string, value: number, limit: number) =>
-      value <= limit ? value : unreadable(what, at, `${name} is ${value}, expected ${limit} at most`);
-    return {
-      index,
-      id,
-      compressor: sb.compressor,
-      digester: sb.digester,
-      chunkSize: sb.chunkSize,
-      chunkCount: extended ? limited("chunk count", view.getUint32(at + EXT_BLOB.chunkCount, true), LIMIT.chunks) : 0,
-      features: extended ? view.getUint32(at + EXT_BLOB.features, true) : 0,
-      compressedSize: extended
-        ? limited("compressed size", readU64(view, at + EXT_BLOB.compressedSize, what), LIMIT.compressedSize)
-        : 0,
-      uncompressedSize: extended
-        ? limited("uncompressed size", readU64(view, at + EXT_BLOB.uncompressedSize, what), LIMIT.uncompressedSize)
-        : 0,
-      meta: undefined,
-    };
+    const extension = extEntries > 0 ? readExtension(view, sb, index) : NO_EXTENSION;
+    return { index, id, compressor, digester, chunkSize, ...extension, meta: undefined };
   });
-  for (const { index, chunkCount, compressedSize, uncompressedSize } of blobs) {
-    if (extEntries > 0 && chunkCount > Math.min(compressedSize, uncompressedSize)) {
-      unreadable(
-        `RAFS v5 extended blob table entry ${index}`,
-        sb.extBlobTable.at + index * EXT_BLOB.SIZE,
-        `${chunkCount} chunks in ${uncompressedSize} bytes, stored in ${compressedSize}`,
-      );
-    }
-  }
   const chunks = blobs.reduce((sum, blob) => sum + blob.chunkCount, 0);
   if (chunks > LIMIT.chunks) {
     unreadable(
@@ -64,6 +37,27 @@ export function readBlobTable(bytes: Uint8Array, view: DataView, sb: SuperBlock)
     );
   }
   return blobs;
+}
+
+/** What the extended table says about a blob. */
+type Extension = Pick<BlobDescriptor, "chunkCount" | "features" | "compressedSize" | "uncompressedSize">;
+
+const NO_EXTENSION: Extension = { chunkCount: 0, features: 0, compressedSize: 0, uncompressedSize: 0 };
+
+function readExtension(view: DataView, sb: SuperBlock, index: number): Extension {
+  const what = `RAFS v5 extended blob table entry ${index}`;
+  const at = sb.extBlobTable.at + index * EXT_BLOB.SIZE;
+  const limited = (name: string, value: number, limit: number) =>
+    value <= limit ? value : unreadable(what, at, `${name} is ${value}, expected ${limit} at most`);
+  const size = (name: string, offset: number, limit: number) => limited(name, readU64(view, at + offset, what), limit);
+  const chunkCount = limited("chunk count", view.getUint32(at + EXT_BLOB.chunkCount, true), LIMIT.chunks);
+  const features = view.getUint32(at + EXT_BLOB.features, true);
+  const compressedSize = size("compressed size", EXT_BLOB.compressedSize, LIMIT.compressedSize);
+  const uncompressedSize = size("uncompressed size", EXT_BLOB.uncompressedSize, LIMIT.uncompressedSize);
+  if (chunkCount > Math.min(compressedSize, uncompressedSize)) {
+    unreadable(what, at, `${chunkCount} chunks in ${uncompressedSize} bytes, stored in ${compressedSize}`);
+  }
+  return { chunkCount, features, compressedSize, uncompressedSize };
 }
 
 /** Ids are separated by one NUL. The last one ends with the table or its padding to 8 bytes. */
