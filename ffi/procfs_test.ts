@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { turn } from "../tests/support/until.ts";
 import { readProcessFile } from "./procfs.ts";
 
 Deno.test("a file of a running process is read, that of an ended process is reported as missing", async () => {
@@ -16,7 +17,7 @@ Deno.test("a process may exit while its file is read", async () => {
     child.status.then(() => isThere = false);
     while (isThere) {
       readProcessFile(child.pid, "stat");
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      await turn();
     }
   }
 });

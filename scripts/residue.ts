@@ -9,6 +9,7 @@
  * @module
  */
 import { processStat, readProcessFile } from "../ffi/procfs.ts";
+import { delay } from "../lib/base/abort.ts";
 import { ignore } from "../lib/base/errors.ts";
 
 /** Paths where nothing may appear, because tests use folders of their own. */
@@ -61,7 +62,7 @@ export class Residue {
     while (true) {
       const processes = await otherProcesses(this.isolated);
       if (processes.length === 0 || performance.now() > deadline) return processes;
-      await new Promise((resolve) => setTimeout(resolve, SETTLE_INTERVAL_MS));
+      await delay(SETTLE_INTERVAL_MS);
     }
   }
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { turn } from "../../tests/support/until.ts";
 import { RunningTasks } from "./running_tasks.ts";
 
 Deno.test("tasks settle when all have ended, also those that were added meanwhile", async () => {
@@ -9,7 +10,7 @@ Deno.test("tasks settle when all have ended, also those that were added meanwhil
   const settled = tasks.settled().then(() => hasSettled = true);
   first.resolve();
   await first.promise;
-  await new Promise((resolve) => setTimeout(resolve));
+  await turn();
   assert.equal(hasSettled, false);
   assert.equal(tasks.count, 1);
   second.resolve();

@@ -9,6 +9,7 @@ import { acquire, assertCached, ensureRows, isReady, QUIET } from "../../tests/s
 import { ScriptedSource } from "../../tests/support/scripted_source.ts";
 import { makeSyntheticBlob } from "../../tests/support/synthetic_blob.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
+import { turn } from "../../tests/support/until.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { BlobCache } from "./blob_cache.ts";
 
@@ -51,11 +52,11 @@ Deno.test("ready chunks are right and failed ones can be retried, under faults, 
           const flipped = bytes.map((byte, i) => i === bytes.length >> 1 ? byte ^ 0x20 : byte);
           for (const part of growth.toSorted()) {
             grow(kind === "flipped" ? flipped : bytes, bytes.length * part >> 3);
-            await new Promise((resolve) => setTimeout(resolve, 0));
+            await turn();
           }
           switch (kind) {
             case "late":
-              await new Promise((resolve) => setTimeout(resolve, 0));
+              await turn();
               return undefined;
             case "unavailable":
             case "io":

@@ -10,6 +10,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { delay } from "../../lib/base/abort.ts";
 import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import type { DockerStack } from "./docker_stack.ts";
@@ -28,7 +29,7 @@ export async function requireNoLeaks(stack: DockerStack): Promise<void> {
   const deadline = AbortSignal.timeout(SETTLE_TIMEOUT_MS);
   let leaks = await leaksOf(stack);
   while (leaks.length > 0 && !deadline.aborted) {
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await delay(POLL_MS);
     leaks = await leaksOf(stack);
   }
   assert.deepEqual(leaks, []);

@@ -17,7 +17,7 @@
  */
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { readProcessFile } from "../../ffi/procfs.ts";
-import { whenAborted } from "../../lib/base/abort.ts";
+import { delay, whenAborted } from "../../lib/base/abort.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import { TempDir } from "./temp_dir.ts";
 import { Tmpfs } from "./tmpfs.ts";
@@ -251,7 +251,7 @@ export class SystemdMachine implements AsyncDisposable {
         if (/running|degraded/.test(stdout)) return;
       }
       if (ended || Date.now() > deadline) throw new Error("the machine did not boot");
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await delay(POLL_MS);
     }
   }
 
@@ -295,7 +295,7 @@ async function removeCgroup(path: string): Promise<void> {
       return await Deno.remove(path);
     } catch (error) {
       if (waitedMs > START_TIMEOUT_MS) throw error;
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await delay(POLL_MS);
     }
   }
 }

@@ -1,8 +1,11 @@
 /**
- * Polls for conditions that cannot be awaited, such as the end of a thread or the output of another process.
+ * Polls for conditions that cannot be awaited, such as the end of a thread or the output of another process, and gives
+ * the event loop a turn.
  *
  * @module
  */
+
+import { delay } from "../../lib/base/abort.ts";
 
 const TIMEOUT_MS = 60_000;
 
@@ -20,6 +23,11 @@ export async function until(
   const deadline = performance.now() + TIMEOUT_MS;
   while (!await condition()) {
     if (performance.now() > deadline) throw new Error(`Cannot wait until ${what}: it is not so after ${TIMEOUT_MS} ms`);
-    await new Promise((resolve) => setTimeout(resolve, pollMs));
+    await delay(pollMs);
   }
+}
+
+/** Resolves when what is due in the event loop has run: timers of no delay, immediates, and what these have settled. */
+export async function turn(): Promise<void> {
+  await delay(0);
 }

@@ -1,18 +1,17 @@
 import assert from "node:assert/strict";
 import { makeSyntheticBlob } from "../../../tests/support/synthetic_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { turn, until } from "../../../tests/support/until.ts";
 import { chunkColumnsFromRecords } from "../../rafs/blob_meta.ts";
 import { CacheFile } from "../cache/cache_file.ts";
 import { Decoder } from "./decoder.ts";
 
-const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
-
 Deno.test("the first Worker starts before there is a job, and ends if none comes", async () => {
   using decoder = new Decoder({ workers: 2, inlineBytes: 0, idleMs: 1 });
   for (let blob = 0; blob < 3; blob++) decoder.prepare("blake3"); // as when several blobs are opened at the same time
-  while (decoder.threads === 0) await turn();
+  await until("a Worker starts", () => decoder.threads > 0);
   assert.equal(decoder.threads, 1);
-  while (decoder.threads > 0) await turn();
+  await until("it ends", () => decoder.threads === 0);
   using inline = new Decoder({ workers: 0, inlineBytes: 0, idleMs: 1 });
   inline.prepare("blake3");
   await turn();
@@ -39,6 +38,6 @@ Deno.test("Workers start with the first large job, end when idle, and start agai
     assert.deepEqual(await decoder.decode(target, { rows: [0], stored: bytes.slice(), offset: 0 }, "on-demand"), []);
     assert.equal(target.ready[0], 0x80);
     assert.equal(decoder.threads, 1);
-    while (decoder.threads > 0) await turn();
+    await until("the Worker ends", () => decoder.threads === 0);
   }
 });

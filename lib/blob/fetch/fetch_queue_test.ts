@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { turn } from "../../../tests/support/until.ts";
 import { hasCode } from "../../base/errors.ts";
 import { FetchQueue, type FetchQueueOptions } from "./fetch_queue.ts";
 
@@ -26,7 +27,7 @@ function queueOf(limit: number, prefetchLimit: number, options: Partial<FetchQue
 
 /** Waits a few turns of the event loop: the queue starts tasks at the end of a turn. */
 async function turns(): Promise<void> {
-  for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+  for (let i = 0; i < 5; i++) await turn();
 }
 
 Deno.test("on-demand tasks run first, prefetches only when none runs or waits", async () => {

@@ -9,6 +9,7 @@
 import { O, open } from "../../../ffi/fcntl.ts";
 import { Mapping } from "../../../ffi/sys_mman.ts";
 import { TempDir } from "../temp_dir.ts";
+import { turn } from "../until.ts";
 import { AllocationMeter } from "./allocations.ts";
 import { FuzzJudge } from "./judge.ts";
 import { PROGRESS_BYTES } from "./progress.ts";
@@ -48,7 +49,7 @@ async function runAll(): Promise<number> {
       return 1;
     }
     const done = position - from + 1;
-    if (done % TURN_EVERY === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+    if (done % TURN_EVERY === 0) await turn();
     if (done % MEMORY_EVERY !== 0) continue;
     const { rss } = Deno.memoryUsage();
     if (resident === 0) resident = rss;

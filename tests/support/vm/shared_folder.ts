@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { delay } from "../../../lib/base/abort.ts";
 import { NydusGdError } from "../../../lib/base/errors.ts";
 import { isInstalled } from "./kernel.ts";
 
@@ -91,7 +92,7 @@ async function appears(path: string, child: Deno.ChildProcess): Promise<boolean>
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await delay(POLL_MS);
   }
   return false;
 }

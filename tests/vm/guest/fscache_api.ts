@@ -5,13 +5,13 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { setTimeout as delay } from "node:timers/promises";
 import { askOverUnix } from "../../../lib/base/unix_http.ts";
 import { buildFrom } from "../../support/built_rafs.ts";
 import { fuseTest } from "../../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../../support/graph_driver_process.ts";
 import { file, tarOf } from "../../support/tar_builder.ts";
 import { TempDir } from "../../support/temp_dir.ts";
+import { until } from "../../support/until.ts";
 import { knownBytes } from "../../support/verifying_reader.ts";
 import { Ballast } from "./ballast.ts";
 import { runProgram } from "./run_program.ts";
@@ -61,7 +61,8 @@ fuseTest("an offered image is mounted manually, also after a kill of the daemon,
   };
   await ask("PUT", "", entry);
   assert.deepEqual(JSON.parse(await ask("GET", "?domain_id=shared")), { blobs: [entry] });
-  while (!(await Deno.readTextFile(logPath)).includes('"image prefetched"')) await delay(POLL_MS);
+  const isPrefetched = async () => (await Deno.readTextFile(logPath)).includes('"image prefetched"');
+  await until("the image is prefetched", isPrefetched, POLL_MS);
   await Deno.remove(temp.join("blobs"), { recursive: true });
   await runProgram("mount", "-t", "erofs", "none", "-o", options, mnt);
   try {
