@@ -6,7 +6,8 @@
  * lib/cli and plugin are above lib and may not import each other; only main.ts imports both.
  * ```
  * A module imports its own component and the components before it. Pure components touch nothing but bytes: no ffi, no
- * I/O. Tests and scripts may import anything, nothing may import them.
+ * I/O. Tests and scripts may import anything, nothing may import them. No module imports itself by way of others, not
+ * even a type.
  *
  * @module
  */
@@ -100,6 +101,28 @@ export function offencesOf(path: string, source: string): Offence[] {
 /** "lib/rafs/x.ts:3: …" */
 export function showOffence({ file, line, reason }: Offence): string {
   return `${file}:${line}: ${reason}`;
+}
+
+/** The modules of the repository that a module, given by its path and text, imports. */
+export function importsOf(path: string, source: string): string[] {
+  return reachesOf(source).flatMap(({ kind, name }) =>
+    kind === "import" && name?.startsWith(".") ? [normalize(join(dirname(path), name))] : []
+  );
+}
+
+/** Modules that import themselves by way of others: "a.ts > b.ts > a.ts", one way for each module that closes one. */
+export function circlesIn(imports: ReadonlyMap<string, readonly string[]>): string[] {
+  const circles: string[] = [];
+  const seen = new Set<string>();
+  const visit = (path: string, way: readonly string[]): void => {
+    const start = way.indexOf(path);
+    if (start >= 0) circles.push([...way.slice(start), path].join(" > "));
+    if (seen.has(path)) return;
+    seen.add(path);
+    for (const next of imports.get(path) ?? []) visit(next, [...way, path]);
+  };
+  for (const path of imports.keys()) visit(path, []);
+  return circles;
 }
 
 function globalOffence(component: string, name: string | undefined): string | undefined {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { offencesOf, showOffence } from "./layering.ts";
+import { circlesIn, importsOf, offencesOf, showOffence } from "./layering.ts";
 import { readSource, sourceFiles } from "./sources.ts";
 
 Deno.test("every module imports only components listed before its own", async () => {
@@ -8,6 +8,28 @@ Deno.test("every module imports only components listed before its own", async ()
   const offences: string[] = [];
   for (const path of files) offences.push(...offencesOf(path, await readSource(path)).map(showOffence));
   assert.deepEqual(offences, []);
+});
+
+Deno.test("no module imports itself by way of others", async () => {
+  const imports = new Map<string, string[]>();
+  for (const path of await sourceFiles()) {
+    if (path.endsWith(".ts")) imports.set(path, importsOf(path, await readSource(path)));
+  }
+  assert.ok(imports.get("main.ts")?.includes("lib/cli/program.ts"));
+  assert.deepEqual(circlesIn(imports), []);
+});
+
+Deno.test("circles of imports are found, also of types", () => {
+  const imports = new Map([
+    ["a/x.ts", importsOf("a/x.ts", 'import type { Y } from "../b/y.ts";')],
+    ["b/y.ts", importsOf("b/y.ts", 'import "../c.ts"; export { d } from "./z.ts";')],
+    ["b/z.ts", importsOf("b/z.ts", 'await import("../a/x.ts"); import "node:fs";')],
+    ["c.ts", importsOf("c.ts", 'import "./b/z.ts"; import "./c.ts";')],
+  ]);
+  assert.deepEqual(circlesIn(imports), [
+    "a/x.ts > b/y.ts > c.ts > b/z.ts > a/x.ts",
+    "c.ts > c.ts",
+  ]);
 });
 
 Deno.test("an offence is reported with its line and import", () => {

@@ -5,7 +5,6 @@
  */
 import { randomUUID } from "node:crypto";
 import type { ServerResponse } from "node:http";
-import type { SeenRequest } from "./fake_registry.ts";
 import { end } from "./faults.ts";
 
 /** Options of the token server. */
@@ -20,6 +19,13 @@ export interface FakeTokenOptions {
   readonly expiresInSeconds?: number;
   /** Status of answers to GET: the server supports OAuth 2 only. */
   readonly getStatus?: 404 | 405;
+}
+
+/** The part of a request that its answer depends on. */
+interface TokenRequest {
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
 }
 
 /** Issues tokens and knows which are valid. */
@@ -47,7 +53,7 @@ export class FakeTokenServer {
     return `Basic ${btoa(`${this.options.user}:${this.password}`)}`;
   }
 
-  answer(seen: SeenRequest, response: ServerResponse): void {
+  answer(seen: TokenRequest, response: ServerResponse): void {
     const { getStatus, user } = this.options;
     if (seen.method === "POST") return this.#oauth(new URLSearchParams(seen.body), response);
     if (getStatus !== undefined) return end(response, getStatus, {}, "no such page");

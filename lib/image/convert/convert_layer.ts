@@ -4,13 +4,14 @@
  * @module
  */
 import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
-import { type Digest, sha256Digest } from "../../oci/digest.ts";
+import { sha256Digest } from "../../oci/digest.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { SpoolFile } from "../source/spool_file.ts";
 import type { BlobUploads } from "./blob_uploads.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { CompressPool } from "./compress_pool.ts";
 import { buildLayer } from "./convert_tree.ts";
+import type { ConvertedLayer } from "./converted_layer.ts";
 import type { EarlierLayers } from "./earlier_layers.ts";
 import type { ImageTarget } from "./image_target.ts";
 import type { LayerCache } from "./layer_cache.ts";
@@ -30,19 +31,6 @@ export interface LayerConversion {
   /** Layers converted before, by {@link layerKey}. */
   readonly earlier: EarlierLayers;
   readonly signal: AbortSignal;
-}
-
-/** A layer that is at the target, or on its way there. */
-export interface ConvertedLayer {
-  readonly digest: Digest;
-  readonly blobId: string;
-  readonly blobBytes: number;
-  /** The layer's own bootstrap. */
-  readonly bootstrap: Uint8Array;
-  /** Identifies source and options; undefined for a source without an identity. */
-  readonly key: string | undefined;
-  /** Whether it was already there. */
-  readonly reused: boolean;
 }
 
 /** Receives a layer's progress, in bytes read and bytes uploaded. */

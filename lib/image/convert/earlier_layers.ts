@@ -13,7 +13,7 @@ import { sha256Digest } from "../../oci/digest.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { extractBootstrap } from "../../rafs/toc.ts";
 import { bootstrapCodecs } from "../source/find_bootstrap.ts";
-import type { ConvertedLayer } from "./convert_layer.ts";
+import type { ConvertedLayer } from "./converted_layer.ts";
 import type { ImageTarget } from "./image_target.ts";
 import type { KnownLayer, LayerCache } from "./layer_cache.ts";
 
