@@ -11,7 +11,7 @@ import { TempDir } from "../../tests/support/temp_dir.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import type { Blob } from "./blob.ts";
 import { BlobCache } from "./blob_cache.ts";
-import { blobPaths } from "./cache/cache_files.ts";
+import { blobPaths } from "./cache/blob_paths.ts";
 
 const TEN = Array<number>(10).fill(5_000);
 const ALL = [0, 9];

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { BlobPaths, CacheFolder } from "./cache/cache_files.ts";
+import type { BlobPaths } from "./cache/blob_paths.ts";
+import type { CacheFolder } from "./cache/cache_folder.ts";
 import type { WithRoom } from "./cache/cache_space.ts";
 import type { CachedTable } from "./cache/cached_table.ts";
 import type { FlushOptions } from "./cache/readiness.ts";

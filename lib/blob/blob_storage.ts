@@ -13,7 +13,7 @@ import { cacheSizes } from "../rafs/cache_layout.ts";
 import type { ChunkColumns } from "../rafs/chunk_table.ts";
 import type { BlobContext } from "./blob_context.ts";
 import type { BlobSpec } from "./blob_spec.ts";
-import { BlobFiles } from "./cache/cache_files.ts";
+import { BlobFiles } from "./cache/blob_files.ts";
 import { Readiness } from "./cache/readiness.ts";
 import type { DecodeTarget } from "./decode/chunk_decoder.ts";
 import { ChunkTableFile } from "./tables/chunk_table_file.ts";

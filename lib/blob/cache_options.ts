@@ -4,7 +4,7 @@
  * @module
  */
 import type { CacheParts } from "./blob_context.ts";
-import { CacheFolder } from "./cache/cache_files.ts";
+import { CacheFolder } from "./cache/cache_folder.ts";
 import type { CacheLimits } from "./cache/cache_limits.ts";
 import { Decoder } from "./decode/decoder.ts";
 import { FetchQueue } from "./fetch/fetch_queue.ts";

@@ -13,7 +13,7 @@ import { logger } from "../base/log.ts";
 import type { BlobContext, CacheParts } from "./blob_context.ts";
 import type { BlobSpec } from "./blob_spec.ts";
 import type { BlobNames } from "./cache/blob_names.ts";
-import { blobPaths, hasDataFile } from "./cache/cache_files.ts";
+import { blobPaths, hasDataFile } from "./cache/blob_paths.ts";
 import { CachedTable } from "./cache/cached_table.ts";
 import type { Readiness } from "./cache/readiness.ts";
 import type { ChunkFetcher } from "./fetch/chunk_fetcher.ts";

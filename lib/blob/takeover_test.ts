@@ -11,7 +11,7 @@ import { ScriptedSource } from "../../tests/support/scripted_source.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import { BlobCache } from "./blob_cache.ts";
-import { blobPaths } from "./cache/cache_files.ts";
+import { blobPaths } from "./cache/blob_paths.ts";
 
 const CACHES = join(RAFS_FIXTURES, "../nydusd_cache");
 const MORE = join(RAFS_FIXTURES, "../../../../shared/fixtures");

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
-import { blobPaths } from "../../lib/blob/cache/cache_files.ts";
+import { blobPaths } from "../../lib/blob/cache/blob_paths.ts";
 import { CHUNK_MAP } from "../../lib/blob/cache/chunk_map.ts";
 import { VERIFIED } from "../../lib/blob/cache/verified.ts";
 import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";

@@ -9,7 +9,7 @@
 import { join } from "node:path";
 import { ignore } from "../../base/errors.ts";
 import { ownerOf } from "./blob_names.ts";
-import { blobFileOf, blobPaths, LOCK_NAME } from "./cache_files.ts";
+import { blobFileOf, blobPaths, LOCK_NAME } from "./blob_paths.ts";
 import { occupiedBytes } from "./cache_usage.ts";
 import { VerifiedDigests } from "./verified.ts";
 

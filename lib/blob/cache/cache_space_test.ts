@@ -6,7 +6,8 @@ import { TempDir } from "../../../tests/support/temp_dir.ts";
 import type { Blob } from "../blob.ts";
 import { BlobCache, type BlobCacheOptions } from "../blob_cache.ts";
 import { BlobNames } from "./blob_names.ts";
-import { blobPaths, CacheFolder } from "./cache_files.ts";
+import { blobPaths } from "./blob_paths.ts";
+import { CacheFolder } from "./cache_folder.ts";
 import { takeInventory } from "./cache_inventory.ts";
 import { type BlobUsers, CacheSpace } from "./cache_space.ts";
 

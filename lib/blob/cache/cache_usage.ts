@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { statfs } from "../../../ffi/sys_statfs.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { limitInBytes, type SizeLimit } from "../../base/setting_values.ts";
-import { kernelCacheDir } from "./cache_files.ts";
+import { kernelCacheDir } from "./blob_paths.ts";
 
 /** All sizes in bytes. */
 export interface CacheUsage {

@@ -11,7 +11,8 @@
 import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { TableCache } from "../tables/table_source.ts";
-import type { BlobPaths, CacheFolder } from "./cache_files.ts";
+import type { BlobPaths } from "./blob_paths.ts";
+import type { CacheFolder } from "./cache_folder.ts";
 
 const log = logger("blob");
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
-import { blobPaths, CacheFolder } from "./cache_files.ts";
+import { blobPaths } from "./blob_paths.ts";
+import { CacheFolder } from "./cache_folder.ts";
 import { CachedTable } from "./cached_table.ts";
 
 Deno.test("changes of a cached table happen in the order in which they were asked for", async () => {

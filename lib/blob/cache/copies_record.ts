@@ -20,7 +20,7 @@ import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { DIGESTER, type Digester } from "../../rafs/bootstrap.ts";
 import { isDigestKnown } from "../../rafs/chunk_digests.ts";
 import type { FileIdentity } from "./cache_file.ts";
-import type { CacheFolder } from "./cache_files.ts";
+import type { CacheFolder } from "./cache_folder.ts";
 import { PlaceIndex } from "../tables/chunk_index.ts";
 import { type CheckedColumns, encodeRows, VERIFIED_ROW } from "./verified.ts";
 

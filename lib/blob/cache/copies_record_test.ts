@@ -5,7 +5,7 @@ import { makeSyntheticBlob, type SyntheticBlob } from "../../../tests/support/sy
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { until } from "../../../tests/support/until.ts";
 import { BlobCache, type BlobCacheOptions } from "../blob_cache.ts";
-import { blobPaths } from "./cache_files.ts";
+import { blobPaths } from "./blob_paths.ts";
 
 const BLOCK = 4096, CHUNKS = 6;
 

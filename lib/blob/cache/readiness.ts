@@ -25,7 +25,7 @@ import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { bitmapSize, clearBit, countBits, hasBit, setBit } from "./bits.ts";
-import type { BlobFiles } from "./cache_files.ts";
+import type { BlobFiles } from "./blob_files.ts";
 
 const log = logger("blob");
 

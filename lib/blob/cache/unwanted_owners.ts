@@ -15,7 +15,7 @@ import * as v from "valibot";
 import { ignore, messageOf } from "../../base/errors.ts";
 import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import { logger } from "../../base/log.ts";
-import type { CacheFolder } from "./cache_files.ts";
+import type { CacheFolder } from "./cache_folder.ts";
 
 const log = logger("blob");
 

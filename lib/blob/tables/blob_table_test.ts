@@ -14,7 +14,7 @@ import { type BlobDescriptor, type BlobMetaLocation, type Bootstrap, type ChunkR
 import { blobMetaRange } from "../../rafs/blob_meta.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { BlobCache } from "../blob_cache.ts";
-import { blobPaths } from "../cache/cache_files.ts";
+import { blobPaths } from "../cache/blob_paths.ts";
 
 interface Image {
   readonly bootstrap: Bootstrap;

@@ -17,7 +17,7 @@ import { ANONYMOUS } from "../../backend/registry/keychain.ts";
 import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
 import { BlobCache } from "../blob_cache.ts";
 import type { TableSource } from "./table_source.ts";
-import { blobPaths } from "../cache/cache_files.ts";
+import { blobPaths } from "../cache/blob_paths.ts";
 import { freshOr } from "./doubtful_table.ts";
 
 const fixture = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs") ?? assert.fail();

@@ -5,7 +5,7 @@ import { hasCode } from "../../base/errors.ts";
 import type { BlobDescriptor } from "../../rafs/bootstrap.ts";
 import { allocateChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import type { TableCache, TableSource } from "./table_source.ts";
-import { blobPaths } from "../cache/cache_files.ts";
+import { blobPaths } from "../cache/blob_paths.ts";
 import { addTarDigests } from "./tar_digests.ts";
 
 const TAR = new Uint8Array(randomBytes(9 << 20));

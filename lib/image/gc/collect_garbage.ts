@@ -10,7 +10,7 @@ import * as v from "valibot";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
-import { kernelCacheDir } from "../../blob/cache/cache_files.ts";
+import { kernelCacheDir } from "../../blob/cache/blob_paths.ts";
 import { cacheUsage } from "../../blob/cache/cache_usage.ts";
 import type { StoredBlob } from "../../blob/cache/cache_inventory.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";

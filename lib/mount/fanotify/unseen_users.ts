@@ -9,7 +9,7 @@ import { isOpenElsewhere, O, openat } from "../../../ffi/fcntl.ts";
 import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { idOf } from "../../blob/cache/blob_names.ts";
-import { blobFileOf } from "../../blob/cache/cache_files.ts";
+import { blobFileOf } from "../../blob/cache/blob_paths.ts";
 import type { MountableImage } from "../image_mount.ts";
 import { copyName } from "./watched_device.ts";
 

@@ -24,7 +24,7 @@ import { statfs } from "../../../ffi/sys_statfs.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
-import { kernelCacheDir } from "../../blob/cache/cache_files.ts";
+import { kernelCacheDir } from "../../blob/cache/blob_paths.ts";
 import { READ_AHEAD_KB } from "../erofs/erofs_mount.ts";
 import { ErofsTasks, imagePath } from "../erofs/erofs_tasks.ts";
 import { readCachedImage } from "../erofs/made_image.ts";

@@ -3,7 +3,9 @@ import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { hasCode } from "../../base/errors.ts";
 import { allocateChunkColumns } from "../../rafs/chunk_table.ts";
 import { countBits, hasBit } from "./bits.ts";
-import { BlobFiles, blobPaths, CacheFolder } from "./cache_files.ts";
+import { BlobFiles } from "./blob_files.ts";
+import { blobPaths } from "./blob_paths.ts";
+import { CacheFolder } from "./cache_folder.ts";
 
 const COLUMNS = allocateChunkColumns(8, 0);
 COLUMNS.digests.fill(7);
@@ -30,30 +32,6 @@ async function withFolder(test: (folder: CacheFolder) => Promise<void>): Promise
   using folder = CacheFolder.open(dir.join("cache"));
   await test(folder);
 }
-
-Deno.test("an id that is not a plain file name is refused", () => {
-  for (
-    const id of ["", "..", "../x", "a/b", "a\0b", "a..b", "é", "a b", "a@b", `a@${"0".repeat(31)}`, "x".repeat(226)]
-  ) {
-    assert.throws(() => blobPaths("/cache", id), (error) => hasCode(error, "invalid-image"), id);
-  }
-  assert.equal(blobPaths("/cache", "my-blob_1.x").data, "/cache/my-blob_1.x.blob.data");
-  assert.equal(blobPaths("/cache", `a@${"0".repeat(32)}`).meta, `/cache/a@${"0".repeat(32)}.blob.meta`);
-  assert.equal(blobPaths("/cache", "x".repeat(225)).chunkMap.length, "/cache/".length + 225 + 20);
-});
-
-Deno.test("a second server on the same folder is refused by name, and admitted after the first has ended", () => {
-  using dir = TempDir.make();
-  {
-    using _first = CacheFolder.open(dir.path);
-    assert.throws(
-      () => CacheFolder.open(dir.path),
-      (error) =>
-        hasCode(error, "busy") && error.message === `Cannot open cache "${dir.path}": another nydus-gd uses it`,
-    );
-  }
-  CacheFolder.open(dir.path)[Symbol.dispose]();
-});
 
 Deno.test("a cleanly closed cache is read back completely", () =>
   withFolder(async (folder) => {
@@ -115,16 +93,4 @@ Deno.test("a cache file that is a symbolic link or not a regular file is refused
     Deno.removeSync(paths.data);
     Deno.mkdirSync(paths.data);
     await assert.rejects(BlobFiles.open(folder, paths, SUBJECT), (error) => hasCode(error, "io"));
-  }));
-
-Deno.test("replacing a file leaves the new content and no temporary file", () =>
-  withFolder(async (folder) => {
-    const path = blobPaths(folder.path, "a").meta;
-    await folder.replace(path, new Uint8Array([1]));
-    await folder.replace(path, new Uint8Array([2, 3]));
-    assert.deepEqual(Deno.readFileSync(path), new Uint8Array([2, 3]));
-    assert.deepEqual([...Deno.readDirSync(folder.path)].map(({ name }) => name).sort(), [
-      ".nydus-gd.lock",
-      "a.blob.meta",
-    ]);
   }));
