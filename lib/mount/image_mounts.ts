@@ -13,8 +13,8 @@
  *
  * What the kernel sees: an image never changes, so it keeps names, attributes and pages for good. What it does not have
  * it asks for, and the program that reads waits. A Worker answers from the cache file when every chunk is there
- * (reads/cached_read.ts); otherwise the main thread has the chunks fetched first (reads/missing_data.ts). A request gets
- * all of its data or an errno: EIO if data cannot be obtained or the image is damaged, ESTALE if the image is gone.
+ * (reads/cached_read.ts); otherwise the main thread has the chunks fetched first (reads/missing_data.ts). A request
+ * gets all of its data or an errno: EIO if data cannot be obtained or the image is damaged, ESTALE if the image is gone.
  *
  * Three ways into a deadlock, which all code here has to avoid:
  *

@@ -1,9 +1,9 @@
 /**
  * The open files of one blob in the cache folder: its data, what they claim to hold, and what of it was verified.
  *
- * nydusd refuses a blob whose data file or map has a wrong size; here such a file is set aside as `<name>.set-aside`, and
- * the blob's cache starts empty. A data file that is too small is extended, as nydusd does, but its contents are verified
- * again before use.
+ * nydusd refuses a blob whose data file or map has a wrong size; here such a file is set aside as `<name>.set-aside`,
+ * and the blob's cache starts empty. A data file that is too small is extended, as nydusd does, but its contents are
+ * verified again before use.
  *
  * Source: dragonflyoss/nydus storage/src/cache/filecache/mod.rs.
  *

@@ -1,6 +1,6 @@
 /**
- * The cache folder: one server has it, which can replace its files, and remove those of a blob, in a way that a reboot at
- * any instant leaves no claim about data that are not there. What is in it: blob_paths.ts.
+ * The cache folder, locked for one server. Files are replaced and blobs removed in an order in which a reboot at any
+ * instant leaves no claim about data that are not there. What is in it: blob_paths.ts.
  *
  * @module
  */

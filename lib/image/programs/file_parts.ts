@@ -49,7 +49,7 @@ export class FileParts {
     return await this.#bytesAt(places);
   }
 
-  /** Reads bytes that a reader waits for, once they are fetched. They are not reported: it is the reader who needs them. */
+  /** Reads bytes that a reader waits for, once they are fetched. They are not reported, as it is the reader's fetch. */
   async readAwaited(range: FileRange): Promise<Uint8Array> {
     const places = this.place(limited(range));
     await this.#ensure(places);

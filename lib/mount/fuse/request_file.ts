@@ -16,8 +16,8 @@
  * The inbox is as large as the kernel may fill it: an ioctl carries up to 16 KiB, a batch of FORGETs any amount. Only
  * READs are parked; they have no variable part.
  *
- * The part of an inbox that requests with an answer can fill is pinned (../reads/parking.ts). The file is not on a disk,
- * where the kernel makes pages read-only during writeback.
+ * The part of an inbox that requests with an answer can fill is pinned (../reads/parking.ts). The file is not on a
+ * disk, where the kernel makes pages read-only during writeback.
  *
  * @module
  */

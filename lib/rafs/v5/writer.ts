@@ -7,8 +7,8 @@
  * It has the same interface as the v6 writer (../v6/writer.ts), and output is deterministic. Every name is a record,
  * numbered directory by directory, so that the children of a directory are consecutive and follow it. A further name of
  * a file is a record with the `ino` of the first name. v5 supports hard links of regular files only; hard links of
- * other inodes become separate inodes. Inode digests (record_writer.ts) follow dragonflyoss/nydus rafs/src/builder: over
- * a file's chunk digests, a link's target, or the digests of a directory's children.
+ * other inodes become separate inodes. Inode digests (record_writer.ts) follow dragonflyoss/nydus rafs/src/builder:
+ * over a file's chunk digests, a link's target, or the digests of a directory's children.
  *
  * @module
  */
