@@ -1,33 +1,23 @@
 /**
- * Applies the entries of a layer's tar to the tree; the rules are in apply.ts.
+ * Applies the entries of a layer's tar to the tree: names and data here, attributes in entry_metadata.ts. The rules are
+ * in apply.ts.
  *
  * @module
  */
 import { isErrno, SyscallError } from "../../../ffi/errno.ts";
 import { AT, O, openat, startWriteback } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
-import {
-  fchmod,
-  fchmodat,
-  type FileTimes,
-  futimens,
-  makedev,
-  mknodat,
-  S,
-  statat,
-  utimensat,
-} from "../../../ffi/sys_stat.ts";
-import { fsetxattr, lsetxattr } from "../../../ffi/sys_xattr.ts";
-import { fchownat, ftruncate, linkat, pwriteAll, symlinkat } from "../../../ffi/unistd.ts";
+import { makedev, mknodat, S, statat } from "../../../ffi/sys_stat.ts";
+import { ftruncate, linkat, pwriteAll, symlinkat } from "../../../ffi/unistd.ts";
 import type { TarEntry } from "../../archive/tar.ts";
 import type { TarVisitor } from "../../archive/tar_reader.ts";
-import { OVERLAY_XATTR_PREFIX, parseWhiteout, type WhiteoutName } from "../../archive/whiteout.ts";
+import { parseWhiteout, type WhiteoutName } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { mayBeBootstrap } from "../bootstrap_layer.ts";
-import { type ApplyTree, cleanPath, entryName, isWhiteout, pathBelow, splitPath } from "./apply_tree.ts";
 import { type IdMaps, toHost } from "../id_maps.ts";
-import { NewFiles } from "./new_file.ts";
+import { type ApplyTree, cleanPath, entryName, isWhiteout, splitPath } from "./apply_tree.ts";
+import { EntryMetadata } from "./entry_metadata.ts";
 
 /** Result of applying the entries of a tar. */
 export interface AppliedEntries {
@@ -54,12 +44,9 @@ const WRITEBACK_BYTES = 8 << 20;
 export class EntryWriter implements TarVisitor, Disposable {
   readonly #tree: ApplyTree;
   readonly #idMaps: IdMaps;
-  readonly #newFiles: NewFiles;
-  /** Times of folders in the tar, by path; set once nothing more is put into them. */
-  readonly #folderTimes = new Map<ByteString, FileTimes>();
+  readonly #metadata: EntryMetadata;
   #sizeBytes = 0;
   #opaqueRoot = false;
-  #skippedXattrs = 0;
   #mayBeBootstrap = true;
 
   /** The file that receives data; undefined while the current entry has no data or is skipped. */
@@ -68,13 +55,14 @@ export class EntryWriter implements TarVisitor, Disposable {
   #writtenTo = 0;
   /** Offset up to which writeback has been started. */
   #writebackTo = 0;
-  #hasMode = false;
+  /** Mode that the file was created with. */
+  #createdMode = 0;
 
   /** @param idMaps maps the entries' container ids */
   constructor(tree: ApplyTree, idMaps: IdMaps) {
     this.#tree = tree;
     this.#idMaps = idMaps;
-    this.#newFiles = new NewFiles(tree.root);
+    this.#metadata = new EntryMetadata(tree);
   }
 
   /** Whether the names so far match a bootstrap layer. */
@@ -84,7 +72,7 @@ export class EntryWriter implements TarVisitor, Disposable {
 
   /** Totals so far. */
   get result(): AppliedEntries {
-    return { sizeBytes: this.#sizeBytes, opaqueRoot: this.#opaqueRoot, skippedXattrs: this.#skippedXattrs };
+    return { sizeBytes: this.#sizeBytes, opaqueRoot: this.#opaqueRoot, skippedXattrs: this.#metadata.skippedXattrs };
   }
 
   entry(entry: TarEntry, at: number): void {
@@ -112,18 +100,7 @@ export class EntryWriter implements TarVisitor, Disposable {
 
   /** To be called once, after the last entry. */
   setFolderTimes(): void {
-    for (const [path, times] of this.#folderTimes) {
-      if (path === "") {
-        futimens(this.#tree.root, times);
-        continue;
-      }
-      const { parent, base } = splitPath(path);
-      try {
-        utimensat(this.#tree.folder(parent), base, times, AT.SYMLINK_NOFOLLOW);
-      } catch (error) {
-        if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error; // a later entry took its place
-      }
-    }
+    this.#metadata.setFolderTimes();
   }
 
   [Symbol.dispose](): void {
@@ -159,12 +136,12 @@ export class EntryWriter implements TarVisitor, Disposable {
       case "symlink":
         this.#create(path, (folder) => symlinkat(entry.linkName, folder, base));
         this.#sizeBytes += entry.linkName.length;
-        return this.#nodeMetadata(entry, parent, base);
+        return this.#metadata.ofNode(entry, parent, base);
       default: {
         const type = entry.type === "fifo" ? S.IFIFO : entry.type === "char" ? S.IFCHR : S.IFBLK;
         const rdev = entry.type === "fifo" ? 0 : makedev(entry.devMajor, entry.devMinor);
         this.#create(path, (folder) => mknodat(folder, base, type | 0o600, rdev));
-        return this.#nodeMetadata(entry, parent, base);
+        return this.#metadata.ofNode(entry, parent, base);
       }
     }
   }
@@ -188,7 +165,7 @@ export class EntryWriter implements TarVisitor, Disposable {
 
   #root(entry: TarEntry): void {
     if (entry.type !== "directory") throw refused(`it is a ${entry.type} in place of the root`);
-    this.#folderMetadata(entry, "", this.#tree.root);
+    this.#metadata.ofFolder(entry, "", this.#tree.root);
   }
 
   #opaque(parent: ByteString): void {
@@ -233,9 +210,7 @@ export class EntryWriter implements TarVisitor, Disposable {
 
   #remove(path: ByteString): void {
     this.#sizeBytes -= this.#tree.remove(path);
-    for (const folder of this.#folderTimes.keys()) {
-      if (folder === path || folder.startsWith(path + "/")) this.#folderTimes.delete(folder);
-    }
+    this.#metadata.forget(path);
   }
 
   #folder(entry: TarEntry, path: ByteString, parent: ByteString, base: Uint8Array): void {
@@ -245,24 +220,16 @@ export class EntryWriter implements TarVisitor, Disposable {
     }
     const folder = openat(this.#tree.folder(parent), base, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
     this.#tree.adopt(path, folder);
-    this.#folderMetadata(entry, path, folder);
-  }
-
-  #folderMetadata(entry: TarEntry, path: ByteString, folder: Fd): void {
-    fchownat(folder, "", entry.uid, entry.gid, AT.EMPTY_PATH);
-    fchmod(folder, entry.mode);
-    this.#openXattrs(entry, folder);
-    this.#newFiles.folder(entry.mode, entry.gid, entry.xattrs.keys());
-    this.#folderTimes.set(path, timesOf(entry));
+    this.#metadata.ofFolder(entry, path, folder);
   }
 
   #beginFile(entry: TarEntry, path: ByteString, base: Uint8Array): void {
-    const mode = this.#newFiles.creationMode(entry);
+    const mode = this.#metadata.creationMode(entry);
     this.#file = this.#create(
       path,
       (folder) => openat(folder, base, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, mode),
     );
-    this.#hasMode = mode === entry.mode;
+    this.#createdMode = mode;
     this.#writtenTo = 0;
     this.#writebackTo = 0;
   }
@@ -272,39 +239,8 @@ export class EntryWriter implements TarVisitor, Disposable {
     using file = this.#file as Fd;
     this.#file = undefined;
     if (this.#writtenTo < entry.sizeBytes) ftruncate(file, entry.sizeBytes);
-    if (!this.#newFiles.hasOwner(entry)) fchownat(file, "", entry.uid, entry.gid, AT.EMPTY_PATH);
-    if (!this.#hasMode) fchmod(file, entry.mode);
-    this.#openXattrs(entry, file);
-    futimens(file, timesOf(entry));
+    this.#metadata.ofFile(entry, file, this.#createdMode);
     this.#sizeBytes += entry.sizeBytes;
-  }
-
-  #openXattrs(entry: TarEntry, fd: Fd): void {
-    this.#xattrs(entry, (name, value) => fsetxattr(fd, name, value));
-  }
-
-  /** Sets metadata of files that cannot be opened: symbolic links, devices, fifos. */
-  #nodeMetadata(entry: TarEntry, parent: ByteString, base: Uint8Array): void {
-    const folder = this.#tree.folder(parent);
-    if (!this.#newFiles.hasOwner(entry)) fchownat(folder, base, entry.uid, entry.gid, AT.SYMLINK_NOFOLLOW);
-    if (entry.type !== "symlink") fchmodat(folder, base, entry.mode);
-    if (entry.xattrs.size > 0) {
-      const path = pathBelow(folder, base);
-      this.#xattrs(entry, (name, value) => lsetxattr(path, name, value));
-    }
-    utimensat(folder, base, timesOf(entry), AT.SYMLINK_NOFOLLOW);
-  }
-
-  #xattrs(entry: TarEntry, set: (name: Uint8Array, value: Uint8Array) => void): void {
-    for (const [name, value] of entry.xattrs) {
-      if (name.startsWith(OVERLAY_XATTR_PREFIX)) continue;
-      try {
-        set(fromByteString(name), value);
-      } catch (error) {
-        if (!isErrno(error, "EOPNOTSUPP", "EPERM")) throw error;
-        this.#skippedXattrs++;
-      }
-    }
   }
 
   #hardLink(entry: TarEntry, path: ByteString, base: Uint8Array): void {
@@ -365,9 +301,4 @@ function checkNumbers(entry: TarEntry): void {
   if (devMajor < 0 || devMajor > MAX_MAJOR || devMinor < 0 || devMinor > MAX_MINOR) {
     throw refused(`device is ${devMajor}:${devMinor}`);
   }
-}
-
-function timesOf(entry: TarEntry): FileTimes {
-  const mtime = { sec: entry.mtimeSec, nsec: entry.mtimeNsec };
-  return { atime: mtime, mtime };
 }

@@ -1,0 +1,108 @@
+/**
+ * Sets owners, modes, extended attributes and times of the files that entries of a tar become.
+ *
+ * Times of folders come last, since whatever is put into a folder changes them.
+ *
+ * @module
+ */
+import { isErrno } from "../../../ffi/errno.ts";
+import { AT } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { fchmod, fchmodat, type FileTimes, futimens, utimensat } from "../../../ffi/sys_stat.ts";
+import { fsetxattr, lsetxattr } from "../../../ffi/sys_xattr.ts";
+import { fchownat } from "../../../ffi/unistd.ts";
+import type { TarEntry } from "../../archive/tar.ts";
+import { OVERLAY_XATTR_PREFIX } from "../../archive/whiteout.ts";
+import { type ByteString, fromByteString } from "../../base/bytes.ts";
+import { type ApplyTree, pathBelow, splitPath } from "./apply_tree.ts";
+import { NewFiles } from "./new_file.ts";
+
+/** The attributes of one layer's files. Methods throw {@link SyscallError}. */
+export class EntryMetadata {
+  readonly #newFiles: NewFiles;
+  /** Times of folders in the tar, by path; set once nothing more is put into them. */
+  readonly #folderTimes = new Map<ByteString, FileTimes>();
+  #skippedXattrs = 0;
+
+  constructor(private readonly tree: ApplyTree) {
+    this.#newFiles = new NewFiles(tree.root);
+  }
+
+  /** Number of extended attributes that the file system refused. */
+  get skippedXattrs(): number {
+    return this.#skippedXattrs;
+  }
+
+  /** The mode to create a file with: that of the entry if the file will have it. */
+  creationMode(entry: TarEntry): number {
+    return this.#newFiles.creationMode(entry);
+  }
+
+  /** @param createdMode the mode that the file was created with */
+  ofFile(entry: TarEntry, file: Fd, createdMode: number): void {
+    if (!this.#newFiles.hasOwner(entry)) fchownat(file, "", entry.uid, entry.gid, AT.EMPTY_PATH);
+    if (createdMode !== entry.mode) fchmod(file, entry.mode);
+    this.#setXattrs(entry, (name, value) => fsetxattr(file, name, value));
+    futimens(file, timesOf(entry));
+  }
+
+  ofFolder(entry: TarEntry, path: ByteString, folder: Fd): void {
+    fchownat(folder, "", entry.uid, entry.gid, AT.EMPTY_PATH);
+    fchmod(folder, entry.mode);
+    this.#setXattrs(entry, (name, value) => fsetxattr(folder, name, value));
+    this.#newFiles.folder(entry.mode, entry.gid, entry.xattrs.keys());
+    this.#folderTimes.set(path, timesOf(entry));
+  }
+
+  /** For what cannot be opened: symbolic links, devices, fifos. */
+  ofNode(entry: TarEntry, parent: ByteString, base: Uint8Array): void {
+    const folder = this.tree.folder(parent);
+    if (!this.#newFiles.hasOwner(entry)) fchownat(folder, base, entry.uid, entry.gid, AT.SYMLINK_NOFOLLOW);
+    if (entry.type !== "symlink") fchmodat(folder, base, entry.mode);
+    if (entry.xattrs.size > 0) {
+      const path = pathBelow(folder, base);
+      this.#setXattrs(entry, (name, value) => lsetxattr(path, name, value));
+    }
+    utimensat(folder, base, timesOf(entry), AT.SYMLINK_NOFOLLOW);
+  }
+
+  /** Forgets the folders at and below a path that was removed. */
+  forget(path: ByteString): void {
+    for (const folder of this.#folderTimes.keys()) {
+      if (folder === path || folder.startsWith(path + "/")) this.#folderTimes.delete(folder);
+    }
+  }
+
+  /** To be called once, after the last entry. */
+  setFolderTimes(): void {
+    for (const [path, times] of this.#folderTimes) {
+      if (path === "") {
+        futimens(this.tree.root, times);
+        continue;
+      }
+      const { parent, base } = splitPath(path);
+      try {
+        utimensat(this.tree.folder(parent), base, times, AT.SYMLINK_NOFOLLOW);
+      } catch (error) {
+        if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error; // a later entry took its place
+      }
+    }
+  }
+
+  #setXattrs(entry: TarEntry, set: (name: Uint8Array, value: Uint8Array) => void): void {
+    for (const [name, value] of entry.xattrs) {
+      if (name.startsWith(OVERLAY_XATTR_PREFIX)) continue;
+      try {
+        set(fromByteString(name), value);
+      } catch (error) {
+        if (!isErrno(error, "EOPNOTSUPP", "EPERM")) throw error;
+        this.#skippedXattrs++;
+      }
+    }
+  }
+}
+
+function timesOf(entry: TarEntry): FileTimes {
+  const mtime = { sec: entry.mtimeSec, nsec: entry.mtimeNsec };
+  return { atime: mtime, mtime };
+}
