@@ -33,7 +33,7 @@ test("ordinary images are pulled, run, built upon, committed, saved, loaded, pus
     assert.equal(await stack.docker("info", "--format", "{{.Driver}}"), "nydus-gd");
     assert.match(await stack.docker("info", "--format", "{{.DriverStatus}}"), /io\.containerd\.snapshotter\.v1/);
   });
-  await t.step("pull, run, exec, diff, cp", async () => {
+  await t.step("a container runs on a pulled image; diff and cp show what it changed", async () => {
     await stack.docker("pull", "--quiet", reference);
     assert.equal(await runIn(parts, reference, "/bin/cat", "/data/1"), "above");
     await stack.docker("run", "-d", "--name", "one", ...NO_NETWORK, reference, "/bin/sleep", "1000");
@@ -42,26 +42,29 @@ test("ordinary images are pulled, run, built upon, committed, saved, loaded, pus
     await stack.docker("cp", "one:/data/3", `${folder}/3`);
     assert.deepEqual(await Deno.readFile(`${folder}/3`), contentOf(3));
   });
-  await t.step("commit, build", async () => {
+  await t.step("a commit of a container, and a build on its image, have the files of both", async () => {
     await stack.docker("commit", "one", "committed");
     await stack.docker("rm", "--force", "one");
     assert.equal(await runIn(parts, "committed", "/bin/cat", "/data/new"), "new");
     await build(parts, reference, "built");
     assert.equal(await runIn(parts, "built", "/bin/cat", "/data/built", "/data/1"), "copied\nranabove");
   });
-  await t.step("save, push, remove, load, pull", async () => {
-    await stack.docker("save", "--output", `${folder}/saved.tar`, "committed", "built");
-    const pushed = `${registry.host}/other:1`;
-    await stack.docker("tag", "built", pushed);
-    await stack.docker("push", "--quiet", pushed);
-    await stack.docker("rmi", "committed", "built", pushed, reference);
-    await requireNothingLeft(parts);
-    await stack.docker("load", "--quiet", "--input", `${folder}/saved.tar`);
-    assert.equal(await runIn(parts, "committed", "/bin/cat", "/data/new"), "new");
-    await stack.docker("pull", "--quiet", pushed);
-    assert.equal(await runIn(parts, pushed, "/bin/cat", "/data/built"), "copied\nran");
-    await stack.docker("rmi", "committed", "built", pushed);
-  });
+  await t.step(
+    "what was saved is loaded again, and what was pushed is pulled, after all images were removed",
+    async () => {
+      await stack.docker("save", "--output", `${folder}/saved.tar`, "committed", "built");
+      const pushed = `${registry.host}/other:1`;
+      await stack.docker("tag", "built", pushed);
+      await stack.docker("push", "--quiet", pushed);
+      await stack.docker("rmi", "committed", "built", pushed, reference);
+      await requireNothingLeft(parts);
+      await stack.docker("load", "--quiet", "--input", `${folder}/saved.tar`);
+      assert.equal(await runIn(parts, "committed", "/bin/cat", "/data/new"), "new");
+      await stack.docker("pull", "--quiet", pushed);
+      assert.equal(await runIn(parts, pushed, "/bin/cat", "/data/built"), "copied\nran");
+      await stack.docker("rmi", "committed", "built", pushed);
+    },
+  );
   await requireNothingLeft(parts);
 });
 
@@ -94,7 +97,7 @@ for (const form of ["data blobs and a bootstrap", "an index that convert made"] 
       );
       await stack.docker("rmi", reference);
     });
-    await t.step("pull, run", async () => {
+    await t.step("docker pull fetches no data, and what a container has read is fetched once", async () => {
       await fetchesMetadataOnly(registry, () => stack.docker("pull", "--quiet", reference));
       await stack.docker("run", "-d", "--name", "one", ...NO_NETWORK, reference, "/bin/sleep", "1000");
       assert.equal(await stack.docker("exec", "one", SUM, "/data/1"), sumsOf(1));
@@ -120,7 +123,7 @@ for (const form of ["data blobs and a bootstrap", "an index that convert made"] 
       await stack.docker("restart", "--time", "1", "one");
       assert.equal(await stack.docker("exec", "one", SUM, "/data/3"), sumsOf(3));
     });
-    await t.step("commit, build", async () => {
+    await t.step("a commit of its container, and a build on the image, have the files of both", async () => {
       await stack.docker("exec", "one", "/bin/sh", "-c", "echo new >/data/new");
       await stack.docker("commit", "one", "committed");
       await stack.docker("rm", "--force", "one");

@@ -77,18 +77,21 @@ eachDockerd(({ test, dockerd }) => {
       },
     );
 
-    await step("run, exec, stop, start, rm", () =>
-      each(async (image, digest) => {
-        await stack.docker("run", "--detach", "--name", "one", ...NO_NETWORK, image, "/bin/sleep", "1000");
-        assert.equal(await stack.docker("exec", "one", ...DIGEST), digest);
-        await stack.docker("exec", "one", "/bin/sh", "-c", "echo kept > /kept");
-        await stack.docker("stop", "--time", "0", "one");
-        await requireNoLeaks(stack);
-        await stack.docker("start", "one");
-        assert.equal(await stack.docker("exec", "one", "/bin/cat", "/kept"), "kept");
-        await stack.docker("kill", "one");
-        await stack.docker("rm", "one");
-      }));
+    await step(
+      "what a container has written is there after it was stopped and started",
+      () =>
+        each(async (image, digest) => {
+          await stack.docker("run", "--detach", "--name", "one", ...NO_NETWORK, image, "/bin/sleep", "1000");
+          assert.equal(await stack.docker("exec", "one", ...DIGEST), digest);
+          await stack.docker("exec", "one", "/bin/sh", "-c", "echo kept > /kept");
+          await stack.docker("stop", "--time", "0", "one");
+          await requireNoLeaks(stack);
+          await stack.docker("start", "one");
+          assert.equal(await stack.docker("exec", "one", "/bin/cat", "/kept"), "kept");
+          await stack.docker("kill", "one");
+          await stack.docker("rm", "one");
+        }),
+    );
 
     await step("docker inspect of a mounted lazy image shows data path, home and fetched bytes", async () => {
       const [about] = JSON.parse(await stack.docker("image", "inspect", lazy));
@@ -97,18 +100,31 @@ eachDockerd(({ test, dockerd }) => {
       assert.match(blobs, /^[0-9a-f]{64} \d+ bytes, [1-9]\d* fetched$/);
     });
 
-    await step("health checks, a read-only root, a tmpfs", () =>
-      each(async (image, digest) => {
-        const health = ["--health-cmd", `/bin/cat ${FILE}`, "--health-interval", "1s"];
-        const options = ["--read-only", "--tmpfs", "/lib2", ...health];
-        await stack.docker("run", "--detach", "--name", "two", ...NO_NETWORK, ...options, image, "/bin/sleep", "1000");
-        await healthy(stack, "two");
-        assert.equal(await stack.docker("exec", "two", ...DIGEST), digest);
-        assert.equal(await stack.docker("exec", "two", "/bin/sh", "-c", "echo in > /lib2/f; cat /lib2/f"), "in");
-        const written = await stack.daemon.docker(["exec", "two", "/bin/touch", "/lib/x"]);
-        assert.match(written.stderr, /Read-only file system/);
-        await stack.docker("rm", "--force", "two");
-      }));
+    await step(
+      "a container with a read-only root has health checks and a tmpfs, and cannot write elsewhere",
+      () =>
+        each(async (image, digest) => {
+          const health = ["--health-cmd", `/bin/cat ${FILE}`, "--health-interval", "1s"];
+          const options = ["--read-only", "--tmpfs", "/lib2", ...health];
+          await stack.docker(
+            "run",
+            "--detach",
+            "--name",
+            "two",
+            ...NO_NETWORK,
+            ...options,
+            image,
+            "/bin/sleep",
+            "1000",
+          );
+          await healthy(stack, "two");
+          assert.equal(await stack.docker("exec", "two", ...DIGEST), digest);
+          assert.equal(await stack.docker("exec", "two", "/bin/sh", "-c", "echo in > /lib2/f; cat /lib2/f"), "in");
+          const written = await stack.daemon.docker(["exec", "two", "/bin/touch", "/lib/x"]);
+          assert.match(written.stderr, /Read-only file system/);
+          await stack.docker("rm", "--force", "two");
+        }),
+    );
 
     await step(
       "a new volume is filled with the image's files, and outlives its container",
@@ -121,20 +137,23 @@ eachDockerd(({ test, dockerd }) => {
         }),
     );
 
-    await step("docker cp in both directions, and docker diff", () =>
-      each(async (image, digest) => {
-        await stack.docker("create", "--name", "three", ...NO_NETWORK, image, "/bin/sleep", "1000");
-        await stack.docker("cp", `three:${FILE}`, `${dir}/out`);
-        assert.equal(
-          createHash("sha256").update(await Deno.readFile(`${dir}/out`)).digest("hex"),
-          digest.split(" ")[0],
-        );
-        await stack.docker("cp", `${dir}/out`, "three:/in");
-        assert.match(await stack.docker("diff", "three"), /^A \/in$/m);
-        await stack.docker("rm", "three");
-      }));
+    await step(
+      "docker cp copies in both directions, and docker diff shows what came in",
+      () =>
+        each(async (image, digest) => {
+          await stack.docker("create", "--name", "three", ...NO_NETWORK, image, "/bin/sleep", "1000");
+          await stack.docker("cp", `three:${FILE}`, `${dir}/out`);
+          assert.equal(
+            createHash("sha256").update(await Deno.readFile(`${dir}/out`)).digest("hex"),
+            digest.split(" ")[0],
+          );
+          await stack.docker("cp", `${dir}/out`, "three:/in");
+          assert.match(await stack.docker("diff", "three"), /^A \/in$/m);
+          await stack.docker("rm", "three");
+        }),
+    );
 
-    await step("docker commit, a build on the result, and pruning everything with its volumes", async () => {
+    await step("a commit can be built on, and pruning removes everything with its volumes", async () => {
       await each(async (image) => {
         await stack.docker(
           "run",

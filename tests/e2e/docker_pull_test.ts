@@ -30,13 +30,13 @@ eachDockerd(({ test }) => {
     for (const [kind, image] of Object.entries(images)) {
       const slow = image.replace(registry.host, link.host);
       for (const [when, isTime] of moments(stack, link).slice(kind === "lazy" ? -1 : 0)) {
-        await t.step(`${kind}: ${when}`, async () => {
+        await t.step(`${kind}: a pull that is cancelled ${when} leaves nothing`, async () => {
           link.reset();
           await cancelPull(stack, slow, isTime);
           await requireNoLeaks(stack);
         });
       }
-      await t.step(`${kind}: the next pull`, async () => {
+      await t.step(`${kind}: the next pull is complete`, async () => {
         await stack.docker("pull", "--quiet", image);
         const files = contents.map((_, index) => `/big${index}`);
         const lines = await stack.docker("run", "--rm", ...NO_NETWORK, image, "/bin/sha256sum", ...files);

@@ -37,7 +37,7 @@ eachDockerd(({ test }) => {
     for (
       const [end, restart] of [["stop", () => stack.restartDaemon()], ["crash", () => stack.crashDaemon()]] as const
     ) {
-      await t.step(`a ${end} of dockerd`, async () => {
+      await t.step(`containers run on after a ${end} of dockerd`, async () => {
         await restart();
         await goOn();
         assert.equal(await stack.docker("exec", "lazy", ...DIGEST), digest);
@@ -49,7 +49,7 @@ eachDockerd(({ test }) => {
     });
 
     for (const end of ["stop", "crash"] as const) {
-      await t.step(`a ${end} of the driver`, async () => {
+      await t.step(`containers run on, and read what is new to them, after a ${end} of the driver`, async () => {
         const running = await states();
         if (end === "crash") await stack.driver.kill();
         await stack.restartDriver();

@@ -76,7 +76,7 @@ Deno.test({ name: "pulling a damaged bootstrap fails with an error message and l
     const busybox = await busyboxLayer();
     let tag = 0;
     for (const [name, bytes] of Object.entries(damaged)) {
-      await t.step(`a bootstrap ${name}`, async () => {
+      await t.step(`a bootstrap ${name} is refused by docker pull, which leaves no layer`, async () => {
         const { reference } = await storeImage(registry, `bad-${tag++}`, [bootstrapLayerTar(bytes), busybox]);
         const message = await refused(stack, "pull", reference);
         assert.match(message, /failed to register layer: .*Cannot (read|open|apply|use) [^:]*: /);
@@ -95,7 +95,7 @@ Deno.test({ name: "pulling a damaged bootstrap fails with an error message and l
 Deno.test({ name: "a cancelled pull leaves nothing", ignore }, async (t) => {
   await withFaults(async ({ stack, registry }) => {
     const lower = tarOf(tarFile("below", "text"));
-    await t.step("while a layer is stalled", async () => {
+    await t.step("cancelled while a layer is stalled, and the next pull is complete", async () => {
       const image = await storeImage(registry, "stalls", [lower, tarOf(tarFile("above", crypto.randomUUID()))]);
       const layer = `/v2/app/blobs/sha256:${image.topLayer}`;
       registry.stalled.add(image.topLayer);
@@ -111,7 +111,7 @@ Deno.test({ name: "a cancelled pull leaves nothing", ignore }, async (t) => {
       await stack.docker("rmi", image.reference);
     });
     // takes 15 s: dockerd sends the rest of a cancelled layer repeatedly before it removes it
-    await t.step("while a layer is unpacked", async () => {
+    await t.step("cancelled while a layer is unpacked", async () => {
       const files = Array.from({ length: 120 }, (_, i) => tarFile(`file-${i}`, new Uint8Array(256 << 10)));
       const image = await storeImage(registry, "large", [tarOf(...files)]);
       await cancelledPull(stack, image.reference, async () => (await stack.layers()).length > 0);

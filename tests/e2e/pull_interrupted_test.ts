@@ -72,7 +72,7 @@ eachDockerd(({ test }) => {
     const env = { TMPDIR: scratch };
 
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-      await t.step(signal, async () => {
+      await t.step(`${signal} leaves the image with its record or neither, and no scratch folder`, async () => {
         for (const event of EVENTS) {
           const code = await interrupted(stack, reference, signal, event, env);
           assert.deepEqual(await scratchFolders(scratch), [], `${event}: exit ${code}`);
@@ -82,7 +82,7 @@ eachDockerd(({ test }) => {
       });
     }
 
-    await t.step("SIGKILL", async () => {
+    await t.step("what SIGKILL leaves is removed by a later pull", async () => {
       for (const event of EVENTS) await interrupted(stack, reference, "SIGKILL", event, env);
       for (const path of await scratchFolders(scratch)) await Deno.utime(path, HOUR_AGO, HOUR_AGO);
       await pullJson(stack, [reference], env);

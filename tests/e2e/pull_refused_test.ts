@@ -116,7 +116,7 @@ eachDockerd(({ test }) => {
       assert.equal((await pullJson(stack, [name("classic")], env)).form, "classic");
     });
 
-    await t.step("interrupted while Docker pulls", async () => {
+    await t.step("an interrupt while Docker pulls ends the command with status 130", async () => {
       const above = [tarOf(file("large", new Uint8Array(randomBytes(300_000))))];
       await pusher.bootstrapOnly(lazy, above, { tag: "large" });
       await using slow = new Throttle({ upstream: `http://${registry.host}`, bytesPerSecond: 40_000, delayMs: 0 });

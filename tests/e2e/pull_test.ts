@@ -162,7 +162,7 @@ eachDockerd(({ test }) => {
       assert.equal(await hello(stack, name("plain")), "lazily");
     });
 
-    await t.step("bootstrap-only, pulled by Docker itself", async () => {
+    await t.step("a bootstrap-only image is pulled by Docker itself", async () => {
       const above = [tarOf(file("added", "above"))];
       const only = await pusher.bootstrapOnly(lazy, above, { tag: "only", cmd: ["/bin/cat", "/hello", "/added"] });
       const pulled = await pullJson(stack, [name("only")]);
@@ -172,7 +172,7 @@ eachDockerd(({ test }) => {
       assert.deepEqual(JSON.parse(digests), [`${registry.host}/app@${only.digest}`]);
     });
 
-    await t.step("bootstrap-only, where Docker would choose the ordinary image", async () => {
+    await t.step("a bootstrap-only image is pulled where Docker would choose the ordinary one beside it", async () => {
       const only = await pusher.bootstrapOnly(await runnableImage("second"), []);
       const first = { ...await pusher.classic(classic), platform: PLATFORM };
       await pusher.index("hidden", [first, { ...only, platform: PLATFORM }]);
@@ -189,7 +189,7 @@ eachDockerd(({ test }) => {
         ["v6-tarfs", "a plain tar", 1, "/lib/exact"],
       ] as const
     ) {
-      await t.step(`made by nydus-image: ${made}`, async () => {
+      await t.step(`an image that nydus-image made is pulled lazily: ${made}`, async () => {
         await pusher.standard(await fixtureImage(image), { tag: image });
         const { lazy: left } = await pullJson(stack, [name(image)]);
         assert.equal(left?.blobs.length, homes);
@@ -197,7 +197,7 @@ eachDockerd(({ test }) => {
       });
     }
 
-    await t.step("exported by BuildKit", async () => {
+    await t.step("an image that BuildKit exported is pulled lazily", async () => {
       const image = await pushAsBuildkit(client, "buildkit", lazy);
       const pulled = await pullJson(stack, [name("buildkit")]);
       assert.deepEqual([pulled.form, pulled.digest], ["standard", image.digest]);
@@ -236,7 +236,7 @@ eachDockerd(({ test }) => {
       assert.equal(await hello(stack, name("moving")), "new");
     });
 
-    await t.step("for another platform with --platform", async () => {
+    await t.step("the image of another platform is pulled with --platform", async () => {
       const other = `${OTHER_PLATFORM.os}/${OTHER_PLATFORM.architecture}`;
       const pulled = await pullJson(stack, ["--platform", other, name("both")]);
       assert.match(pulled.platform, new RegExp(`^${other}`));
