@@ -22,7 +22,7 @@ export interface BlobSpec {
   readonly embeddedMeta?: Uint8Array;
   /**
    * Notified of the chunks that readers of the image wait for, and of those fetched along with them: see
-   * chunk_fetcher.ts.
+   * fetch/chunk_fetcher.ts.
    */
   readonly onDemand?: OnDemand;
 }

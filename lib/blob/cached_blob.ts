@@ -3,7 +3,7 @@
  *
  * Several images may open it at once: one attempt runs at a time, and the next image adds what it knows to the open blob
  * (opened_blob.ts). If two images contradict each other, the first keeps its files and the second gets files of another
- * name (blob_names.ts).
+ * name (cache/blob_names.ts).
  *
  * @module
  */

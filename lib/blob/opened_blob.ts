@@ -32,7 +32,7 @@ export interface OpenBlob {
   /** File descriptor of the cache file: plain chunks at their uncompressed offsets. Closed with the blob. */
   readonly dataFd: number;
   readonly chunks: ChunkPlaces;
-  /** One bit per chunk (bits.ts). Set: the chunk is verified and in the cache file. */
+  /** One bit per chunk (cache/bits.ts). Set: the chunk is verified and in the cache file. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
   /** Path of the cache file; undefined for a transient cache, whose files have no name. */
   readonly path: string | undefined;

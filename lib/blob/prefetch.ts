@@ -2,8 +2,8 @@
  * Prefetch: fetches ranges in order, a few at a time, with the capacity of the link that on-demand reads leave free or,
  * where readers are about to need them, concurrently with those reads.
  *
- * fetch_queue.ts decides when a request starts. Only as much is requested here as can be in flight, so that stopping is
- * immediate and the order is kept. A range that fails is skipped: a reader that needs it will request it.
+ * fetch/fetch_queue.ts decides when a request starts. Only as much is requested here as can be in flight, so that
+ * stopping is immediate and the order is kept. A range that fails is skipped: a reader that needs it will request it.
  *
  * @module
  */

@@ -1,9 +1,9 @@
 /**
  * Chooses the backend of an image's blobs: the first candidate that has all of them.
  *
- * backend_candidates.ts lists the candidates. The choice is stored with the image's state and reused without a request,
- * so that a container starts from a warm cache while the network is down. When the chosen backend fails a read, the
- * others are tried; the first one with every blob replaces the choice for all further reads.
+ * lazy/backend_candidates.ts lists the candidates. The choice is stored with the image's state and reused without a
+ * request, so that a container starts from a warm cache while the network is down. When the chosen backend fails a read,
+ * the others are tried; the first one with every blob replaces the choice for all further reads.
  *
  * @module
  */

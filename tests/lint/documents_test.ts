@@ -1,5 +1,5 @@
 /**
- * Compares the documents with the repository: what they link to and the files that they name have to exist.
+ * Compares documents and comments with the repository: what they link to and the modules that they name have to exist.
  *
  * @module
  */
@@ -65,6 +65,28 @@ Deno.test("modules that a document names exist", async () => {
   assert.ok(count > 0);
   assert.deepEqual(missing, []);
 });
+
+Deno.test("modules that a comment names exist, from its folder or from one above", async () => {
+  const files = new Set((await sourceFiles()).filter((path) => path.endsWith(".ts")));
+  const missing: string[] = [];
+  let count = 0;
+  for (const path of files) {
+    for (const [comment] of (await readSource(path)).matchAll(/\/\*\*[\s\S]*?\*\//g)) {
+      for (const [, name = ""] of comment.matchAll(/(?<![\w"*/.:])((?:\.{1,2}\/)*(?:\w+\/)*[a-z0-9]\w*\.ts)\b/g)) {
+        count++;
+        if (!foldersAbove(path).some((folder) => files.has(join(folder, name)))) missing.push(`${path}: ${name}`);
+      }
+    }
+  }
+  assert.ok(count > 0);
+  assert.deepEqual(missing, []);
+});
+
+/** The folder of a file, and those that contain it; the last one is the root of the repository. */
+function foldersAbove(path: string): string[] {
+  const folder = dirname(path);
+  return folder === "." ? [folder] : [folder, ...foldersAbove(folder)];
+}
 
 Deno.test("each module opens with a comment that says what it is", async () => {
   const isModule = (path: string) => path.endsWith(".ts") && !path.endsWith("_test.ts");

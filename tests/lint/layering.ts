@@ -110,7 +110,7 @@ export function importsOf(path: string, source: string): string[] {
   );
 }
 
-/** Modules that import themselves by way of others: "a.ts > b.ts > a.ts", one way for each module that closes one. */
+/** Modules that import themselves by way of others: "a > b > a", one way for each module that closes one. */
 export function circlesIn(imports: ReadonlyMap<string, readonly string[]>): string[] {
   const circles: string[] = [];
   const seen = new Set<string>();

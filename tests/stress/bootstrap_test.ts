@@ -17,7 +17,7 @@ import { fuzz } from "../support/fuzz/target.ts";
 
 /** Limit for requested extents in bytes: a corrupt size may be any number. */
 const MAX_READ = 1 << 26;
-/** Bytes per chunk of the columns in chunk_table.ts. */
+/** Bytes per chunk of the columns in lib/rafs/chunk_table.ts. */
 const COLUMN_BYTES = 80;
 const IFMT = 0o170000, IFREG = 0o100000, IFDIR = 0o040000, IFLNK = 0o120000;
 

@@ -52,7 +52,7 @@ export interface BlobPaths {
   readonly data: string;
   readonly chunkMap: string;
   readonly meta: string;
-  /** A chunk table in doubt: blob_table.ts. */
+  /** A chunk table in doubt: ../tables/doubtful_table.ts. */
   readonly doubtfulMeta: string;
   readonly verified: string;
   readonly copies: string;

@@ -8,7 +8,7 @@ import type { Urgency } from "./fetch_queue.ts";
 /** State of a flight. A settled flight is no longer in the table: the next call for its chunks creates a new one. */
 export type FlightState = "checking" | "queued" | "running" | "settled";
 
-/** One unit (chunk_index.ts) that is being verified or fetched. Concurrent misses of its chunks share it. */
+/** One unit (../tables/chunk_index.ts) that is being verified or fetched. Concurrent misses of its chunks share it. */
 export class Flight {
   state: FlightState = "queued";
   /** Number of callers still waiting. */

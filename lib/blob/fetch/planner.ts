@@ -20,7 +20,7 @@ export interface RequestLimits {
 
 /** Units fetched with one read. */
 export interface PlannedRequest {
-  /** Keys as in chunk_index.ts, ascending by offset in the blob. */
+  /** Keys as in ../tables/chunk_index.ts, ascending by offset in the blob. */
   readonly units: readonly number[];
   /** Offset in the blob. */
   readonly offset: number;

@@ -52,7 +52,7 @@ export interface CandidateSources {
 export interface Place {
   readonly host: string;
   readonly repository: string;
-  /** Whether only the layer names it: see http/confinement.ts. */
+  /** Whether only the layer names it: see lib/backend/http/confinement.ts. */
   readonly confined?: boolean;
 }
 

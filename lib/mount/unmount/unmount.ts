@@ -11,7 +11,7 @@ import type { UnmountRequest, UnmountResult } from "./unmount_worker.ts";
 /**
  * Unmounts without blocking this thread. Nothing mounted at `target`, or no such path, is not an error.
  *
- * @param flags MNT_* of sys_mount.ts
+ * @param flags MNT_* of ffi/sys_mount.ts
  * @throws {NydusGdError} "busy", "io"
  */
 export async function unmount(target: string, flags: number): Promise<void> {

@@ -10,7 +10,7 @@ import { umount2 } from "../../../ffi/sys_mount.ts";
 /** What to unmount. */
 export interface UnmountRequest {
   readonly target: string;
-  /** MNT_* of sys_mount.ts. */
+  /** MNT_* of ffi/sys_mount.ts. */
   readonly flags: number;
 }
 
