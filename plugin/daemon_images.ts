@@ -33,6 +33,7 @@ import type { LazyLayer } from "../lib/layer/lazy_images.ts";
 import { isInitLayer } from "../lib/layer/make_layer.ts";
 import { chooseDataPath } from "../lib/mount/choose.ts";
 import type { DataPathChoice } from "../lib/mount/data_path.ts";
+import { Keeper, keeperPath } from "../lib/mount/keeper/keeper.ts";
 import { KernelImages } from "../lib/mount/erofs/kernel_images.ts";
 import { clearProbes } from "../lib/mount/erofs/probe_places.ts";
 import { ImageMounts, type ImageMountsOptions } from "../lib/mount/image_mounts.ts";
@@ -58,6 +59,7 @@ interface Shared extends DaemonImagesOptions {
   readonly pulled: PulledImages;
   readonly deps: BackendDeps;
   readonly cache: BlobCache;
+  readonly record: MountRecord;
   readonly numbers: ImageNumbers;
   readonly containers: DockerContainers;
   readonly places: Omit<ImageMountsOptions, "dataPath">;
@@ -135,8 +137,13 @@ async function share(parts: AsyncDisposableStack, options: DaemonImagesOptions):
     cacheDir: cache.stats().dir,
     minFree: settings.cache.minFree,
   };
-  const numbers = await ImageNumbers.open(`${folders.state}/image-numbers.json`);
-  return { ...options, pulled, deps, cache, numbers, containers: new DockerContainers(), places };
+  const record = await MountRecord.open(`${folders.state}/mounted-images.json`);
+  const hadImages = record.wasUsed || await Keeper.isOfThisBoot(keeperPath(folders.state));
+  const numbers = await ImageNumbers.open(
+    `${folders.state}/image-numbers.json`,
+    hadImages ? record.numbers() : undefined,
+  );
+  return { ...options, pulled, deps, cache, record, numbers, containers: new DockerContainers(), places };
 }
 
 /** @param serving takes over the mounts of an earlier daemon, then returns the server of the kernel's cache */
@@ -156,7 +163,8 @@ async function openOffered(
 }
 
 async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyImageStore> {
-  const { folders, settings, config, fsDriver, layers, pulled, deps, cache, numbers, containers, places } = shared;
+  const { folders, settings, config, fsDriver, layers, pulled, deps, cache, record, numbers, containers, places } =
+    shared;
   const { trustedOrigins, deadlineMs } = settings.fetch;
   const learned = settings.prefetch.learned ? await LearnedReads.open(`${folders.state}/learned`) : undefined;
   const whenQuiet = (quietMs: number, signal: AbortSignal) => cache.whenQuiet(quietMs, signal);
@@ -164,7 +172,7 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
     stateDir: folders.homes,
     cache,
     numbers,
-    record: await MountRecord.open(`${folders.state}/mounted-images.json`),
+    record,
     kernelImages: new KernelImages(folders.state),
     recorder: learned && ((bootstrapPath) => new ReadRecorder(bootstrapPath, { learned, whenQuiet })),
     startMounts: (dataPath) => ImageMounts.start({ ...places, dataPath }),

@@ -9,7 +9,8 @@
  */
 import { dirname } from "node:path";
 import { open } from "node:fs/promises";
-import { ignore } from "./errors.ts";
+import { stateOf } from "./error_report.ts";
+import { ignore, NydusGdError } from "./errors.ts";
 import { KeyedMutex } from "./keyed_mutex.ts";
 
 /** What the file must survive. Content that is meaningless after a reboot is not synced to disk. */
@@ -18,10 +19,29 @@ export type Outlives = "reboot" | "process";
 /** Locks by path, because two writers would share the temporary file. */
 const writing = new KeyedMutex<string>();
 
-/** Reads and parses a file; undefined if it does not exist. Throws SyntaxError on invalid JSON. */
+/**
+ * Reads and parses a file; undefined if it does not exist.
+ *
+ * @throws {SyntaxError} on invalid JSON
+ * @throws {NydusGdError} "io" if it cannot be read, with a hint
+ */
 export async function readJsonFile(path: string): Promise<unknown> {
-  const text = await ignore(Deno.errors.NotFound, Deno.readTextFile(path));
+  const text = await ignore(Deno.errors.NotFound, Deno.readTextFile(path)).catch((error) => {
+    const hint = error instanceof Deno.errors.IsADirectory
+      ? `mv ${path} ${path}.aside`
+      : `check owner, mode and attributes (lsattr) of ${path}, and its disk`;
+    throw new NydusGdError("io", `Cannot read "${path}": ${stateOf(error)}`, { hint, cause: error });
+  });
   return text === undefined ? undefined : JSON.parse(text);
+}
+
+/**
+ * Returns the time in milliseconds, and not less than that of the last change of a file if the clock was set back: a
+ * number that is greater than all that were given out slower than one a millisecond.
+ */
+export async function timeAfterChange(path: string): Promise<number> {
+  const info = await ignore(Deno.errors.NotFound, Deno.stat(path));
+  return Math.max(Date.now(), Math.ceil(info?.mtime?.getTime() ?? 0));
 }
 
 /**

@@ -12,7 +12,7 @@
 import * as v from "valibot";
 import type { Backend } from "../backend/blob_source.ts";
 import { Deadline } from "../base/abort.ts";
-import { NydusGdError } from "../base/errors.ts";
+import { ignore, NydusGdError } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { logger } from "../base/log.ts";
 import type { SizeLimit } from "../base/setting_values.ts";
@@ -156,7 +156,7 @@ async function note(stateDir: string, bootstrapPath: string): Promise<void> {
 async function takeOver({ places, image, bootstrapPath }: Mounting): Promise<ImageMount> {
   const { mountpoint, stateDir } = places;
   const hint = `nydus-gd umount ${mountpoint}`;
-  const note = v.safeParse(Note, await readJsonFile(notePath(stateDir)));
+  const note = v.safeParse(Note, await ignore(SyntaxError, readJsonFile(notePath(stateDir))));
   if (!note.success || note.output.bootstrap !== await sha256OfFile(bootstrapPath)) {
     throw new NydusGdError("busy", `Cannot mount on ${mountpoint}: another image is mounted there`, { hint });
   }

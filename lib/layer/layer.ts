@@ -4,7 +4,7 @@
  * @module
  */
 import { ignore, NydusGdError } from "../base/errors.ts";
-import { type HomePaths, idOfLinkTarget, type LayerPaths, parseLower } from "./layer_paths.ts";
+import { type HomePaths, idOfLinkTarget, isShortName, type LayerPaths, parseLower } from "./layer_paths.ts";
 import { type ApplyState, applyState, type FinishedLayer, readFinished } from "./layer_record.ts";
 import type { LazyLayer } from "./lazy_images.ts";
 
@@ -45,6 +45,7 @@ export async function loadLayer(home: HomePaths, id: string): Promise<Layer> {
     if (await layerExists(home, id)) throw corrupt(id, "its file link is missing");
     throw new NydusGdError("not-found", `Cannot find layer ${id}: there is none in ${home.home}`);
   }
+  if (!isShortName(short.trimEnd())) throw corrupt(id, "its file link is damaged");
   const lower = text === undefined ? [] : parseLower(text);
   if (lower === undefined) throw corrupt(id, "its file lower is damaged");
   return {

@@ -101,6 +101,11 @@ export function newShortName(): string {
   return Array.from(random, (byte) => alphabet.charAt(byte & 31)).join("");
 }
 
+/** Whether a text is a short name: what is written to files is read as a path again. */
+export function isShortName(text: string): boolean {
+  return SHORT_NAME.test(text);
+}
+
 /** Formats a `lower` file. */
 export function formatLower(shortNames: readonly string[]): string {
   return shortNames.map((short) => `l/${short}`).join(":");
@@ -111,7 +116,7 @@ export function parseLower(text: string): string[] | undefined {
   const names: string[] = [];
   for (const entry of text.trimEnd().split(":")) {
     const short = entry.startsWith("l/") ? entry.slice(2) : "";
-    if (!SHORT_NAME.test(short)) return undefined;
+    if (!isShortName(short)) return undefined;
     names.push(short);
   }
   return names;

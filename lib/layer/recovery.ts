@@ -7,6 +7,7 @@
  * | a layer whose ApplyDiff did not end, or failed | deleted: Docker records a layer only after the response |
  * | a layer without its short link | the link is created again |
  * | a short link without its layer | deleted |
+ * | a layer whose file `link` is damaged or missing | the file is written again, as its short link says |
  * | a mount of a layer | counted once |
  * | a mount in the home that belongs to no layer | unmounted, if it is an overlay made by this store |
  *
@@ -16,11 +17,11 @@
  */
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { syncFolder } from "../base/durable.ts";
+import { syncFolder, writeDurably } from "../base/durable.ts";
 import { GoneLayers } from "./gone_layers.ts";
 import { type Layer, loadLayer } from "./layer.ts";
 import { isLayerId } from "./layer_id.ts";
-import { type HomePaths, idOfLinkTarget, linkTarget } from "./layer_paths.ts";
+import { type HomePaths, idOfLinkTarget, isShortName, linkTarget } from "./layer_paths.ts";
 import { isAtOrBelow, mountsBelow } from "../../ffi/mountinfo.ts";
 import { unmountAll } from "./overlay_mount.ts";
 
@@ -41,6 +42,7 @@ export async function recoverHome(home: HomePaths): Promise<Recovered> {
   }
   unmountStrays(home);
   for (const folder of [home.making, home.removing]) await emptyFolder(folder, new GoneLayers(home));
+  await recoverShortNames(home);
   const layers = await recoverLayers(home);
   await recoverLinks(home, layers);
   const points = new Set(mountsBelow(home.home).map((mount) => mount.mountPoint));
@@ -59,6 +61,21 @@ function unmountStrays(home: HomePaths): void {
 async function emptyFolder(folder: string, gone: GoneLayers): Promise<void> {
   for (const entry of [...Deno.readDirSync(folder)]) {
     await gone.delete(`${folder}/${entry.name}`);
+  }
+}
+
+/** Layers above refer to a layer by its short name, so it must not get another one. */
+async function recoverShortNames(home: HomePaths): Promise<void> {
+  for (const { name, isSymlink } of [...Deno.readDirSync(home.links)]) {
+    const id = isSymlink && isShortName(name) ? idOfLinkTarget(Deno.readLinkSync(home.shortLink(name))) : undefined;
+    if (id === undefined || !exists(home.layer(id).root)) continue;
+    const { link } = home.layer(id);
+    await attempt("read", link, async () => {
+      const text = await ignore(Deno.errors.NotFound, Deno.readTextFile(link));
+      if (text !== undefined && isShortName(text.trimEnd())) return;
+      await writeDurably(link, name);
+      log.warn("the short name of a layer was damaged, it is written again", { path: link });
+    });
   }
 }
 

@@ -1,4 +1,5 @@
-import { deepEqual, equal } from "node:assert/strict";
+import { deepEqual, equal, rejects } from "node:assert/strict";
+import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { loadLayer } from "./layer.ts";
 import { HomePaths } from "./layer_paths.ts";
 import { markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.ts";
@@ -38,6 +39,22 @@ test("complete layers stay as they are", async (home) => {
   deepEqual(mounted, []);
   deepEqual((await loadLayer(home, "top")).lower, [base.short]);
   equal(await Deno.realPath(home.shortLink(base.short)), base.paths.diff);
+});
+
+test("a damaged short name is written again, since layers above refer to it, and is never used as a path", async (home) => {
+  await using _quiet = await quietLogs();
+  await makeLayer(home, "base", undefined);
+  const base = await loadLayer(home, "base");
+  await makeLayer(home, "top", base);
+  for (const damage of ["", "AAAA", `${base.short}${base.short}`, "../../elsewhere", "\0\xff", undefined]) {
+    if (damage === undefined) await Deno.remove(base.paths.link);
+    else await Deno.writeTextFile(base.paths.link, damage);
+    if (damage !== undefined) await rejects(loadLayer(home, "base"), /its file link is damaged/);
+    const { layers } = await recoverHome(home);
+    deepEqual(layers.map(({ id, short }) => id === "base" ? short : id).sort(), [base.short, "top"].sort());
+    deepEqual((await loadLayer(home, "top")).lower, [base.short]);
+    equal(namesIn(home.links).length, 2);
+  }
 });
 
 test("a layer whose creation was interrupted is removed", async (home) => {
@@ -87,7 +104,7 @@ test("a missing or wrong short link is made again", async (home) => {
 test("a damaged layer does not keep others from being served", async (home) => {
   await makeLayer(home, "good", undefined);
   await makeLayer(home, "bad", undefined);
-  await Deno.remove(home.layer("bad").link);
+  await Deno.writeTextFile(home.layer("bad").lower, "damaged");
   await Deno.writeTextFile(`${home.home}/a file`, "not ours");
   await Deno.mkdir(`${home.home}/lost+found`);
   equal((await recoverHome(home)).layers.length, 1);

@@ -11,8 +11,7 @@
  * @module
  */
 import * as v from "valibot";
-import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
-import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
+import { readJsonFile, timeAfterChange, writeJsonFile } from "../base/json_file.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
 
@@ -37,12 +36,12 @@ export class SnapshotNumbers {
    * Reads the file. Without it, numbers start at 1 if none is in use, and otherwise where all are new.
    *
    * @param used numbers that are in use
-   * @throws {NydusGdError} "corrupt" if something else than a file is there
+   * @throws {NydusGdError} "io" if something else than a file is there
    */
   static async open(path: string, used: readonly number[]): Promise<SnapshotNumbers> {
     const read = await readNext(path);
     const isLost = read === "damaged" || (read === undefined && used.length > 0);
-    let next = isLost ? await timeAfter(path) : read ?? 1;
+    let next = isLost ? await timeAfterChange(path) : read ?? 1;
     for (const number of used) next = Math.max(next, number + 1);
     if (isLost) log.warn("the numbers of snapshots are lost, continuing with new ones", { path, next });
     return new SnapshotNumbers(path, next);
@@ -67,16 +66,6 @@ async function readNext(path: string): Promise<number | "damaged" | undefined> {
     return document === undefined ? undefined : v.parse(State, document).next;
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof v.ValiError) return "damaged";
-    if (!(error instanceof Deno.errors.IsADirectory)) throw error;
-    throw new NydusGdError("corrupt", `Cannot read "${path}": ${messageOf(error)}`, {
-      cause: error,
-      hint: `rm --recursive ${path}`,
-    });
+    throw error;
   }
-}
-
-/** The time in milliseconds, and not less than that of the last change of the file if the clock was set back. */
-async function timeAfter(path: string): Promise<number> {
-  const info = await ignore(Deno.errors.NotFound, Deno.stat(path));
-  return Math.max(Date.now(), Math.ceil(info?.mtime?.getTime() ?? 0));
 }

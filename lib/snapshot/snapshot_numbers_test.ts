@@ -47,5 +47,5 @@ Deno.test("what is not a file is refused, and the error says how to go on", asyn
   using dir = TempDir.make();
   const path = dir.join("numbers.json");
   await Deno.mkdir(path);
-  await rejects(SnapshotNumbers.open(path, []), { code: "corrupt", hint: `rm --recursive ${path}` });
+  await rejects(SnapshotNumbers.open(path, []), { code: "io", hint: `mv ${path} ${path}.aside` });
 });

@@ -9,7 +9,8 @@
 import * as v from "valibot";
 import { writeFailure } from "../base/disk_full.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
-import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { ignore, NydusGdError } from "../base/errors.ts";
+import { stateOf } from "../base/error_report.ts";
 import { RecognisedLayerSchema } from "../layer/layer_record.ts";
 import type { LazyLayer } from "../layer/lazy_images.ts";
 import type { SnapshotPaths } from "./snapshot_paths.ts";
@@ -75,7 +76,7 @@ export function lazyImageOf(snapshot: Snapshot, paths: SnapshotPaths): LazyLayer
   };
 }
 
-/** What reading or parsing throws if the record, or its folder, was not made by this store. */
+/** What parsing throws, or causes that reading fails, if the record, or its folder, was not made by this store. */
 const DAMAGE = [SyntaxError, v.ValiError, Deno.errors.IsADirectory, Deno.errors.NotADirectory];
 
 /**
@@ -89,8 +90,9 @@ export async function readRecord(paths: SnapshotPaths, number: number): Promise<
     const document = await readJsonFile(path);
     if (document !== undefined) return { number, ...v.parse(RecordSchema, document) };
   } catch (error) {
-    if (!DAMAGE.some((kind) => error instanceof kind)) throw error;
-    throw new NydusGdError("corrupt", `Cannot read "${path}": ${messageOf(error)}`, { cause: error });
+    const reason = error instanceof NydusGdError ? error.cause : error;
+    if (!DAMAGE.some((kind) => reason instanceof kind)) throw error;
+    throw new NydusGdError("corrupt", `Cannot read "${path}": ${stateOf(reason)}`, { cause: error });
   }
   if (await ignore(Deno.errors.NotFound, Deno.lstat(root)) === undefined) return undefined;
   throw new NydusGdError("corrupt", `Cannot read "${path}": it is missing`);

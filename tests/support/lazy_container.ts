@@ -87,10 +87,14 @@ export class LazyContainer implements AsyncDisposable {
     return JSON.parse(Deno.readTextFileSync(this.#keeperPath)).pid;
   }
 
+  /** Name of the keeper's record. */
+  get keeperName(): string {
+    const names = ["fanotify-keeper.json", "fscache-keeper.json", "keeper.json"];
+    return names.find((name) => existsSync(`${this.stateDir}/${name}`)) ?? "keeper.json";
+  }
+
   get #keeperPath(): string {
-    const names = ["fanotify-keeper", "fscache-keeper", "keeper"];
-    const found = names.find((name) => existsSync(`${this.stateDir}/${name}.json`)) ?? "keeper";
-    return `${this.stateDir}/${found}.json`;
+    return `${this.stateDir}/${this.keeperName}`;
   }
 
   /** Content of file `number`. */

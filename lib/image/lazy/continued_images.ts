@@ -49,14 +49,15 @@ export async function* continueImages(
       continue;
     }
     const isSuspect = opened.isSuspect || mount.isSuspect === true;
-    if (isSuspect) await record.add(opened.layer, mount.fsDriver, isSuspect);
-    yield new LiveImage(opened, taken.session, mount, { continued: true, isSuspect });
+    const continued = new LiveImage(opened, taken.session, mount, { continued: true, isSuspect });
+    await record.add(opened.layer, continued.facts); // of an older version it may lack some
+    yield continued;
   }
 }
 
 /** Logs a failure and returns undefined. */
 async function reopen(
-  { fsDriver, isSuspect, ...layer }: RecordedLayer,
+  { fsDriver, isSuspect, number: _number, ...layer }: RecordedLayer,
   open: (layer: LazyLayer) => Promise<OpenedImage>,
 ): Promise<ReopenedImage | undefined> {
   try {

@@ -4,15 +4,41 @@
  * The overlay of a running container keeps node IDs of its image for its whole life, across restarts of the daemon, so
  * a number must always mean the same image. State: one JSON file, replaced atomically.
  *
+ * If the file is lost or damaged, mounted images keep the numbers that the record of mounted images has. Which numbers
+ * other images had is not known, and the kernel may still refer to those: new numbers begin where none was given before.
+ *
+ * ```
+ *  1 … 2^22-1            given one after the other
+ *  2^22 + t … 2^23-1     given one after the other after a loss at the time t, in units of {@link LOSS_UNIT_MS}
+ * ```
+ * Node IDs have no room for larger numbers. A later loss begins higher, since fewer than one image in such a unit is
+ * mounted for the first time, over the years.
+ *
  * @module
  */
 import * as v from "valibot";
-import { NydusGdError } from "../../base/errors.ts";
-import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
+import { readJsonFile, timeAfterChange, writeJsonFile } from "../../base/json_file.ts";
+import { logger } from "../../base/log.ts";
+
+const log = logger("image");
 
 const counting = v.pipe(v.number(), v.integer(), v.minValue(1));
 /** Pairs instead of an object, so that any name works, even "constructor". */
 const State = v.object({ next: counting, numbers: v.array(v.tuple([v.string(), counting])) });
+
+/** The first number that is given only after a loss: half of IMAGE_LIMIT of node_id.ts. */
+const AFTER_LOSS = 2 ** 22;
+/** The time at which units begin, 2026-01-01. */
+const LOSS_EPOCH_MS = Date.UTC(2026);
+/** Four minutes: 2^22 of them are 32 years. */
+const LOSS_UNIT_MS = 240_000;
+
+/** What a file says, or is to say. */
+interface Numbers {
+  /** Greater than every number ever assigned. */
+  readonly next: number;
+  readonly numbers: ReadonlyMap<string, number>;
+}
 
 /** Numbers by image name. */
 export class ImageNumbers {
@@ -28,23 +54,23 @@ export class ImageNumbers {
   ) {}
 
   /**
-   * Reads the state, or starts with an empty one.
+   * Reads the state. Without a file, starts with an empty one unless there have been images.
    *
-   * @throws {NydusGdError} "io" for an invalid or inconsistent file: guessing could reuse a number
+   * @param mounted numbers of images that the kernel may know, by name; undefined if there has never been an image
+   * @throws {NydusGdError} "io" if something else than a file is there, or the disk fails
    */
-  static async open(path: string): Promise<ImageNumbers> {
-    const damaged = (what: string) => new NydusGdError("io", `Cannot read image numbers ${path}: ${what}`);
-    const document = await readJsonFile(path).catch((error) => {
-      throw error instanceof SyntaxError ? damaged(error.message) : error;
-    });
-    const state = v.safeParse(State, document ?? { next: 1, numbers: [] });
-    if (!state.success) throw damaged(state.issues[0].message);
-    const { next } = state.output;
-    const numbers = new Map(state.output.numbers);
-    if (numbers.size !== state.output.numbers.length) throw damaged("an image has two numbers");
-    if (new Set(numbers.values()).size !== numbers.size) throw damaged("two images have one number");
-    if (numbers.values().some((number) => number >= next)) throw damaged(`a number is not below the next one, ${next}`);
-    return new ImageNumbers(path, numbers, next);
+  static async open(path: string, mounted?: ReadonlyMap<string, number>): Promise<ImageNumbers> {
+    const read = await readNumbers(path) ?? (mounted === undefined ? { next: 1, numbers: new Map() } : "it is missing");
+    const highest = Math.max(0, ...mounted?.values() ?? []);
+    const state = typeof read === "string" || highest < read.next
+      ? read
+      : `${highest} is in use and not below the next`;
+    if (typeof state !== "string") return new ImageNumbers(path, state.numbers, state.next);
+    const next = Math.max(highest + 1, await firstAfterLoss(path));
+    const numbers = new ImageNumbers(path, new Map(), next);
+    await numbers.#write(mounted !== undefined && areDistinct(mounted) ? mounted : new Map());
+    log.warn("the numbers of images are lost, those of mounted images are kept", { path, reason: state, next });
+    return numbers;
   }
 
   /** Returns the number of `name`; assigns one on first use. Durable once resolved. */
@@ -76,4 +102,33 @@ export class ImageNumbers {
     await writeJsonFile(this.path, { next: this.next, numbers: [...numbers] });
     this.numbers = numbers;
   }
+}
+
+/** What the file says, or the reason why it cannot be used; undefined if there is none. */
+async function readNumbers(path: string): Promise<Numbers | string | undefined> {
+  let document: unknown;
+  try {
+    document = await readJsonFile(path);
+  } catch (error) {
+    if (error instanceof SyntaxError) return error.message;
+    throw error;
+  }
+  if (document === undefined) return undefined;
+  const state = v.safeParse(State, document);
+  if (!state.success) return state.issues[0].message;
+  const { next } = state.output;
+  const numbers = new Map(state.output.numbers);
+  if (numbers.size !== state.output.numbers.length) return "an image has two numbers";
+  if (!areDistinct(numbers)) return "two images have one number";
+  if (numbers.values().some((number) => number >= next)) return `a number is not below the next one, ${next}`;
+  return { next, numbers };
+}
+
+function areDistinct(numbers: ReadonlyMap<string, number>): boolean {
+  return new Set(numbers.values()).size === numbers.size;
+}
+
+async function firstAfterLoss(path: string): Promise<number> {
+  const units = Math.floor((await timeAfterChange(path) - LOSS_EPOCH_MS) / LOSS_UNIT_MS);
+  return AFTER_LOSS + Math.min(Math.max(0, units), AFTER_LOSS - 2);
 }

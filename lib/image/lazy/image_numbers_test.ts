@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
-import { hasCode } from "../../base/errors.ts";
+import { quietLogs } from "../../../tests/support/quiet_logs.ts";
+import { checkImageNumber } from "../../mount/fuse/node_id.ts";
 import { ImageNumbers } from "./image_numbers.ts";
 
 Deno.test("an image keeps its number, also after a restart", async () => {
@@ -56,26 +57,54 @@ Deno.test("a number whose write failed is neither returned nor reused", async ()
   assert.equal(await (await ImageNumbers.open(`${folder}/numbers.json`)).of("a"), 2);
 });
 
-Deno.test("a damaged or contradictory file is refused", async () => {
+/** Damaged or contradictory files; undefined: none. */
+const DAMAGED = [
+  undefined,
+  "",
+  '{"next":3,"numbers":[["a",1',
+  '{"next":"3","numbers":[]}',
+  '{"numbers":[["a",1]]}',
+  '{"next":2,"numbers":[["a",2]]}',
+  '{"next":3,"numbers":[["a",1],["b",1]]}',
+  '{"next":3,"numbers":[["a",0]]}',
+  '{"next":3,"numbers":[["a",1],["a",2]]}',
+  '{"next":2,"numbers":[["a",1]]}', // and b has 2
+];
+
+Deno.test("where the file is lost or damaged, mounted images keep their numbers, and others get new ones", async () => {
+  await using _quiet = await quietLogs();
   using dir = TempDir.make();
   const path = dir.join("numbers.json");
-  for (
-    const text of [
-      "",
-      '{"next":3,"numbers":[["a",1',
-      '{"next":"3","numbers":[]}',
-      '{"numbers":[["a",1]]}',
-      '{"next":2,"numbers":[["a",2]]}',
-      '{"next":3,"numbers":[["a",1],["b",1]]}',
-      '{"next":3,"numbers":[["a",0]]}',
-      '{"next":3,"numbers":[["a",1],["a",2]]}',
-    ]
-  ) {
-    await Deno.writeTextFile(path, text);
-    await assert.rejects(
-      ImageNumbers.open(path),
-      (error) => hasCode(error, "io") && error.message.includes(path),
-      text,
-    );
+  const given = new Set<number>();
+  for (const text of DAMAGED) {
+    if (text !== undefined) await Deno.writeTextFile(path, text);
+    const numbers = await ImageNumbers.open(path, new Map([["a", 1], ["b", 2]]));
+    assert.deepEqual([await numbers.of("a"), await numbers.of("b")], [1, 2], `${text}`);
+    const next = await numbers.of("c");
+    assert.ok(next > 2 ** 22, `${text}`);
+    checkImageNumber(next);
+    const again = await ImageNumbers.open(path, new Map([["a", 1], ["b", 2]]));
+    assert.deepEqual([await again.of("a"), await again.of("c"), await again.of("d")], [1, next, next + 1]);
+    given.add(next);
   }
+});
+
+Deno.test("a number that was given after a loss is not given after another one", async () => {
+  await using _quiet = await quietLogs();
+  using dir = TempDir.make();
+  const path = dir.join("numbers.json");
+  await Deno.writeTextFile(path, "{");
+  const first = await (await ImageNumbers.open(path, new Map())).of("a");
+  await Deno.writeTextFile(path, "{");
+  await Deno.utime(path, Date.now() / 1000 + 3600, Date.now() / 1000 + 3600);
+  assert.ok(await (await ImageNumbers.open(path, new Map())).of("b") > first);
+  await Deno.writeTextFile(path, "{");
+  assert.equal(await (await ImageNumbers.open(path, new Map([["far", first + 1000]]))).of("b"), first + 1001);
+});
+
+Deno.test("what is not a file is refused, and the error says how to go on", async () => {
+  using dir = TempDir.make();
+  const path = dir.join("numbers.json");
+  await Deno.mkdir(path);
+  await assert.rejects(ImageNumbers.open(path), { code: "io", hint: `mv ${path} ${path}.aside` });
 });

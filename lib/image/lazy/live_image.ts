@@ -18,6 +18,7 @@ import type { ImageMounts } from "../../mount/image_mounts.ts";
 import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, startPrefetch } from "./image_prefetch.ts";
 import type { OpenedImage } from "./image_opener.ts";
 import type { MountedImageReport } from "./images_report.ts";
+import type { MountFacts } from "./mount_record.ts";
 import type { OpenImage } from "../open_image.ts";
 
 const log = logger("image");
@@ -50,6 +51,11 @@ export class LiveImage {
 
   get image(): OpenImage {
     return this.opened.image;
+  }
+
+  /** What a successor has to know of the mount. */
+  get facts(): MountFacts {
+    return { fsDriver: this.mount.fsDriver, isSuspect: this.past.isSuspect, number: this.opened.number };
   }
 
   /** Whether a container has used the image. */

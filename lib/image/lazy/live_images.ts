@@ -58,7 +58,7 @@ export class LiveImages {
   async add(mounted: LiveImage): Promise<void> {
     this.#holdUntilClosed(mounted);
     try {
-      await this.record.add(mounted.layer, mounted.mount.fsDriver);
+      await this.record.add(mounted.layer, mounted.facts);
     } catch (error) {
       await mounted.unmount();
       throw error;

@@ -20,6 +20,7 @@ const State = v.array(
     reference: v.exactOptional(v.string()),
     fsDriver: v.optional(v.picklist(DATA_PATHS), "fuse"),
     isSuspect: v.optional(v.boolean(), false),
+    number: v.exactOptional(v.pipe(v.number(), v.integer(), v.minValue(1))),
   }),
 );
 
@@ -28,7 +29,12 @@ export interface RecordedLayer extends LazyLayer {
   readonly fsDriver: FsDriver;
   /** Whether programs may have read zeros from it while its files were not watched. */
   readonly isSuspect: boolean;
+  /** Its number in node IDs, as image_numbers.ts has it. Absent in records of older versions. */
+  readonly number?: number;
 }
+
+/** What {@link MountRecord.add} records besides the layer. */
+export type MountFacts = Pick<RecordedLayer, "fsDriver" | "isSuspect"> & { readonly number: number };
 
 /**
  * The layers whose images are mounted. Changes survive this process once resolved, but not a reboot, as with mounts.
@@ -36,7 +42,12 @@ export interface RecordedLayer extends LazyLayer {
 export class MountRecord {
   readonly #layers: Map<string, RecordedLayer>;
 
-  private constructor(private readonly path: string, layers: readonly RecordedLayer[]) {
+  private constructor(
+    private readonly path: string,
+    layers: readonly RecordedLayer[],
+    /** Whether there is a file: some image was mounted before. */
+    readonly wasUsed: boolean,
+  ) {
     this.#layers = new Map(layers.map((layer) => [layer.id, layer]));
   }
 
@@ -48,7 +59,7 @@ export class MountRecord {
     });
     const state = v.safeParse(State, document ?? []);
     if (!state.success) log.warn("record of mounted images is damaged", { path, reason: state.issues[0].message });
-    return new MountRecord(path, state.success ? state.output : []);
+    return new MountRecord(path, state.success ? state.output : [], document !== undefined);
   }
 
   /** Returns the mounted images, including those of the previous process. */
@@ -56,10 +67,15 @@ export class MountRecord {
     return [...this.#layers.values()];
   }
 
+  /** Returns the numbers of the mounted images, by layer ID. */
+  numbers(): Map<string, number> {
+    return new Map(this.list().flatMap(({ id, number }) => number === undefined ? [] : [[id, number]]));
+  }
+
   /** @throws {Error} if it cannot be written; the layer is then not added */
-  async add(layer: LazyLayer, fsDriver: FsDriver, isSuspect = false): Promise<void> {
+  async add(layer: LazyLayer, facts: MountFacts): Promise<void> {
     const earlier = this.#layers.get(layer.id);
-    this.#layers.set(layer.id, { ...layer, fsDriver, isSuspect });
+    this.#layers.set(layer.id, { ...layer, ...facts });
     try {
       await this.#write();
     } catch (error) {

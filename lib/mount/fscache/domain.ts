@@ -8,7 +8,10 @@
  * @module
  */
 import * as v from "valibot";
-import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
+import { readJsonFile, timeAfterChange, writeJsonFile } from "../../base/json_file.ts";
+import { logger } from "../../base/log.ts";
+
+const log = logger("mount", "fscache");
 
 /** How often a new domain was needed. */
 const Note = v.object({ generation: v.pipe(v.number(), v.integer(), v.minValue(0)) });
@@ -30,8 +33,17 @@ export function volumeOf(domain: string): string {
 }
 
 async function generationOf(stateDir: string): Promise<number> {
-  const note = v.safeParse(Note, await readJsonFile(notePath(stateDir)));
-  return note.success ? note.output.generation : 0;
+  const path = notePath(stateDir);
+  try {
+    const document = await readJsonFile(path);
+    return document === undefined ? 0 : v.parse(Note, document).generation;
+  } catch (error) {
+    if (!(error instanceof SyntaxError || error instanceof v.ValiError)) throw error;
+    const generation = await timeAfterChange(path); // more than were ever left, since leaving takes a dead server
+    await writeJsonFile(path, { generation });
+    log.warn("the domain of the kernel's cache is not known any more, using another", { path, generation });
+    return generation;
+  }
 }
 
 function notePath(stateDir: string): string {

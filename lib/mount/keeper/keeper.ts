@@ -26,7 +26,7 @@ import { isErrno, SyscallError } from "../../../ffi/errno.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { inheritedDescriptors, removeStoredDescriptor, storeDescriptor } from "../../../ffi/libsystemd.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal, SIGNAL } from "../../../ffi/pidfd.ts";
-import { processStat } from "../../../ffi/procfs.ts";
+import { processStat, readProcessFile } from "../../../ffi/procfs.ts";
 import * as v from "valibot";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
@@ -66,6 +66,12 @@ fi
 exec sleep infinity </dev/null
 `;
 const RECORDED_MESSAGE = new TextEncoder().encode("on record\n");
+
+/**
+ * What a keeper has in its environment, so that it is found if its record is damaged: the path of the record, and
+ * {@link Kept.descriptors} as JSON.
+ */
+const KEEPER_ENV = { record: "NYDUS_GD_KEEPER_RECORD", descriptors: "NYDUS_GD_KEEPER_DESCRIPTORS" } as const;
 
 /** Path of the record of the keeper for the FUSE session in `stateDir`. */
 export function keeperPath(stateDir: string): string {
@@ -173,7 +179,7 @@ export class Keeper implements AsyncDisposable {
       pid: child.pid,
       startTime: startTimeOf(child.pid) ?? "",
       bootId: bootId(),
-      descriptors: Array.from(this.descriptors, ([name, fd]) => [name, fd.raw]),
+      descriptors: this.#numbers(),
       ...former && { former: { pid: former.pid, startTime: former.startTime } },
     };
     const stdin = child.stdin.getWriter();
@@ -186,12 +192,31 @@ export class Keeper implements AsyncDisposable {
     this.#watching = this.#watch(child);
   }
 
+  /** Names and numbers of the descriptors, which are the same in the keeper. */
+  #numbers(): Kept["descriptors"] {
+    return Array.from(this.descriptors, ([name, fd]) => [name, fd.raw]);
+  }
+
+  #env(): Record<string, string> {
+    return {
+      [KEEPER_ENV.record]: this.recordPath,
+      [KEEPER_ENV.descriptors]: JSON.stringify(this.#numbers()),
+    };
+  }
+
   #start(): Deno.ChildProcess {
     const fds = [...this.descriptors.values()];
     for (const fd of fds) fd.setCloseOnExec(false);
     try {
       // a session of its own: what ends the daemon's terminal or process group does not end it
-      const options = { cwd: "/", detached: true, stdin: "piped", stdout: "null", stderr: "null" } as const;
+      const options = {
+        cwd: "/",
+        detached: true,
+        stdin: "piped",
+        stdout: "null",
+        stderr: "null",
+        env: this.#env(),
+      } as const;
       return new Deno.Command("sh", { args: ["-c", KEEPING, this.recordPath], ...options }).spawn();
     } catch (error) {
       throw new NydusGdError("environment", `Cannot start keeper: ${messageOf(error)}`, { cause: error });
@@ -240,15 +265,45 @@ class Living implements Disposable {
   }
 }
 
-/** Undefined if there is no record or it is damaged. */
+/** Undefined if there is no record. In place of a damaged one, what a running keeper says of itself. */
 async function readRecord(recordPath: string): Promise<Kept | undefined> {
-  const document = await readJsonFile(recordPath).catch((error) => {
-    if (!(error instanceof SyntaxError)) throw error;
-    log.warn("record of the keeper is damaged", { recordPath, reason: error.message });
-    return undefined;
-  });
-  const record = v.safeParse(Kept, document);
-  return record.success ? record.output : undefined;
+  try {
+    const document = await readJsonFile(recordPath);
+    return document === undefined ? undefined : v.parse(Kept, document);
+  } catch (error) {
+    if (!(error instanceof SyntaxError || error instanceof v.ValiError)) throw error;
+    const found = findKeeper(recordPath);
+    log.warn("record of the keeper is damaged", { recordPath, reason: error.message, found: found?.pid });
+    return found;
+  }
+}
+
+/** Looks for the keeper with this record among the processes that see the same files. */
+function findKeeper(recordPath: string): Kept | undefined {
+  for (const { name: pid } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
+    const environment = new Map(environmentOf(pid));
+    if (environment.get(KEEPER_ENV.record) !== recordPath || mountsOf(pid) !== mountsOf("self")) continue;
+    const descriptors = JSON.parse(environment.get(KEEPER_ENV.descriptors) ?? "[]");
+    const kept = { pid: Number(pid), startTime: startTimeOf(Number(pid)) ?? "", bootId: bootId(), descriptors };
+    if (v.is(Kept, kept)) return kept;
+  }
+  return undefined;
+}
+
+function environmentOf(pid: string): [string, string][] {
+  const entries = readProcessFile(pid, "environ")?.split("\0") ?? [];
+  return entries.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]);
+}
+
+/** Identifies the mount namespace of a process; undefined if it has ended. */
+function mountsOf(pid: string): string | undefined {
+  try {
+    return Deno.readLinkSync(`/proc/${pid}/ns/mnt`);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
 }
 
 function findLiving(kept: Kept | undefined): Living | undefined {

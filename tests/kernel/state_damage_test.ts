@@ -1,0 +1,88 @@
+/**
+ * State files that are damaged while `serve` is not running, under a container of a lazy image. The next one starts, and
+ * the container reads on; or it says in one sentence which file is in the way, and how to go on. Never a wrong byte.
+ *
+ * @module
+ */
+import { deepEqual, equal, match } from "node:assert/strict";
+import { processStat } from "../../ffi/procfs.ts";
+import { keeperPath } from "../../lib/mount/keeper/keeper.ts";
+import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
+import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { LazyContainer } from "../support/lazy_container.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+/** Damages of a file's text. */
+const empty = () => "";
+const truncated = (text: string) => text.slice(0, text.length / 2);
+const garbage = (text: string) => text.replaceAll('"', "\0");
+const ofAnotherVersion = () => '{"version":99}';
+
+/** Damages the files of the state folder after the server was killed, and starts the next one under a reader. */
+async function startDamaged(container: LazyContainer, names: readonly string[], damage: (text: string) => string) {
+  await using readers = await container.read(1);
+  await container.driver.kill();
+  for (const name of names) {
+    const path = `${container.stateDir}/${name}`;
+    await Deno.writeTextFile(path, damage(await Deno.readTextFile(path).catch(() => "[]")));
+  }
+  await container.driver.restart();
+  return await readers.stop();
+}
+
+for (const fsDriver of TESTED_DATA_PATHS) {
+  fuseTest(`a container reads on, or gets errors, whichever state file was damaged (${fsDriver})`, async (t) => {
+    await using container = await LazyContainer.start(fsDriver);
+    const keeper = container.keeperName;
+    for (
+      const [names, damage, mayFail] of [
+        [["image-numbers.json"], truncated, false],
+        [["offered-images.json"], empty, false],
+        [[keeper], garbage, false],
+        [["image-numbers.json", keeper], ofAnotherVersion, false],
+        [["mounted-images.json"], empty, true], // nothing else says what to go on with
+        [["image-numbers.json", "mounted-images.json", keeper], truncated, true],
+      ] as const
+    ) {
+      await t.step(`${names.join(", ")}: ${damage.name}`, async () => {
+        const { wrong, errors } = await startDamaged(container, names, damage);
+        equal(wrong, 0);
+        if (!mayFail) deepEqual(errors, []);
+      });
+    }
+  });
+}
+
+fuseTest(
+  "what is in the place of a state file is named with a remedy, which lets the next server take over",
+  async () => {
+    using temp = TempDir.make();
+    const logPath = temp.join("log");
+    await using container = await LazyContainer.start("fuse", { logPath });
+    for (const name of ["image-numbers.json", "mounted-images.json", "graph-driver.json"]) {
+      const path = `${container.stateDir}/${name}`;
+      await container.driver.kill();
+      const aside = `${path}.before`;
+      await Deno.rename(path, aside);
+      await Deno.mkdir(path);
+      await Deno.writeTextFile(`${path}/file`, "");
+      equal((await container.driver.begin().status).code, 1);
+      const said = (await Deno.readTextFile(logPath)).trim().split("\n").slice(-2).join("\n");
+      match(said, new RegExp(`^nydus-gd: cannot read "${path}": is a directory\nhint: mv ${path} ${path}\\.aside$`));
+      await Deno.rename(path, `${path}.aside`);
+      await Deno.rename(aside, path);
+      await container.driver.restart();
+      deepEqual(await Deno.readFile(`${container.root}/2`), container.content(2));
+    }
+  },
+);
+
+fuseTest("a keeper whose record is damaged is ended with its session", async () => {
+  const container = await LazyContainer.start("fuse");
+  const pid = container.keeperPid;
+  await container.driver.kill();
+  await Deno.writeTextFile(keeperPath(container.stateDir), "");
+  await container.driver.restart();
+  await container[Symbol.asyncDispose]();
+  match(processStat(pid)?.[0] ?? "gone", /^(Z|gone)$/);
+});
