@@ -37,6 +37,7 @@ import { Keeper, keeperPath } from "../lib/mount/keeper/keeper.ts";
 import { KernelImages } from "../lib/mount/erofs/kernel_images.ts";
 import { clearProbes } from "../lib/mount/erofs/probe_places.ts";
 import { ImageMounts, type ImageMountsOptions } from "../lib/mount/image_mounts.ts";
+import { insecureRegistries } from "../lib/setup/docker_registries.ts";
 import type { DaemonFolders } from "./daemon_folders.ts";
 import type { StorageOptions } from "./docker/init_options.ts";
 import type { NydusdConfigInUse } from "./nydusd_config_in_use.ts";
@@ -124,6 +125,7 @@ async function share(parts: AsyncDisposableStack, options: DaemonImagesOptions):
     http: parts.use(new HttpClient(fetchOptionsOf(settings.fetch))),
     keychain: firstOf(ofDocker, pulled.keychain),
     mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)),
+    insecure: await insecureRegistries(),
   };
   const cacheDir = settings.cache.dir ?? config.atStart?.cache.workDir ?? folders.cache;
   const cache = parts.use(BlobCache.open(cacheDir, { ...cacheOptions(settings, config.atStart), setBy: "cache.dir" }));

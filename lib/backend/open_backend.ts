@@ -29,6 +29,7 @@ import { exchangeSetup } from "./http_setup.ts";
 import { LocalDiskBackend } from "./localdisk/localdisk.ts";
 import { LocalFsBackend } from "./localfs.ts";
 import { ObjectStore } from "./object_store/object_store.ts";
+import type { InsecureRegistries } from "./registry/insecure_registries.ts";
 import type { Mirrors } from "./registry/certs_dir.ts";
 import { dockerCertificates } from "./registry/docker_certificates.ts";
 import type { Credential, CredentialSource } from "./registry/credential.ts";
@@ -55,6 +56,8 @@ export interface BackendDeps {
   readonly certsDir?: string;
   /** Mirrors of registries. Default: none. */
   readonly mirrors?: Mirrors;
+  /** Registries that are asked without certificates unless their configuration has a scheme. Default: none. */
+  readonly insecure?: InsecureRegistries;
   /** Source of proxies for registries without a configured one. Default: the environment of this process. */
   readonly environment?: Environment;
   /** Base64 of "user:password" that replaces the configured registry's. Default: IMAGE_PULL_AUTH. */
@@ -123,7 +126,9 @@ export function openRegistry(location: RegistryLocation, deps: BackendDeps): Reg
   }
   const certsDir = deps.certsDir ?? DOCKER_CERTS_DIR;
   const certificates = dockerCertificates(certsDir, host);
-  const { proxy, ...direct } = exchangeSetup(location, deps.http, certificates);
+  const isInsecure = location.scheme === undefined && (deps.insecure?.has(host) ?? false);
+  const verified = isInsecure ? { ...location, skipVerify: true } : location;
+  const { proxy, ...direct } = exchangeSetup(verified, deps.http, certificates);
   const environment = proxy === undefined ? new EnvironmentProxy(deps.environment ?? Deno.env.toObject()) : undefined;
   const confined = location.confined ?? false;
   const own: TransportOptions = {

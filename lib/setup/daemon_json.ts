@@ -10,9 +10,6 @@ import { type FileState, textOf } from "./file_state.ts";
 import { JsonText } from "./json_text.ts";
 import type { UnitFlag } from "./unit_flags.ts";
 
-/** Docker's configuration file, unless its unit names another one. */
-export const DAEMON_JSON = "/etc/docker/daemon.json";
-
 /** Prefix of our storage options. dockerd passes all options to whichever driver it uses. */
 const OWN_OPTIONS = /^nydus-gd\./i;
 

@@ -6,7 +6,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { NydusGdError } from "../base/errors.ts";
 import { blockFor, type ContainerdConfig, parseContainerdConfig, readImports } from "./containerd_config.ts";
-import { DAEMON_JSON, parseDaemonJson, type WantedMembers } from "./daemon_json.ts";
+import { DAEMON_JSON } from "../backend/registry/insecure_registries.ts";
+import { parseDaemonJson, type WantedMembers } from "./daemon_json.ts";
 import type { DockerUnit } from "./docker_flags.ts";
 import type { FileChange } from "./file_change.ts";
 import { isChange } from "./file_change.ts";

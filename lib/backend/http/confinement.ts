@@ -17,7 +17,7 @@ export function confine(url: URL): void {
 }
 
 /** Whether `hostname` (as in URL) is a loopback, link-local or unspecified address, or a name of loopback. */
-function isOwnMachine(hostname: string): boolean {
+export function isOwnMachine(hostname: string): boolean {
   const name = hostname.replace(/\.$/, "");
   if (name === "localhost" || name.endsWith(".localhost")) return true;
   const octets = /^(\d+)\.(\d+)\.\d+\.\d+$/.exec(name);
@@ -35,6 +35,6 @@ function isOwnIpv4(first: number, second: number): boolean {
 function refused(state: string): TransferError {
   return new TransferError("unavailable", `an image may not lead there: ${state}`, {
     prospect: "permanent",
-    hint: "add the registry that the image names to fetch.trusted_origins, or give it a hosts.toml",
+    hint: "add the registry that the image names to fetch.trusted_origins, or to insecure-registries of daemon.json",
   });
 }

@@ -7,9 +7,11 @@ import { fetchOptionsOf } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
 import type { BackendDeps } from "../../backend/open_backend.ts";
 import { certsDirs, Mirrors } from "../../backend/registry/certs_dir.ts";
+import type { InsecureRegistries } from "../../backend/registry/insecure_registries.ts";
 import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
 import { parseSettings, type Settings } from "../../base/settings.ts";
 import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
+import { insecureRegistries } from "../../setup/docker_registries.ts";
 import type { SourceAccess } from "../../image/source/source_access.ts";
 
 /** Access to images. Dispose after the last use. */
@@ -17,12 +19,13 @@ export class ImageAccess implements Disposable {
   readonly deps: BackendDeps;
   readonly #http: HttpClient;
 
-  private constructor(readonly settings: Settings) {
+  private constructor(readonly settings: Settings, insecure: InsecureRegistries) {
     this.#http = new HttpClient(fetchOptionsOf(settings.fetch));
     this.deps = {
       http: this.#http,
       keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),
       mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)),
+      insecure,
     };
   }
 
@@ -30,8 +33,8 @@ export class ImageAccess implements Disposable {
    * @param settings default: those of the environment alone
    * @throws {NydusGdError} "config" for an invalid `NYDUS_GD_…`
    */
-  static open(settings = parseSettings("", Deno.env.toObject())): ImageAccess {
-    return new ImageAccess(settings);
+  static async open(settings = parseSettings("", Deno.env.toObject())): Promise<ImageAccess> {
+    return new ImageAccess(settings, await insecureRegistries());
   }
 
   /**

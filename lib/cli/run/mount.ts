@@ -31,7 +31,7 @@ export async function mount(args: MountArgs, context: ActionContext): Promise<nu
 }
 
 async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promise<void> {
-  using access = ImageAccess.open();
+  using access = await ImageAccess.open();
   const { settings } = access;
   await using state = await MountState.take(args.dir);
   const { bootstrap: what, blobDir, config: configPath } = args;

@@ -31,7 +31,7 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
   const platform = args.platform === undefined ? undefined : parsePlatform(args.platform);
   const settings = await readSettings(args.settings);
   const config = await readNydusdConfig(args.config);
-  using access = ImageAccess.open(settings);
+  using access = await ImageAccess.open(settings);
   const logins = new SeenLogins(access.deps.keychain);
   const deps: BackendDeps = { ...access.deps, keychain: logins };
   const backend = config?.backend;

@@ -5,7 +5,7 @@
  * |---|---|
  * | the configured backend, unless a registry | the operator configured it |
  * | the repository that `nydus-gd pull` pulled the layer from | a user asked for it |
- * | the registry named in the layer's own file | only as far as {@link CandidateSources.trustedOrigins} allows |
+ * | the registry named in the layer's own file | only as far as {@link CandidateSources.trustedOrigins} or daemon.json allow |
  * | the repositories that Docker recorded on pull or push of the layer | a user asked Docker for them |
  * | the repository of the reference that containerd passed on with the layer | as the registry in the layer's own file |
  * | the configured registry | the operator configured it |
@@ -80,7 +80,8 @@ export async function backendCandidates(layer: LazyLayer, sources: CandidateSour
   const pulled = pulledPlaces(layer, sources);
   const recorded = await recordedPlaces(layer);
   const asked = new Set([...pulled, ...recorded].map(({ host }) => host));
-  const isTrusted = (host: string) => asked.has(host) || sources.trustedOrigins.includes(host);
+  const isTrusted = (host: string) =>
+    asked.has(host) || sources.trustedOrigins.includes(host) || (deps.insecure?.frees(host) ?? false);
   const candidates = [
     ...(backend === undefined || backend.type === "registry" ? [] : [configuredCandidate(backend, deps)]),
     ...pulled.map((place) => registryCandidate(place, sources)),
