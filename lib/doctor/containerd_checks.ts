@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { criWithoutAnnotations, SNAPSHOTTER } from "../setup/containerd_config.ts";
+import { SNAPSHOTTER } from "../setup/containerd_config.ts";
+import { criProblem } from "../setup/containerd_cri.ts";
 import { pluginState } from "../setup/containerd_state.ts";
 import { CONTAINERD_SERVICE } from "../setup/unit_files.ts";
 import { snapshotProblems } from "../snapshot/snapshot_damage.ts";
@@ -12,7 +13,7 @@ import { SnapshotPaths, snapshotterDir } from "../snapshot/snapshot_paths.ts";
 import { countText } from "../base/count_text.ts";
 import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
 import { checkSocket } from "./daemon_checks.ts";
-import type { Installation } from "./installation.ts";
+import type { ContainerdFiles, Installation } from "./installation.ts";
 
 const GROUP = "containerd";
 const SETUP = "nydus-gd setup --target containerd";
@@ -45,7 +46,10 @@ export function containerdChecks(installation: Installation): Check[] {
     check("snapshotter socket", (address) => checkSocket(address)),
     check("snapshotter", (_address, signal) => checkPlugin(containerdSocket, signal)),
     { group: GROUP, name: "snapshot records", run: () => checkSnapshots(installation) },
-    check("Kubernetes", () => "error" in containerdFiles ? skipped("unknown") : judgeCri(containerdFiles.value.files)),
+    check(
+      "Kubernetes",
+      (_address, signal) => "error" in containerdFiles ? skipped("unknown") : judgeCri(containerdFiles.value, signal),
+    ),
   ];
 }
 
@@ -74,11 +78,7 @@ async function checkSnapshots({ isRoot, options: { root } }: Installation): Prom
   return fail(problems.map(({ message }) => message).join("; "), first.remedy);
 }
 
-function judgeCri(files: Parameters<typeof criWithoutAnnotations>[0]): Finding {
-  const place = criWithoutAnnotations(files);
-  if (place === undefined) return ok("not in the way");
-  return warn(
-    `${place} keeps from ${SNAPSHOTTER} what it prepares: no image is lazy`,
-    "disable_snapshot_annotations = false",
-  );
+async function judgeCri({ files, effective }: ContainerdFiles, signal: AbortSignal): Promise<Finding> {
+  const problem = await criProblem(files, () => effective(signal));
+  return problem === undefined ? ok("not in the way") : warn(problem.state, problem.remedy);
 }

@@ -7,7 +7,7 @@ import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from ".
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
 import { readDockerUnit } from "../setup/docker_flags.ts";
 import { pluginSupport } from "../setup/docker_version.ts";
-import { hasSystemd, lastLoggedError, showUnit } from "../setup/systemd.ts";
+import { hasSystemd, lastLines, lastLoggedError, showUnit } from "../setup/systemd.ts";
 import { readFileState } from "../setup/file_state.ts";
 import { DOCKER_SERVICE, DROP_IN_PATH } from "../setup/unit_files.ts";
 import type { Installation } from "./installation.ts";
@@ -74,14 +74,17 @@ function isOfTheUnit(host: string): boolean {
   return /^unix:\/\/(\/var)?\/run\/docker\.sock$/.test(host);
 }
 
-/** What dockerd said when it did not start; undefined if it did, or said nothing. */
+/** Why systemd does not start Docker; undefined if it does, or nothing was said. */
 async function whyFailed(): Promise<Finding | undefined> {
   if (!await hasSystemd()) return undefined;
-  const { active, lastRun } = await showUnit(DOCKER_SERVICE);
-  const said = active === "failed" ? await lastLoggedError(DOCKER_SERVICE, lastRun) : undefined;
-  if (said === undefined) return undefined;
-  const isAboutUs = /graphdriver|storage driver/i.test(said.state);
-  return fail(`Docker does not start: ${said.state}`, isAboutUs ? SETUP : JOURNAL);
+  const { load, active, lastRun } = await showUnit(DOCKER_SERVICE);
+  if (load === "masked") return fail(`${DOCKER_SERVICE} is masked`, `systemctl unmask ${DOCKER_SERVICE}`);
+  if (active !== "failed") return undefined;
+  const said = await lastLoggedError(DOCKER_SERVICE, lastRun);
+  const state = said?.state ?? (await lastLines(DOCKER_SERVICE, lastRun)).join(" | ");
+  if (state === "") return undefined;
+  const isAboutUs = /graphdriver|storage driver/i.test(state);
+  return fail(`Docker does not start: ${state}`, isAboutUs ? SETUP : JOURNAL);
 }
 
 function judgeVersion(version: string): Finding {

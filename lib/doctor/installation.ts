@@ -24,7 +24,8 @@ import {
   readImports,
   registeredAddress,
 } from "../setup/containerd_config.ts";
-import { CONTAINERD_SOCKET, lookAtContainerd } from "../setup/containerd_state.ts";
+import { CONTAINERD_SOCKET, effectiveConfig, lookAtContainerd } from "../setup/containerd_state.ts";
+import { insecureRegistries } from "../setup/docker_registries.ts";
 import { readFileState } from "../setup/file_state.ts";
 import { Host } from "../setup/host.ts";
 
@@ -50,6 +51,8 @@ export interface ContainerdFiles {
   readonly isThere: boolean;
   /** The main file, and its imports. */
   readonly files: readonly ContainerdConfig[];
+  /** Asks it what it makes of them; undefined if it does not tell. */
+  effective(signal: AbortSignal): Promise<ContainerdConfig | undefined>;
 }
 
 /** A value, or the error that prevented reading it. */
@@ -99,6 +102,7 @@ export class Installation implements Disposable {
         http,
         keychain: pulled === undefined ? logins : firstOf(logins, pulled.keychain),
         mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)),
+        insecure: await insecureRegistries(hostOf(options)),
       },
     );
   }
@@ -152,10 +156,11 @@ function hostOf({ host = new Host("/") }: InstallationOptions): Host {
 }
 
 async function readContainerdFiles(host: Host): Promise<ContainerdFiles> {
-  const { unit, isThere } = await lookAtContainerd(host);
-  const path = unit.flags.configFile?.value ?? CONTAINERD_CONFIG;
+  const state = await lookAtContainerd(host);
+  const path = state.unit.flags.configFile?.value ?? CONTAINERD_CONFIG;
   const main = parseContainerdConfig(await readFileState(host.at(path), { follow: true }), path);
-  return { isThere, files: [main, ...await readImports(host, main)] };
+  const files = [main, ...await readImports(host, main)];
+  return { isThere: state.isThere, files, effective: (signal) => effectiveConfig(host, state, path, signal) };
 }
 
 /** Captures the result of a promise. */

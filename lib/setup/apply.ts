@@ -18,7 +18,7 @@ import type { Host } from "./host.ts";
 import type { Plan } from "./plan.ts";
 import { SetupRecord } from "./record.ts";
 import { eachService, keepIfEdited, type Progress, type SetupRun } from "./setup_run.ts";
-import { lastLoggedError, runStep } from "./systemd.ts";
+import { lastLines, lastLoggedError, runStep } from "./systemd.ts";
 import { planUndo, undo } from "./undo.ts";
 
 /** Never aborted: an interrupted setup is reverted completely. */
@@ -95,19 +95,19 @@ async function change(run: SetupRun, { changes }: Plan): Promise<void> {
   }
 }
 
-/** @throws {NydusGdError} "environment" with the service's own error message, if it logged one */
+/** @throws {NydusGdError} "environment" with the service's own error message, or the last lines of its log */
 async function runService(words: readonly string[]): Promise<void> {
   const since = `--since=@${Math.floor(Date.now() / 1000)}`;
   try {
     await runStep(words);
   } catch (error) {
     const unit = words.at(-1) ?? "";
-    const said = hasCode(error, "environment") && unit.endsWith(".service")
-      ? await lastLoggedError(unit, since)
-      : undefined;
-    if (said === undefined) throw error;
-    const hint = said.hint ?? `journalctl -u ${unit} -n 50`;
-    throw new NydusGdError("environment", `Cannot start ${unit}: ${said.state}`, { hint, cause: error });
+    if (!hasCode(error, "environment") || !unit.endsWith(".service")) throw error;
+    const said = await lastLoggedError(unit, since);
+    const state = said?.state ?? (await lastLines(unit, since)).join(" | ");
+    if (state === "") throw error;
+    const hint = said?.hint ?? `journalctl -u ${unit} -n 50`;
+    throw new NydusGdError("environment", `Cannot start ${unit}: ${state}`, { hint, cause: error });
   }
 }
 

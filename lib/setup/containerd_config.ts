@@ -207,30 +207,3 @@ const ONE_LINE = `${SNAPSHOTTER} = { type = "snapshot", address = "${SNAPSHOTTER
 function refusal(state: string, hint: string): NydusGdError {
   return new NydusGdError("config", `Cannot set up containerd: ${state}`, { hint });
 }
-
-/** Tables of the CRI plugin with the keys below: containerd 1.x, 2.x. */
-const CRI_TABLES = [
-  ["io.containerd.grpc.v1.cri", "containerd"],
-  ["io.containerd.cri.v1.images"],
-  ["cri", "containerd"],
-] as const;
-
-/**
- * Place and keys of a CRI plugin that uses our snapshotter but does not tell it which images it prepares; undefined if
- * there is none.
- */
-export function criWithoutAnnotations(files: readonly ContainerdConfig[]): string | undefined {
-  for (const { path, content } of files.toReversed()) {
-    for (const names of CRI_TABLES) {
-      const table = names.reduce<unknown>((value, name) => (value as TomlTable | undefined)?.[name], content.plugins);
-      const Cri = v.object({
-        snapshotter: v.literal(SNAPSHOTTER),
-        disable_snapshot_annotations: v.optional(v.boolean()),
-      });
-      if (v.is(Cri, table) && table.disable_snapshot_annotations !== false) {
-        return `plugins."${names.join('".')}" in ${path}`;
-      }
-    }
-  }
-  return undefined;
-}

@@ -3,8 +3,10 @@
  *
  * @module
  */
-import { ignore } from "../base/errors.ts";
+import { ignore, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
+import { type ContainerdConfig, parseContainerdConfig } from "./containerd_config.ts";
+import { textFile } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import { type FlaggedUnit, readUnitFlags } from "./unit_flags.ts";
 import { CONTAINERD_DROP_IN_PATH, CONTAINERD_SERVICE } from "./unit_files.ts";
@@ -23,6 +25,8 @@ const PATTERNS = { configFile: /(?:^|[\s"'=])(?:--config|-c)(?:=|\s+)"?([\w./-]+
 /** State of containerd on a machine. */
 export interface ContainerdState {
   readonly unit: FlaggedUnit<keyof typeof PATTERNS>;
+  /** Path of its program; undefined if there is none in the usual places. */
+  readonly program: string | undefined;
   /** Whether it is installed, be it without a unit. */
   readonly isThere: boolean;
 }
@@ -35,16 +39,49 @@ export async function lookAtContainerd(host: Host): Promise<ContainerdState> {
     environmentFiles: [],
     patterns: PATTERNS,
   });
-  return { unit, isThere: unit.isThere || await hasBinary(host) };
+  const program = await findProgram(host);
+  return { unit, program, isThere: unit.isThere || program !== undefined };
 }
 
-async function hasBinary(host: Host): Promise<boolean> {
+async function findProgram(host: Host): Promise<string | undefined> {
   const missing = [Deno.errors.NotFound, Deno.errors.NotADirectory];
   for (const path of BINARIES) {
-    if (await ignore(missing, Deno.stat(host.at(path))) !== undefined) return true;
+    if (await ignore(missing, Deno.stat(host.at(path))) !== undefined) return path;
   }
-  return false;
+  return undefined;
 }
+
+/**
+ * The configuration that containerd makes of its file, with defaults, imports, and what it has migrated of older
+ * versions: `containerd config dump`. Undefined if it cannot be asked: there is no program, or it is of another machine.
+ *
+ * @param path of the file
+ */
+export async function effectiveConfig(
+  host: Host,
+  { program }: ContainerdState,
+  path: string,
+  signal?: AbortSignal,
+): Promise<ContainerdConfig | undefined> {
+  if (program === undefined) return undefined;
+  const args = ["--config", host.at(path), "config", "dump"];
+  const command = new Deno.Command(host.at(program), {
+    args,
+    stdin: "null",
+    ...(signal === undefined ? {} : { signal }),
+  });
+  try {
+    const { success, stdout, stderr } = await command.output();
+    const dump = success ? parseContainerdConfig(textFile(new TextDecoder().decode(stdout)), DUMP) : undefined;
+    if (dump?.content.version !== undefined) return dump;
+    log.debug("containerd does not print its configuration", { reason: new TextDecoder().decode(stderr).trim() });
+  } catch (error) {
+    log.debug("containerd does not print its configuration", { reason: messageOf(error) });
+  }
+  return undefined;
+}
+
+const DUMP = "containerd config dump";
 
 /**
  * State of a plugin of the running containerd, as `ctr plugins ls` shows it: "ok", "skip", "error"; "none" if it has no

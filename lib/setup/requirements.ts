@@ -8,7 +8,8 @@ import { CONTAINERD_SOCKET, type ContainerdState } from "./containerd_state.ts";
 import type { DockerState } from "./docker_state.ts";
 import { pluginSupport } from "./docker_version.ts";
 import type { Host } from "./host.ts";
-import { CONTAINERD_SERVICE } from "./unit_files.ts";
+import { CONTAINERD_SERVICE, DOCKER_SERVICE } from "./unit_files.ts";
+import type { FlaggedUnit } from "./unit_flags.ts";
 
 /** Docker's Ubuntu snap. */
 const SNAP = "/snap/docker";
@@ -24,6 +25,7 @@ export async function requireUsableDocker(host: Host, docker: DockerState): Prom
     );
   }
   requireRoot(host, docker);
+  requireStartable(DOCKER_SERVICE, unit);
   const missing = [Deno.errors.NotFound, Deno.errors.NotADirectory];
   if (!unit.isThere && await ignore(missing, Deno.stat(host.at(SNAP))) !== undefined) {
     const state = "it is a snap, which keeps Docker in file systems of its own";
@@ -41,8 +43,10 @@ export function requireUsableContainerd(
   docker: DockerState | undefined,
 ): void {
   if (!isThere) throw refusal("containerd", "it is not installed", "apt-get install containerd");
+  requireStartable(CONTAINERD_SERVICE, unit);
   if (docker === undefined) return;
   requireRoot(host, docker);
+  requireStartable(DOCKER_SERVICE, docker.unit);
   if (!unit.isThere) {
     throw refusal(
       `Docker ${docker.version}`,
@@ -61,6 +65,13 @@ function requireRoot(host: Host, { running }: DockerState): void {
   if (running?.info.securityOptions.some((option) => option.startsWith("name=rootless"))) {
     const state = "it is rootless, layers need root on the host";
     throw refusal(`Docker at ${host.docker?.host}`, state, "use root's Docker");
+  }
+}
+
+/** systemd starts a masked unit for nobody, and Docker waits for its containerd until it gives up. */
+function requireStartable(service: string, { isMasked }: FlaggedUnit<string>): void {
+  if (isMasked) {
+    throw refusal(service, "it is masked, so that systemd does not start it", `systemctl unmask ${service}`);
   }
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { parse as parseToml } from "smol-toml";
 import { PrefixMachine } from "../../tests/support/setup_prefix.ts";
 import { NydusGdError } from "../base/errors.ts";
@@ -185,11 +186,37 @@ Deno.test("a Kubernetes that would tell the snapshotter nothing is pointed out",
     using machine = new PrefixMachine();
     machine.hasContainerd(config);
     assert.equal(
-      /Kubernetes needs disable_snapshot_annotations = false in plugins\./.test((await plan(machine)).notes.join()),
+      /Kubernetes: plugins\..* What it needs: disable_snapshot_annotations = false/.test(
+        (await plan(machine)).notes.join(),
+      ),
       isNamed,
       config,
     );
   }
+});
+
+const CONTAINERD = "/usr/bin/containerd";
+Deno.test({
+  name: "a Kubernetes whose table the installed containerd does not read is pointed out, with the one that it reads",
+  ignore: !existsSync(CONTAINERD), // 1.6 or 1.7; tests/e2e/setup_docker_28_test.ts has 2.1
+  async fn() {
+    const keys = 'snapshotter = "nydus-gd"\ndisable_snapshot_annotations = false\n';
+    const of1 = `version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd]\n${keys}`;
+    const of2 = `version = 2\n[plugins."io.containerd.cri.v1.images"]\n${keys}`;
+    const notes = [];
+    for (const config of [of1, of2]) {
+      using machine = new PrefixMachine();
+      machine.hasContainerd(config);
+      await Deno.remove(machine.host.at(CONTAINERD));
+      await Deno.symlink(CONTAINERD, machine.host.at(CONTAINERD));
+      notes.push((await plan(machine)).notes.filter((note) => note.startsWith("Kubernetes")).join());
+    }
+    assert.equal(notes[0], "");
+    assert.match(
+      notes[1] ?? "",
+      /containerd ignores plugins\."io\.containerd\.cri\.v1\.images" in .*: Kubernetes is on overlayfs, .* needs: \[plugins\."io\.containerd\.grpc\.v1\.cri"\.containerd\] with snapshotter = "nydus-gd"/,
+    );
+  },
 });
 
 Deno.test("obstacles in containerd's configuration are refused by name before anything is changed", async () => {
@@ -221,7 +248,13 @@ Deno.test("obstacles in containerd's configuration are refused by name before an
 Deno.test("a Docker that cannot take its images from containerd is refused by name", async () => {
   const unit = (flags: string) => (machine: PrefixMachine) =>
     machine.write("/lib/systemd/system/docker.service", `[Service]\nExecStart=/usr/bin/dockerd ${flags}\n`);
+  const masked = (service: string) => (machine: PrefixMachine) => {
+    Deno.mkdirSync(machine.host.at("/etc/systemd/system"), { recursive: true });
+    Deno.symlinkSync("/dev/null", machine.host.at(`/etc/systemd/system/${service}`));
+  };
   const cases: [make: (machine: PrefixMachine) => void, message: RegExp][] = [
+    [masked("containerd.service"), /^Cannot set up containerd\.service: it is masked/],
+    [masked("docker.service"), /^Cannot set up docker\.service: it is masked/],
     [unit("--containerd=/run/mine.sock"), /docker\.service line 2 has Docker use the containerd at \/run\/mine\.sock/],
     [unit("--feature x=true"), /docker\.service line 2 sets features/],
     [unit("-s overlayfs"), /docker\.service line 2 names the storage driver overlayfs/],

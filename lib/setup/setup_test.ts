@@ -301,6 +301,14 @@ Deno.test("obstacles are refused before anything is changed", async () => {
       /default\/docker line 2 names .* devicemapper/,
     ],
     [unit("-H fd:// \\\n  --storage-driver btrfs"), "config", /docker\.service line 2 names the storage driver btrfs/],
+    [
+      (machine) => {
+        Deno.mkdirSync(machine.host.at("/etc/systemd/system"), { recursive: true });
+        Deno.symlinkSync("/dev/null", machine.host.at("/etc/systemd/system/docker.service"));
+      },
+      "unsupported",
+      /Cannot set up docker\.service: it is masked/,
+    ],
     [unit("--experimental=false"), "config", /switches experimental features off/],
     [unit("--storage-opt overlay2.size=5G"), "config", /an option of another storage driver/],
     [

@@ -67,6 +67,21 @@ export async function lastLoggedError(
   return state === undefined ? undefined : { state, ...(hint === undefined ? {} : { hint }) };
 }
 
+/**
+ * The last lines that a unit's own processes have logged, without systemd's; empty if there are none.
+ *
+ * @param lines as for {@link lastLoggedError}
+ */
+export async function lastLines(unit: string, lines: string): Promise<string[]> {
+  const args = ["--output", "cat", "--no-pager", lines, `_SYSTEMD_UNIT=${unit}`];
+  const command = new Deno.Command("journalctl", { args, stdin: "null", stderr: "null" });
+  const logged = (await ignore(Deno.errors.NotFound, outputOf(command)) ?? "").split("\n");
+  return logged.filter((line) => line.trim() !== "").slice(-LAST_LINES);
+}
+
+/** Lines that are enough to see why a program ended. */
+const LAST_LINES = 3;
+
 /** Error formats of this program and of dockerd. */
 const ERROR_LINE = /^(?:nydus-gd: |failed to start daemon: )(.+)$|^(unable to configure the Docker daemon .+)$/;
 
@@ -101,7 +116,8 @@ export async function systemctl(...args: string[]): Promise<string> {
     if (success) return text(stdout);
     const state = timeout.aborted ? `it took longer than ${TIMEOUT_MS / 1000} s` : text(stderr).split("\n")[0];
     const unit = args.find((arg) => arg.endsWith(".service"));
-    const hint = unit === undefined ? {} : { hint: `journalctl -u ${unit} -n 50` };
+    const remedy = /\bis masked\b/.test(state ?? "") ? `systemctl unmask ${unit}` : `journalctl -u ${unit} -n 50`;
+    const hint = unit === undefined ? {} : { hint: remedy };
     throw new NydusGdError("environment", `Cannot run systemctl ${args.join(" ")}: ${state}`, hint);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;

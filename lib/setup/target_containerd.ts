@@ -4,8 +4,9 @@
  * @module
  */
 import { containerdConfig, daemonJson, daemonJsonPath, ownFile } from "./plan_files.ts";
-import { CONTAINERD_CONFIG, criWithoutAnnotations } from "./containerd_config.ts";
-import { lookAtContainerd } from "./containerd_state.ts";
+import { CONTAINERD_CONFIG } from "./containerd_config.ts";
+import { criProblem } from "./containerd_cri.ts";
+import { effectiveConfig, lookAtContainerd } from "./containerd_state.ts";
 import { parseDaemonJson, usesContainerdStore, wantedSnapshotterMembers } from "./daemon_json.ts";
 import { pluginSupport } from "./docker_version.ts";
 import { readFileState, textFile } from "./file_state.ts";
@@ -34,13 +35,8 @@ export async function planContainerd(source: TargetSource): Promise<TargetPlan> 
         "for the other clients of containerd.",
     );
   }
-  const cri = criWithoutAnnotations(files);
-  if (cri !== undefined) {
-    notes.push(
-      `Kubernetes needs disable_snapshot_annotations = false in ${cri}: without it no image is lazy, and with containerd ` +
-        "2.1 and later none is pulled.",
-    );
-  }
+  const cri = await criProblem(files, () => effectiveConfig(host, containerd, path));
+  if (cri !== undefined) notes.push(`Kubernetes: ${cri.state}. What it needs: ${cri.remedy}.`);
   return {
     changes: [
       ...containerd.unit.isThere || !host.isLive

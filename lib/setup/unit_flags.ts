@@ -28,6 +28,8 @@ export interface UnitFlag {
 export interface FlaggedUnit<Name extends string> {
   /** Whether the unit exists. */
   readonly isThere: boolean;
+  /** Whether systemd refuses to start it: systemctl mask. */
+  readonly isMasked: boolean;
   readonly flags: Readonly<Partial<Record<Name, UnitFlag>>>;
 }
 
@@ -48,14 +50,15 @@ export async function readUnitFlags<Name extends string>(
   host: Host,
   search: FlagSearch<Name>,
 ): Promise<FlaggedUnit<Name>> {
-  const unit = await firstOf(host, UNIT_DIRS.map((dir) => `${dir}/${search.service}`));
+  const paths = UNIT_DIRS.map((dir) => `${dir}/${search.service}`);
+  const unit = await firstOf(host, paths);
   const files = [...(unit === undefined ? [] : [unit]), ...await dropIns(host, search)];
   const flags: Partial<Record<Name, UnitFlag>> = {};
   for (const path of files) Object.assign(flags, await flagsIn(host, path, UNIT_LINE, search.patterns));
   for (const path of search.environmentFiles) {
     Object.assign(flags, await flagsIn(host, path, /^\s*[^#;\s]/, search.patterns));
   }
-  return { isThere: unit !== undefined, flags };
+  return { isThere: unit !== undefined, isMasked: await isMasked(host, paths), flags };
 }
 
 /** Reads the flags in the lines of a file that match `matters`. */
@@ -100,6 +103,15 @@ async function firstOf(host: Host, paths: readonly string[]): Promise<string | u
     if ((await ignore(MISSING, Deno.stat(host.at(path))))?.isFile) return path;
   }
   return undefined;
+}
+
+/** Whether the first of the unit's files is a link to /dev/null: systemd.unit(5). */
+async function isMasked(host: Host, paths: readonly string[]): Promise<boolean> {
+  for (const path of paths) {
+    const info = await ignore(MISSING, Deno.lstat(host.at(path)));
+    if (info !== undefined) return info.isSymlink && await Deno.readLink(host.at(path)) === "/dev/null";
+  }
+  return false;
 }
 
 async function dropIns(

@@ -18,6 +18,7 @@ if (missing !== undefined) console.log(`skipped: ${missing}`);
 const ignore = missing !== undefined;
 
 const SERVICES = ["nydus-gd", "containerd", "docker"];
+const CONTAINERD_CONFIG = "/etc/containerd/config.toml";
 /** Without a bridge, as the network is shared with this machine; cgroups without systemd's bus. */
 const DAEMON_JSON = `{
   "bridge": "none", "iptables": false, "ip6tables": false,
@@ -77,6 +78,21 @@ Deno.test({
       const paths = files.map((file) => `/data/${file}`);
       assert.equal(await machine.must("docker", "exec", "lazy", "sha256sum", ...paths), sumsOf(...files));
     };
+    await t.step("a table for Kubernetes that this containerd ignores is pointed out, until one is there", async () => {
+      const keys = 'snapshotter = "nydus-gd"\ndisable_snapshot_annotations = false\n';
+      const noted = async (config: string) => {
+        await machine.write(CONTAINERD_CONFIG, config);
+        return await machine.must("nydus-gd", "setup", "--dry-run");
+      };
+      const asBefore = await machine.must("cat", CONTAINERD_CONFIG);
+      const ignored = `version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd]\n${keys}`;
+      assert.match(
+        await noted(ignored),
+        /containerd ignores .*: Kubernetes is on overlayfs.*\[plugins\."io\.containerd\.cri\.v1\.images"\] with/s,
+      );
+      assert.doesNotMatch(await noted(`${ignored}[plugins."io.containerd.cri.v1.images"]\n${keys}`), /Kubernetes/);
+      await machine.write(CONTAINERD_CONFIG, `${asBefore}\n`);
+    });
     await t.step("setup finds out what Docker needs, and doctor finds nothing wrong", async () => {
       const { code, stdout, stderr } = await machine.run("nydus-gd", "setup", "--yes");
       assert.equal(code, 0, stdout + stderr);

@@ -123,6 +123,36 @@ Deno.test(
         assert.equal(await property(machine, "docker.service", "MainPID"), docker, "Docker was not disturbed");
         await machine.must("rm", "/var/lib/nydus/config.json");
       });
+      await t.step("a masked service is refused at once, with what to do", async () => {
+        for (const [service, target] of [["docker.service", "docker"], ["containerd.service", "containerd"]] as const) {
+          await machine.must("systemctl", "mask", service);
+          const { code, stderr } = await machine.run("nydus-gd", "setup", "--yes", "--target", target);
+          assert.equal(code, 1);
+          assert.equal(
+            stderr,
+            `nydus-gd: cannot set up ${service}: it is masked, so that systemd does not start it\n` +
+              `hint: systemctl unmask ${service}\n`,
+          );
+          await machine.must("systemctl", "unmask", service);
+        }
+        await isAsBefore(machine);
+      });
+      await t.step("of a service that does not start the last lines of its log are shown", async () => {
+        const dropIn = "/etc/systemd/system/containerd.service.d";
+        await machine.write(
+          `${dropIn}/broken.conf`,
+          "[Service]\nExecStartPre=/bin/sh -c 'echo no luck today; exit 1'\n",
+        );
+        await machine.must("systemctl", "daemon-reload");
+        const { code, stderr } = await machine.run("nydus-gd", "setup", "--yes", "--target", "containerd");
+        assert.equal(code, 1, stderr);
+        assert.match(stderr, /cannot start containerd\.service: no luck today/);
+        await machine.must("rm", "--recursive", dropIn);
+        await machine.must("systemctl", "daemon-reload");
+        await machine.must("systemctl", "start", "containerd", "docker");
+        await machine.must("nydus-gd", "setup", "--undo", "--yes");
+        await isAsBefore(machine);
+      });
       await t.step("a setup that would detach running containers from Docker is refused", async () => {
         await machine.must(
           "docker",
