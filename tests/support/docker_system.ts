@@ -2,7 +2,7 @@
  * A newer dockerd than the machine's: a Debian system in a directory that is `/` for dockerd, containerd and docker.
  *
  * ```
- * .tools/docker-VERSION/     made once by debootstrap, then read-only
+ * .tools/docker-VERSION/     made once by debootstrap, then read-only; anew if the recipe has changed since
  *      │ lowerdir
  *      ▼
  * /                          overlay in a mount namespace inside the sandbox; writes go to a tmpfs
@@ -18,26 +18,26 @@
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { kill, Sandbox, type SpawnOptions } from "../../lib/demo/sandbox.ts";
 import { findMirror } from "./debian_mirror.ts";
-import { isFolder } from "./is_folder.ts";
 import { REPOSITORY } from "./repository.ts";
 
-/** Debian's releases, by the dockerd that they have. */
-const SUITES = {
-  "26.1": "trixie",
-  /** The unstable one, where it becomes a later one in time. */
-  "28": "sid",
-} as const;
 const PACKAGES = ["ca-certificates", "iptables", "runc", "containerd", "docker.io", "docker-cli", "docker-buildx"];
 /** What a machine of it has besides: tests/support/systemd_machine.ts. */
 const MACHINE_PACKAGES = ["systemd", "libfuse3-4"];
 
+/** Debian's releases, and what is installed of them, by the dockerd that they have. */
+const RECIPES = {
+  "26.1": { suite: "trixie", packages: PACKAGES },
+  /** The unstable one, where it becomes a later one in time. */
+  "28": { suite: "sid", packages: [...PACKAGES, ...MACHINE_PACKAGES] },
+} as const;
+
 /** Version of a dockerd that can be had this way. */
-export type DockerVersion = keyof typeof SUITES;
+export type DockerVersion = keyof typeof RECIPES;
 
 /** `<repository>/.tools`, ignored by git. */
 const TOOLS = `${REPOSITORY}/.tools`;
 
-/** The Debian system with a dockerd; complete if it exists. */
+/** The Debian system with a dockerd; complete if it exists, but maybe made by an earlier recipe. */
 export function dockerSystem(version: DockerVersion): string {
   return `${TOOLS}/docker-${version}`;
 }
@@ -45,16 +45,29 @@ export function dockerSystem(version: DockerVersion): string {
 /** Maximum milliseconds for debootstrap. */
 const MAKE_TIMEOUT_MS = 10 * 60_000;
 
-/** Makes the Debian system $1 of suite $3 with packages $2 from mirror $4. It is renamed to $1 when complete. */
-const MAKE = `
+/** Whether $1 is a Debian system of suite $3 with packages $2. */
+const IS_MADE = `
+is_made() {
+  dpkg-query --admindir="$1/var/lib/dpkg" --show $(echo "$2" | tr , ' ') >/dev/null 2>&1 &&
+    grep -qs " $3 " "$1/etc/apt/sources.list"
+}
+`;
+
+/**
+ * Makes the Debian system $1 of suite $3 with packages $2 from mirror $4. It is renamed to $1 when complete; until then a
+ * system of an earlier recipe stays there.
+ */
+const MAKE = `${IS_MADE}
 set -e
 exec 9>"$1.lock"
 flock 9
-[ ! -d "$1" ] || exit 0
-rm -rf --one-file-system "$1.part"
+! is_made "$1" "$2" "$3" || exit 0
+rm -rf --one-file-system "$1.part" "$1.old"
 debootstrap --force-check-gpg --variant=minbase --include="$2" "$3" "$1.part" "$4" 9>&-
 rm -rf "$1.part/var/cache/apt/archives"
+[ ! -d "$1" ] || mv "$1" "$1.old"
 mv "$1.part" "$1"
+rm -rf --one-file-system "$1.old"
 `;
 
 /** Runs in the sandbox: makes mounts below $1 visible in both namespaces. */
@@ -84,14 +97,14 @@ exec sleep infinity
 
 /** Why a dockerd is unavailable; undefined if it can be made or exists already. */
 export async function dockerSystemMissing(version: DockerVersion): Promise<string | undefined> {
-  if (await isFolder(dockerSystem(version))) return undefined;
+  if (await isMade(version)) return undefined;
   try {
     await new Deno.Command("debootstrap", { args: ["--version"], stdout: "null", stderr: "null" }).output();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return "debootstrap is not installed";
     throw error;
   }
-  const { missing } = await findMirror(SUITES[version]);
+  const { missing } = await findMirror(RECIPES[version].suite);
   return missing;
 }
 
@@ -100,7 +113,7 @@ export async function makeDockerSystem(version: DockerVersion): Promise<string |
   const missing = await dockerSystemMissing(version);
   if (missing !== undefined) return missing;
   try {
-    if (!await isFolder(dockerSystem(version))) await makeSystem(version);
+    if (!await isMade(version)) await makeSystem(version);
     return undefined;
   } catch (error) {
     if (error instanceof NydusGdError) return error.message;
@@ -126,7 +139,7 @@ export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
    */
   static async open(version: DockerVersion, sandbox: Sandbox, dir: string): Promise<DockerSystem> {
     const system = dockerSystem(version);
-    if (!await isFolder(system)) await makeSystem(version);
+    if (!await isMade(version)) await makeSystem(version);
     await run(sandbox, "sh", ["-c", SHARE, "sh", dir]);
     const args = ["--mount", "--propagation", "unchanged", "sh", "-c", PIVOT, "sh", system, dir];
     const holder = sandbox.spawn("unshare", args, { stdout: "piped" });
@@ -153,12 +166,24 @@ export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
 
 /** Runs debootstrap in a sandbox of its own, as it mounts /proc in what it makes. */
 async function makeSystem(version: DockerVersion): Promise<void> {
-  const [system, suite] = [dockerSystem(version), SUITES[version]];
+  const [system, { suite, packages }] = [dockerSystem(version), RECIPES[version]];
   const { url, missing } = await findMirror(suite);
   if (url === undefined) throw new NydusGdError("environment", `Cannot make ${system}: ${missing}`);
   await Deno.mkdir(TOOLS, { recursive: true });
   await using sandbox = await Sandbox.start();
-  await run(sandbox, "sh", ["-c", MAKE, "sh", system, [...PACKAGES, ...MACHINE_PACKAGES].join(","), suite, url]);
+  await run(sandbox, "sh", ["-c", MAKE, "sh", system, packages.join(","), suite, url]);
+}
+
+/** Whether the system is there, and as this recipe makes it: an earlier one had fewer packages. */
+async function isMade(version: DockerVersion): Promise<boolean> {
+  const { suite, packages } = RECIPES[version];
+  return await isSystem(dockerSystem(version), packages.join(","), suite);
+}
+
+/** Whether a folder is a Debian system of that suite with these packages, separated by commas. */
+export async function isSystem(folder: string, packages: string, suite: string): Promise<boolean> {
+  const script = `${IS_MADE}\nis_made "$@"`;
+  return (await new Deno.Command("sh", { args: ["-c", script, "sh", folder, packages, suite] }).output()).success;
 }
 
 /** Runs a program inside to completion. */
