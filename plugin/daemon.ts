@@ -22,7 +22,7 @@ import type { Settings } from "../lib/base/settings.ts";
 import { trimMemory } from "../lib/base/trim_memory.ts";
 import { type ConfigPath, readSettings } from "../lib/image/config_files.ts";
 import { dockerImageDir } from "../lib/image/docker/files.ts";
-import { recordedLayerIds } from "../lib/image/docker/layers.ts";
+import { recordedLayers } from "../lib/image/docker/layers.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "../lib/image/gc/collect_garbage.ts";
 import { discardBlobsOfBefore } from "../lib/image/gc/layer_blobs.ts";
 import { dropImagePages } from "../lib/image/open_image.ts";
@@ -175,8 +175,9 @@ async function resumeDriver(
   const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
     const limitBytes = options.size === undefined ? 0 : parseSize(options.size, "limit containers");
     await images.configure(options);
-    const recordedIds = () => recordedLayerIds(dockerImageDir(home));
-    return await LayerStore.open(home, { ...workers, lazyImages: images.store, idMaps, limitBytes, recordedIds });
+    const recorded = () => recordedLayers(dockerImageDir(home));
+    const parts = { ...workers, lazyImages: images.store, idMaps, limitBytes, recordedLayers: recorded };
+    return await LayerStore.open(home, parts);
   };
   return await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore });
 }

@@ -36,9 +36,9 @@ export class LayerRemover implements Disposable {
 
   /** Removes the layers that a dockerd which has just started does not know. */
   async removeForgotten(): Promise<void> {
-    const { paths, recordedIds } = this.inside;
+    const { paths, recordedLayers } = this.inside;
     await this.#unborn.removeAll();
-    await removeUnrecorded(paths, recordedIds, (id) => this.remove(id));
+    await removeUnrecorded(paths, recordedLayers, (id) => this.remove(id));
   }
 
   /** See LayerStore.remove. */

@@ -100,11 +100,11 @@ export class LayerStore implements AsyncDisposable {
     try {
       await probeHomeUnlessFull(paths.home, `${paths.making}/.probe`);
       const { idMaps = NO_ID_MAPS, limitBytes = 0, unbornAfterMs = UNBORN_AFTER_MS } = parts;
-      const { recordedIds = () => Promise.resolve(undefined) } = parts;
+      const { recordedLayers = () => Promise.resolve(undefined) } = parts;
       if (limitBytes > 0) requireSizeLimits(paths.home, "limit containers");
       await openToNamespace(paths.home, idMaps);
       const lazyImages = isMapped(idMaps) ? refuseLazyImages(REMAPPED, REMAPPED_HINT) : parts.lazyImages;
-      const all = { ...parts, lazyImages, idMaps, limitBytes, unbornAfterMs, recordedIds };
+      const all = { ...parts, lazyImages, idMaps, limitBytes, unbornAfterMs, recordedLayers };
       const store = new LayerStore(paths, lock, all);
       await store.#recover();
       return store;

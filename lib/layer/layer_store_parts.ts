@@ -12,6 +12,7 @@ import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages } from "./lazy_images.ts";
 import type { KnownLazyLayers } from "./lazy_layers.ts";
 import type { LayerApplier } from "./unpack_layer.ts";
+import type { RecordedLayers } from "./unrecorded_layers.ts";
 
 /** Dependencies and options of a store. */
 export interface LayerStoreParts {
@@ -24,8 +25,8 @@ export interface LayerStoreParts {
   readonly limitBytes?: number;
   /** Milliseconds after which dockerd has forgotten a layer of a container that it has not made. */
   readonly unbornAfterMs?: number;
-  /** Ids of the layers that dockerd has recorded; undefined if it has no records. Default: none are known of. */
-  readonly recordedIds?: () => Promise<ReadonlySet<string> | undefined>;
+  /** What dockerd has recorded of layers; undefined if it has no records. Default: none are known of. */
+  readonly recordedLayers?: () => Promise<RecordedLayers | undefined>;
 }
 
 /** What the parts of one store share. */

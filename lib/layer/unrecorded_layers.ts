@@ -6,7 +6,12 @@
  * image with data in the cache. When the next dockerd starts, its records tell.
  *
  * Only what can be had again is found: a layer that came as a tar, or is empty, and carries no other layer. What a
- * container wrote is never found, and nothing is if dockerd has no records at all, since they may be lost.
+ * container wrote is never found.
+ *
+ * Records that name no layer may be lost: dockerd makes the folder again, empty, when somebody has taken it away, and
+ * may get the former one back. So nothing that is older than the folder is found then, and nothing at all if there are
+ * images or the file system does not tell the folder's age. What is left was made by a dockerd that has had this folder
+ * from the beginning, and was killed during its very first pull.
  *
  * @module
  */
@@ -23,19 +28,29 @@ const log = logger("layer");
 /** Names that dockerd's layer store gives; BuildKit gives others to its layers, and keeps other records of them. */
 const DOCKER_LAYER = /^[0-9a-f]{64}(-init)?$/;
 
+/** What dockerd has recorded. */
+export interface RecordedLayers {
+  /** Ids of layers. */
+  readonly ids: ReadonlySet<string>;
+  /** When the records began, if they name neither a layer nor an image. */
+  readonly emptySince: Date | undefined;
+}
+
 /**
  * Removes the layers that dockerd has forgotten. Never rejects. Valid only while dockerd makes no layer.
  *
- * @param recordedIds returns the ids of all layers that dockerd has recorded; undefined if it has no records
+ * @param recordedLayers returns what dockerd has recorded; undefined if it has no records
  * @param remove removes a layer
  */
 export async function removeUnrecorded(
   home: HomePaths,
-  recordedIds: () => Promise<ReadonlySet<string> | undefined>,
+  recordedLayers: () => Promise<RecordedLayers | undefined>,
   remove: (id: string) => Promise<void>,
 ): Promise<void> {
   try {
-    for (const id of await unrecordedLayers(home, await recordedIds() ?? new Set())) {
+    const recorded = await recordedLayers();
+    if (recorded === undefined) return;
+    for (const id of await unrecordedLayers(home, recorded)) {
       await remove(id);
       log.info("layer that dockerd had not recorded when it ended is removed", { layer: id });
     }
@@ -45,10 +60,12 @@ export async function removeUnrecorded(
 }
 
 /** Returns them, those on top before those below. */
-async function unrecordedLayers(home: HomePaths, recorded: ReadonlySet<string>): Promise<string[]> {
-  if (recorded.size === 0) return [];
+async function unrecordedLayers(home: HomePaths, { ids, emptySince }: RecordedLayers): Promise<string[]> {
   const names = [...Deno.readDirSync(home.home)].map(({ name }) => name);
-  const candidates = new Set(names.filter((name) => DOCKER_LAYER.test(name) && !recorded.has(name)));
+  const isYounger = (name: string) => emptySince !== undefined && wasMadeAfter(home.layer(name).root, emptySince);
+  const candidates = new Set(
+    names.filter((name) => DOCKER_LAYER.test(name) && !ids.has(name) && (ids.size > 0 || isYounger(name))),
+  );
   if (candidates.size === 0) return [];
   const forgotten = new Map<string, Layer>();
   const needed = new Set<string>();
@@ -60,6 +77,11 @@ async function unrecordedLayers(home: HomePaths, recorded: ReadonlySet<string>):
   }
   const unneeded = [...forgotten.values()].filter(({ short }) => !needed.has(short));
   return unneeded.sort((one, other) => other.lower.length - one.lower.length).map(({ id }) => id);
+}
+
+function wasMadeAfter(path: string, time: Date): boolean {
+  const { birthtime } = Deno.lstatSync(path);
+  return birthtime !== null && birthtime > time;
 }
 
 async function holdsNothingOfAContainer({ id, apply, paths }: Layer): Promise<boolean> {

@@ -4,11 +4,12 @@
  * @module
  */
 import { deepEqual } from "node:assert/strict";
-import { recordedLayerIds } from "../../lib/image/docker/layers.ts";
+import { recordedLayers } from "../../lib/image/docker/layers.ts";
 import { rootTest } from "../support/root_test.ts";
 import { StoreHome } from "../support/store_home.ts";
 import { container, layer, lazyLayer, namesIn } from "../support/store_layers.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
+import { until } from "../support/until.ts";
 
 const id = (digit: string) => digit.repeat(64);
 
@@ -27,7 +28,7 @@ async function record(imageDir: string, path: string, layerId: string): Promise<
 rootTest("image layers that dockerd has no record of are removed when a dockerd starts", async () => {
   await using home = await StoreHome.make();
   const imageDir = `${home.scratch}/image`;
-  const store = await home.reopen({ recordedIds: () => recordedLayerIds(imageDir) });
+  const store = await home.reopen({ recordedLayers: () => recordedLayers(imageDir) });
   await layer(store, id("a"), "", file("f", "of an image"));
   await container(store, id("b"), id("a"));
   await layer(store, id("c"), id("a"), file("f", "whole, of nobody"));
@@ -54,3 +55,36 @@ rootTest("image layers that dockerd has no record of are removed when a dockerd 
   deepEqual(layersIn(home.path), kept.sort());
   deepEqual(home.images.forgotten, [id("d")]);
 });
+
+/** Whether what is made now in a folder is younger than `path`. */
+async function wasBornAfter(path: string, folder: string): Promise<boolean> {
+  const probe = await Deno.makeTempFile({ dir: folder });
+  const [made, other] = await Promise.all([Deno.stat(probe), Deno.stat(path)]);
+  await Deno.remove(probe);
+  return Number(made.birthtime) > Number(other.birthtime);
+}
+
+rootTest(
+  "what the very first pull of a killed dockerd leaves is removed as well, unless images may know it",
+  async () => {
+    await using home = await StoreHome.make();
+    const imageDir = `${home.scratch}/image`;
+    const store = await home.reopen({ recordedLayers: () => recordedLayers(imageDir) });
+    await layer(store, id("a"), "", file("f", "older than the records"));
+    await Deno.mkdir(`${imageDir}/layerdb/sha256`, { recursive: true });
+    await until("the file system's clock has moved on", () => wasBornAfter(`${imageDir}/layerdb`, home.scratch));
+    await layer(store, id("b"), "", file("f", "whole, of nobody"));
+    await store.create(id("c"), { parent: id("b") });
+    await store.createReadWrite(id("d"), { parent: id("a") });
+    await Deno.writeTextFile(`${home.path}/${id("d")}/diff/written`, "by a container");
+    const all = layersIn(home.path);
+
+    await Deno.mkdir(`${imageDir}/imagedb/content/sha256`, { recursive: true });
+    await Deno.writeTextFile(`${imageDir}/imagedb/content/sha256/${id("e")}`, "{}");
+    await store.beginAnew();
+    deepEqual(layersIn(home.path), all, "dockerd has lost only the records of its layers");
+    await Deno.remove(`${imageDir}/imagedb/content/sha256/${id("e")}`);
+    await store.beginAnew();
+    deepEqual(layersIn(home.path), [id("a"), id("d")]);
+  },
+);

@@ -4,6 +4,7 @@
  * ```
  * <data-root>/image/<driver>/layerdb/sha256/<chain id>/cache-id              a layer of images, or one being removed
  *                            layerdb/mounts/<container>/{mount-id,init-id}   the two layers of a container
+ *                            imagedb/content/sha256/<image id>               an image
  * ```
  * dockerd makes a layer first and records it afterwards, so between the two it has layers that it would not know after
  * a crash. Source: layer/filestore.go of moby, 20.10 to 27.
@@ -12,29 +13,36 @@
  */
 import { join } from "node:path";
 import { ignore } from "../../base/errors.ts";
+import type { RecordedLayers } from "../../layer/unrecorded_layers.ts";
 
 /** Files that name a layer, by the folder of layerdb whose folders have them. */
 const NAMING_FILES = { sha256: ["cache-id"], mounts: ["mount-id", "init-id"] } as const;
 
 /**
- * Returns the ids of all layers that Docker's records name; undefined if it has no records.
+ * Returns the layers that Docker's records name; undefined if it has no records.
  *
  * @param imageDir `<data-root>/image/<driver>`
  * @throws {Error} if a record cannot be read: then it is not known which layer it names
  */
-export async function recordedLayerIds(imageDir: string): Promise<Set<string> | undefined> {
+export async function recordedLayers(imageDir: string): Promise<RecordedLayers | undefined> {
   const layerdb = join(imageDir, "layerdb");
-  if (await unlessMissing(Deno.stat(layerdb)) === undefined) return undefined;
+  const info = await unlessMissing(Deno.stat(layerdb));
+  if (info === undefined) return undefined;
   const ids = new Set<string>();
   for (const [folder, files] of Object.entries(NAMING_FILES)) {
-    for (const { name } of await unlessMissing(Array.fromAsync(Deno.readDir(join(layerdb, folder)))) ?? []) {
+    for (const name of await namesIn(join(layerdb, folder))) {
       for (const file of files) {
         const id = await unlessMissing(Deno.readTextFile(join(layerdb, folder, name, file)));
         if (id !== undefined) ids.add(id.trim());
       }
     }
   }
-  return ids;
+  const hasImages = (await namesIn(join(imageDir, "imagedb", "content", "sha256"))).length > 0;
+  return { ids, emptySince: ids.size > 0 || hasImages ? undefined : info.birthtime ?? undefined };
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return (await unlessMissing(Array.fromAsync(Deno.readDir(folder))) ?? []).map(({ name }) => name);
 }
 
 /** A file that is missing names no layer; nor does one where a folder is expected. */
