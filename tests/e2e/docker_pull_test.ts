@@ -9,8 +9,9 @@ import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
 import { kill } from "../../lib/demo/sandbox.ts";
 import { Throttle } from "../../lib/demo/throttle.ts";
 import { requireNoLeaks } from "../support/docker_leaks.ts";
-import type { DockerStack } from "../support/docker_stack.ts";
+import { type DockerStack, INSTALLED } from "../support/docker_stack.ts";
 import { DOCKER_26, eachDockerd, testsOn } from "../support/dockerds.ts";
+import { pusherInto } from "../support/large_files_image.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { until } from "../support/until.ts";
 
@@ -82,6 +83,24 @@ eachDockerd(({ test }) => {
     await requireNoLeaks(stack);
     assert.deepEqual(await stack.layers(), before);
   });
+});
+
+testsOn(INSTALLED).test("so does the very first pull, when dockerd has no records yet", async (parts) => {
+  const { stack, registry } = parts;
+  await pusherInto(registry, "zeros").classic([tarOf(...manyFiles("zeros", 100))], { tag: "1" });
+  const image = `${registry.host}/zeros:1`;
+  const pull = stack.daemon.spawn(["pull", image]);
+  const isUnpacking = async () => {
+    const [layer] = await stack.layers();
+    return layer !== undefined && await fileCount(`${stack.dir}/data/image/${DRIVER_NAME}/layerdb/sha256`) === 0;
+  };
+  await until("the first layer is unpacked", isUnpacking);
+  await stack.crashDaemon();
+  assert.notEqual((await pull.output()).code, 0, "the pull completed before dockerd was killed");
+  assert.deepEqual(await stack.layers(), []);
+  await stack.docker("pull", "--quiet", image);
+  await stack.docker("rmi", image);
+  await requireNoLeaks(stack);
 });
 
 testsOn(DOCKER_26).test(
