@@ -26,7 +26,7 @@ import { prefetchRow } from "./prefetch_row.ts";
 import { type Figure, markdown } from "./report.ts";
 import type { Bench, Row } from "./row.ts";
 import { startRow } from "./start_row.ts";
-import { type WorkloadName, WORKLOADS } from "./workloads.ts";
+import { USUAL_WORKLOADS, type WorkloadName, WORKLOADS } from "./workloads.ts";
 
 const ROOT = decodeURIComponent(new URL("../..", import.meta.url).pathname);
 const ROWS: readonly Row[] = [
@@ -47,7 +47,7 @@ const USAGE = `usage: sh scripts/bench.sh [ROW…] [options]
 ${ROWS.map(({ name, about }) => `  ${name.padEnd(10)} ${about}`).join("\n")}
 
   --runs N            how often each system is measured (5)
-  --workloads A,B     of ${Object.keys(WORKLOADS).join(", ")} (all)
+  --workloads A,B     of ${Object.keys(WORKLOADS).join(", ")} (${USUAL_WORKLOADS.join(",")})
   --links A,B         links in MB/s (3,12)
   --seconds N         how long a file tree is read warm; cold at most four times as long (2)
   --images N          lazy images of the row memory (20)
@@ -62,7 +62,7 @@ async function main(args: string[]): Promise<void> {
     allowPositionals: true,
     options: {
       runs: { type: "string", default: "5" },
-      workloads: { type: "string", default: Object.keys(WORKLOADS).join(",") },
+      workloads: { type: "string", default: USUAL_WORKLOADS.join(",") },
       links: { type: "string", default: "3,12" },
       seconds: { type: "string", default: "2" },
       images: { type: "string", default: "20" },

@@ -1,5 +1,5 @@
 /**
- * The images that are started: a small Debian with node, python or gcc, built once from Debian packages.
+ * The images that are started: a small Debian with a program such as node, built once from Debian packages.
  *
  * ```
  * debootstrap ─► base.tar ─► docker import ─► docker build tests/bench/workloads/NAME ─┬─► push to the registry
@@ -17,14 +17,30 @@ import { Sandbox } from "../../lib/demo/sandbox.ts";
 import { findMirror } from "../support/debian_mirror.ts";
 import { output } from "./programs.ts";
 
+/** Starts nginx, waits for its first answer, and stops it. */
+const ANSWER_ONCE = `
+nginx -g 'daemon off;' &
+until { exec 3<>/dev/tcp/127.0.0.1/28471; } 2>/dev/null; do sleep 0.01; done
+printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3
+read -r status <&3
+kill $!
+wait
+case $status in *' 200 '*) echo ready ;; *) echo "$status" ;; esac
+`;
+
 /** Commands of the containers, which print "ready" once they have started. */
 export const WORKLOADS = {
   node: ["node", "-e", "console.log('ready')"],
   python: ["python3", "-c", "import numpy, scipy; print('ready')"],
   gcc: ["sh", "-c", "gcc -O2 -o /root/ready /src/ready.c && /root/ready"],
+  java: ["java", "-cp", "/opt", "Ready"],
+  nginx: ["bash", "-c", ANSWER_ONCE],
 } as const satisfies Record<string, readonly string[]>;
 
 export type WorkloadName = keyof typeof WORKLOADS;
+
+/** Those that are measured unless others are named. */
+export const USUAL_WORKLOADS: readonly WorkloadName[] = ["node", "python", "gcc"];
 
 export const ENVIRONMENT = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"];
 
