@@ -223,7 +223,22 @@ export function startReading(fd: AnyFd, offset: number, length: number): void {
   libc().posix_fadvise(rawFd(fd), BigInt(offset), BigInt(length), POSIX_FADV_WILLNEED);
 }
 
+const SYNC_FILE_RANGE_WAIT_BEFORE = 1;
 const SYNC_FILE_RANGE_WRITE = 2;
+/** Beyond the end of any file: nothing there has to be waited for. */
+const BEYOND_FILES = 2n ** 62n;
+
+/**
+ * Whether the kernel has failed to write data of the file to the disk. Each failure is told once for each open file
+ * description. Neither writes nor waits.
+ *
+ * @param fd a regular file
+ */
+export function takeWriteError(fd: AnyFd): boolean {
+  if (libc().sync_file_range(rawFd(fd), BEYOND_FILES, 1n, SYNC_FILE_RANGE_WAIT_BEFORE) === 0) return false;
+  const code = errno();
+  return code !== ERRNO.EINVAL && code !== ERRNO.ENOSYS;
+}
 
 /**
  * Starts writeback of `length` bytes at `offset` without waiting. Guarantees no durability; a later fsync(2) or

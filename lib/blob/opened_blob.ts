@@ -19,6 +19,7 @@ import type { BlobSpec } from "./blob_spec.ts";
 import { BlobStorage } from "./blob_storage.ts";
 import { DescriptionConflict } from "./cache/blob_names.ts";
 import { CopiesRecord } from "./cache/copies_record.ts";
+import type { SyncState } from "./cache/lost_writes.ts";
 import type { Readiness } from "./cache/readiness.ts";
 import { VerifiedDigests } from "./cache/verified.ts";
 import { ChunkFetcher } from "./fetch/chunk_fetcher.ts";
@@ -36,6 +37,7 @@ export interface OpenBlob {
   readonly ready: Uint8Array<SharedArrayBuffer>;
   /** Path of the cache file; undefined for a transient cache, whose files have no name. */
   readonly path: string | undefined;
+  readonly synced: SyncState;
   /** One bit per chunk: a reader of a chunk whose bit is set clears it and calls `Blob.reached`. */
   readonly watched: Uint8Array<SharedArrayBuffer>;
 }
@@ -53,10 +55,10 @@ export class OpenedBlob {
     private readonly storage: BlobStorage,
   ) {
     const { parts: { folder }, paths } = context;
-    const { files: { data }, target: { dataFd, ready, columns } } = storage;
+    const { files: { data }, target: { dataFd, ready, columns }, readiness: { synced } } = storage;
     const watched = new Uint8Array(new SharedArrayBuffer(ready.length));
     const path = folder.keeps ? data.path : undefined;
-    this.view = { dataFd, chunks: placesOf(columns), ready, watched, path };
+    this.view = { dataFd, chunks: placesOf(columns), ready, synced, watched, path };
     this.fetcher = fetcherOf(context, storage, watched);
     this.#copies = new CopiesRecord(folder, paths.copies);
   }

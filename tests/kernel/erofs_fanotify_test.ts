@@ -82,6 +82,19 @@ for (const packed of [false, true]) {
   });
 }
 
+fuseTest("a copy that somebody truncates never shows zeros", async () => {
+  await using mounted = await MountedSynthetic.make(PATH, { packed: true });
+  const { path, kit } = mounted;
+  const chunks = [1, 2, 3];
+  const reads = chunks.map((chunk) => readOf(path, chunk)), expected = chunks.map((chunk) => mounted.expected(chunk));
+  assert.deepEqual(await probe(reads), expected);
+  const copies = kit.temp.join("state/copies");
+  for (const { name } of [...Deno.readDirSync(copies)]) Deno.truncateSync(`${copies}/${name}`, 4096);
+  await dropCaches();
+  assert.deepEqual(await probe([readOf(path, CHUNKS - 1)]), [mounted.expected(CHUNKS - 1)]); // writes beyond the new end
+  assert.deepEqual(await probe(reads), expected);
+});
+
 fuseTest("a fetch that exceeds the deadline is EIO, and the next read retries", async () => {
   await using mounted = await MountedSynthetic.make(PATH, { deadlineMs: 100 });
   mounted.image.beforeFetch = () => new Promise<never>(() => {});

@@ -75,10 +75,14 @@ export class ChunkMap implements Disposable {
     if (from >= 0) this.#write(from, to + 1);
   }
 
-  /** Withdraws the claim of a chunk that is not what the image expects. */
-  disclaim(row: number): void {
-    if (!hasBit(this.bits, row)) return;
-    clearBit(this.bits, row);
+  /** Withdraws the claims of chunks that are not what the image expects: those in memory also if the disk fails. */
+  disclaim(...rows: readonly number[]): void {
+    const claimed = rows.filter((row) => hasBit(this.bits, row));
+    for (const row of claimed) clearBit(this.bits, row);
+    for (const row of claimed) this.#writeDisclaimed(row);
+  }
+
+  #writeDisclaimed(row: number): void {
     if (this.allReady) {
       // the all-ready word stands for every bit, so the bits must be written before it is cleared
       this.#write(0, this.bits.length);

@@ -12,8 +12,8 @@
  *
  * A cache that keeps nothing has no flush options, and nothing is recorded.
  *
- * If syncing the data fails, the kernel may have dropped it: all chunks not yet recorded lose their readiness. If
- * another program truncated the data file, every chunk must be read back and verified again. A sealed file, which the
+ * If the data cannot be written to the disk, the kernel may have dropped it: all chunks not yet recorded lose their
+ * readiness, whether a sync or a reader finds out (lost_writes.ts). If another program truncated the data file, every chunk must be read back and verified again. A sealed file, which the
  * kernel reads without asking us, is not extended again: readers get an error for the missing part, where an extended
  * file would give zeros.
  *
@@ -26,6 +26,7 @@ import { logger } from "../../base/log.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { bitmapSize, clearBit, countBits, hasBit, setBit } from "./bits.ts";
 import type { BlobFiles } from "./blob_files.ts";
+import { beginEpoch, epochOf, isLost, newSyncState, type SyncState } from "./lost_writes.ts";
 
 const log = logger("blob");
 
@@ -41,8 +42,8 @@ export interface FlushOptions {
 export class Readiness {
   /** See `OpenBlob.ready`. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
-  /** Chunks that are ready and recorded on disk. */
-  readonly #recorded: Uint8Array<ArrayBuffer>;
+  /** Which of them are recorded on disk. */
+  readonly synced: SyncState;
   readonly #listeners = new Set<() => void>();
   #sealed = false;
   /** Ready chunks not yet recorded on disk. */
@@ -62,7 +63,8 @@ export class Readiness {
     const { map, verifiedBits } = files;
     this.ready = new Uint8Array(new SharedArrayBuffer(bitmapSize(columns.count)));
     for (let i = 0; i < this.ready.length; i++) this.ready[i] = (map.bits[i] as number) & (verifiedBits[i] as number);
-    this.#recorded = Uint8Array.from(this.ready);
+    this.synced = newSyncState(columns.count);
+    this.synced.recorded.set(this.ready);
   }
 
   isReady(row: number): boolean {
@@ -81,27 +83,39 @@ export class Readiness {
     return false;
   }
 
+  /** To be taken before chunks are written or read back, for {@link add}. */
+  get epoch(): number {
+    return epochOf(this.synced);
+  }
+
   /**
-   * To be called before every write to the data file. If the file was truncated, a write beyond its new end would turn
-   * the missing part into zeros; so its size is restored, and chunks that were ready are verified again.
+   * To be called before every write to the data file. If the disk has lost chunks, they are not ready any more. If the
+   * file was truncated, a write beyond its new end would turn the missing part into zeros; so its size is restored, and
+   * chunks that were ready are verified again.
    *
    * @throws {NydusGdError} "io"
    */
-  mendCut(): void {
-    const { data, dataSize, verified } = this.files;
+  mend(): void {
     try {
-      const { sizeBytes } = data;
-      if (sizeBytes >= dataSize) return;
-      if (this.#sealed) throw new Error(`it was truncated to ${sizeBytes} bytes while the kernel reads it`);
-      log.warn("cache file was truncated, verifying its content again", { path: data.path, sizeBytes, dataSize });
-      for (let i = 0; i < this.ready.length; i++) Atomics.store(this.ready, i, 0);
-      this.#recorded.fill(0);
-      this.#takeUnrecorded();
-      verified.forget();
-      ftruncate(data.fd, dataSize);
+      if (isLost(this.synced)) this.#loseUnrecorded();
+      this.#mendCut();
     } catch (error) {
       throw this.#failure(error);
     }
+  }
+
+  #mendCut(): void {
+    const { data, dataSize, verified } = this.files;
+    const { sizeBytes } = data;
+    if (sizeBytes >= dataSize) return;
+    if (this.#sealed) throw new Error(`it was truncated to ${sizeBytes} bytes while the kernel reads it`);
+    log.warn("cache file was truncated, verifying its content again", { path: data.path, sizeBytes, dataSize });
+    for (let i = 0; i < this.ready.length; i++) Atomics.store(this.ready, i, 0);
+    for (let i = 0; i < this.ready.length; i++) Atomics.store(this.synced.recorded, i, 0);
+    this.#takeUnrecorded();
+    beginEpoch(this.synced);
+    verified.forget();
+    ftruncate(data.fd, dataSize);
   }
 
   /** Calls `listener` after chunks were recorded on disk, until `signal` aborts. */
@@ -118,8 +132,9 @@ export class Readiness {
    * @returns whether they are
    */
   seal(rows: Iterable<number>): boolean {
-    for (const row of rows) if (!hasBit(this.#recorded, row) || !hasBit(this.ready, row)) return false;
-    this.mendCut();
+    const { recorded } = this.synced;
+    for (const row of rows) if (!hasBit(recorded, row) || !hasBit(this.ready, row)) return false;
+    this.mend();
     for (const row of rows) if (!hasBit(this.ready, row)) return false;
     this.#sealed = true;
     return true;
@@ -135,8 +150,17 @@ export class Readiness {
     this.files.map.disclaim(row);
   }
 
-  /** Adds chunks whose bit in {@link ready} was set; they are recorded on disk later. */
-  add(rows: Iterable<number>): void {
+  /**
+   * Adds chunks whose bit in {@link ready} was set; they are recorded on disk later. If chunks were lost meanwhile, these
+   * may be among them, and are not ready.
+   *
+   * @param epoch the {@link epoch} before they were written or read back
+   */
+  add(rows: Iterable<number>, epoch: number): void {
+    if (epoch !== this.epoch) {
+      for (const row of rows) clearBit(this.ready, row);
+      return;
+    }
     if (this.options === undefined) return;
     for (const row of rows) {
       this.#unrecorded.push(row);
@@ -172,7 +196,8 @@ export class Readiness {
 
   async #record(): Promise<void> {
     this.#flushQueued = false;
-    this.mendCut();
+    this.mend();
+    const { epoch } = this;
     const rows = this.#takeUnrecorded();
     const { data, verified, map } = this.files;
     if (rows.length === 0) {
@@ -182,14 +207,11 @@ export class Readiness {
     try {
       await data.syncData();
     } catch (error) {
-      // the error may also concern chunks added meanwhile
-      const lost = [...rows, ...this.#takeUnrecorded()];
-      for (const row of lost) clearBit(this.ready, row);
-      for (const row of lost) map.disclaim(row); // reading back would show the page cache, not the disk
+      this.#loseUnrecorded();
       throw this.#failure(error);
     }
-    this.mendCut();
-    if (!rows.every((row) => hasBit(this.ready, row))) return; // truncated: they are fetched again
+    this.mend();
+    if (epoch !== this.epoch) return; // lost or truncated: they are fetched again
     try {
       verified.record(rows, this.columns);
       verified.seal(data.changedNs());
@@ -199,8 +221,25 @@ export class Readiness {
     } catch (error) {
       throw this.#failure(error);
     }
-    for (const row of rows) if (hasBit(this.ready, row)) setBit(this.#recorded, row);
+    if (epoch !== this.epoch) return;
+    for (const row of rows) setBit(this.synced.recorded, row);
     for (const listener of this.#listeners) listener();
+  }
+
+  /**
+   * All chunks that are not recorded lose their readiness, also those that are being written or added: the error of the
+   * disk may concern any of them.
+   */
+  #loseUnrecorded(): void {
+    this.#takeUnrecorded();
+    const lost: number[] = [];
+    for (let row = 0; row < this.columns.count; row++) {
+      if (hasBit(this.ready, row) && !hasBit(this.synced.recorded, row)) lost.push(row);
+    }
+    for (const row of lost) clearBit(this.ready, row);
+    beginEpoch(this.synced);
+    log.warn("the disk has lost chunks, they are fetched again", { blob: this.id, chunks: lost.length });
+    this.files.map.disclaim(...lost); // reading back would show the page cache, not the disk
   }
 
   #takeUnrecorded(): number[] {

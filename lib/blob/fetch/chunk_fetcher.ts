@@ -118,7 +118,7 @@ export class ChunkFetcher {
   ): Promise<void> {
     if (!(length > 0)) return;
     const { readiness } = this.parts;
-    readiness.mendCut();
+    readiness.mend();
     const missing = this.index.rowsIn(offset, length).filter((row) => !readiness.isReady(row));
     if (missing.length === 0) return;
     throwIfAborted(signal);

@@ -74,9 +74,10 @@ export class ClaimChecker {
   async #check(flights: readonly Flight[], urgency: Urgency): Promise<void> {
     const { target, readiness, decoder, onChecked } = this.parts;
     const claimed = flights.flatMap((flight) => flight.rows.filter((row) => readiness.isClaimed(row)));
+    const { epoch } = readiness;
     try {
       const wrong = await decoder.check(target, claimed, toPriority(urgency));
-      readiness.add(claimed.filter((row) => readiness.isReady(row)));
+      readiness.add(claimed.filter((row) => readiness.isReady(row)), epoch);
       for (const { row } of wrong) readiness.disclaim(row);
     } catch (error) {
       for (const flight of flights) onChecked(flight, error);

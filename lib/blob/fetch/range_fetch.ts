@@ -158,8 +158,9 @@ export class RangeFetch implements RunningRequest {
     const rows = flights.flatMap((flight) => flight.rows);
     const priority = flights.some(({ urgency }) => urgency === "on-demand") ? "on-demand" : "prefetch";
     const plainBytes = rows.reduce((sum, row) => sum + (target.columns.uncompressedSize[row] as number), 0);
+    const { epoch } = readiness;
     const failures = await room(plainBytes, () => decoder.decode(target, { rows, stored: bytes, offset }, priority));
-    readiness.add(rows.filter((row) => readiness.isReady(row)));
+    readiness.add(rows.filter((row) => readiness.isReady(row)), epoch);
     for (const flight of flights) {
       const own = failures.length === 0 ? failures : failures.filter(({ row }) => flight.rows.includes(row));
       if (this.reading && own.some(({ code }) => code === "corrupt")) this.#wrong.push({ flight, failures: own });

@@ -15,7 +15,7 @@ import { read } from "../../../ffi/unistd.ts";
 import { messageOf } from "../../base/errors.ts";
 import { collectGarbage, REST_MS } from "../../base/garbage.ts";
 import { deviceExtents } from "../../rafs/device_table.ts";
-import { isReadable } from "../reads/cached_read.ts";
+import { isPassable } from "../reads/cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import { PostedMessages } from "../reads/posted.ts";
 import { EventRecords, type FileKey } from "./event_file.ts";
@@ -105,7 +105,7 @@ class Watcher {
       const extents = deviceExtents(table, offset, count);
       const blobs: OpenBlob[] = [];
       blobs[table.blobIndex] = blob;
-      for (const extent of extents) if (!isReadable(extent, blobs)) return false;
+      if (!isPassable(extents, blobs)) return false;
       isKnown ||= areOfChunks(extents, count);
     }
     return isKnown;

@@ -11,16 +11,17 @@
  */
 import { type Fd, procFdPath } from "../../../ffi/fd.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
-import { ftruncate, preadExact, pwriteAll } from "../../../ffi/unistd.ts";
+import { ftruncate, pwriteAll } from "../../../ffi/unistd.ts";
 import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { CacheFile } from "../../blob/cache/cache_file.ts";
+import { beginEpoch, epochOf, isLost, newSyncState, type SyncState } from "../../blob/cache/lost_writes.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { deviceChunks, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
-import { isReady } from "../reads/cached_read.ts";
+import { isReady, readExtents } from "../reads/cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "../reads/known_image.ts";
-import { fetchExtents, storeOf } from "../reads/missing_data.ts";
+import { fetchExtents, storeOf, withFetched } from "../reads/missing_data.ts";
 import type { FileKey } from "./event_file.ts";
 
 const log = logger("mount", "fanotify");
@@ -100,6 +101,7 @@ export class CopiedDevice implements WatchedDevice {
   readonly blob: OpenBlob;
   readonly #copy: CacheFile;
   readonly #source: OpenBlob;
+  readonly #synced: SyncState;
   #listener: () => void = () => {};
   #syncing: Promise<void> | undefined;
   #isStored = false;
@@ -117,7 +119,8 @@ export class CopiedDevice implements WatchedDevice {
     ftruncate(this.#copy.fd, table.sizeBytes);
     this.file = fstat(this.#copy.fd);
     const ready = new Uint8Array(new SharedArrayBuffer(source.ready.length));
-    this.blob = { ...source, dataFd: this.fd, ready, path: this.path };
+    this.#synced = newSyncState(source.chunks.count);
+    this.blob = { ...source, dataFd: this.fd, ready, synced: this.#synced, path: this.path };
   }
 
   get fd(): number {
@@ -126,16 +129,37 @@ export class CopiedDevice implements WatchedDevice {
 
   async fetch(offset: number, count: number, signal: AbortSignal): Promise<void> {
     const extents = deviceExtents(this.table, offset, count).filter(({ blobIndex }) => blobIndex !== HOLE);
+    this.#mend();
     const missing = extents.filter((extent) => !isReady(extent, this.blob));
     if (missing.length === 0) return;
-    await fetchExtents(this.known, missing, signal);
-    for (const extent of missing) if (!isReady(extent, this.blob)) this.#copyChunk(extent);
+    const copyMissing = () => {
+      for (const extent of missing) if (!isReady(extent, this.blob)) this.#copyChunk(extent);
+    };
+    await withFetched(this.known, missing.map(wholeChunk), signal, copyMissing);
     this.#listener();
   }
 
-  #copyChunk({ fileOffset, blobOffset, chunkIndex, chunkOffset, chunkLength }: Extent): void {
+  /** To be called before writes: what the disk has lost is not ready, nor is any of a file that somebody truncated. */
+  #mend(): void {
+    const { sizeBytes } = this.#copy;
+    if (sizeBytes >= this.table.sizeBytes && !isLost(this.#synced)) return;
+    if (this.#isStored) throw new Error(`it was truncated to ${sizeBytes} bytes while the kernel reads it`);
+    log.warn("copies of chunks were lost, and are made again", { path: this.path });
+    this.#forget();
+    ftruncate(this.#copy.fd, this.table.sizeBytes);
+  }
+
+  #forget(): void {
+    for (let i = 0; i < this.blob.ready.length; i++) Atomics.store(this.blob.ready, i, 0);
+    beginEpoch(this.#synced);
+  }
+
+  #copyChunk(extent: Extent): void {
+    const { fileOffset, blobOffset, blobIndex, chunkIndex, chunkOffset, chunkLength } = extent;
     const bytes = new Uint8Array(chunkLength);
-    preadExact(this.#source.dataFd, bytes, chunkOffset);
+    const blobs: OpenBlob[] = [];
+    blobs[blobIndex] = this.#source;
+    readExtents([wholeChunk(extent)], blobs, bytes);
     pwriteAll(this.#copy.fd, bytes, fileOffset - (blobOffset - chunkOffset));
     Atomics.or(this.blob.ready, chunkIndex >> 3, 0x80 >> (chunkIndex & 7));
   }
@@ -149,13 +173,14 @@ export class CopiedDevice implements WatchedDevice {
 
   /** Never rejects. */
   async #sync(): Promise<void> {
+    const epoch = epochOf(this.#synced);
     try {
       await this.#copy.syncData();
+      if (epoch !== epochOf(this.#synced)) return; // what is copied again is not synced
       this.#isStored = true;
       this.#listener();
     } catch (error) {
-      // the kernel may have dropped pages that it could not write
-      for (let i = 0; i < this.blob.ready.length; i++) Atomics.store(this.blob.ready, i, 0);
+      this.#forget(); // the kernel may have dropped pages that it could not write
       log.error("copies of chunks not written", { path: this.path, error: messageOf(error) });
     } finally {
       this.#syncing = undefined;
@@ -171,4 +196,10 @@ export class CopiedDevice implements WatchedDevice {
     this.#copy[Symbol.dispose]();
     await ignore(Deno.errors.NotFound, Deno.remove(this.path));
   }
+}
+
+/** The whole chunk of an extent. */
+function wholeChunk(extent: Extent): Extent {
+  const { chunkOffset, chunkLength } = extent;
+  return { ...extent, blobOffset: chunkOffset, length: chunkLength };
 }

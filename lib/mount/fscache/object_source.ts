@@ -20,7 +20,7 @@ import { isReady, readExtents } from "../reads/cached_read.ts";
 import { mayRead } from "../reads/device_use.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "../reads/known_image.ts";
-import { fetchExtents } from "../reads/missing_data.ts";
+import { withFetched } from "../reads/missing_data.ts";
 
 /** A range of whole blocks. */
 export interface Stretch {
@@ -138,8 +138,7 @@ export class DeviceSource implements ObjectSource {
   async read(offset: number, out: Uint8Array, signal: AbortSignal): Promise<void> {
     const { known, table } = this.#useOf({ offset, length: out.length });
     const extents = deviceExtents(table, offset, out.length);
-    await fetchExtents(known, extents, signal);
-    readExtents(extents, known.blobs, out);
+    await withFetched(known, extents, signal, () => readExtents(extents, known.blobs, out));
   }
 
   /** Finds an image that has chunks at every block of the range; no image may read anything else. */

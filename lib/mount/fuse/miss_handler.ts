@@ -11,7 +11,7 @@ import type { Extent, InodeAttr } from "../../rafs/bootstrap.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import { coveredLength, readExtents } from "../reads/cached_read.ts";
 import type { KnownImage } from "../reads/known_image.ts";
-import { blobIndexesOf, fetchExtents, storeOf } from "../reads/missing_data.ts";
+import { blobIndexesOf, storeOf, withFetched } from "../reads/missing_data.ts";
 import { FailureLog } from "../reads/read_failures.ts";
 import { ReadTasks } from "../reads/read_tasks.ts";
 import type { Miss } from "./worker_messages.ts";
@@ -76,10 +76,12 @@ export class MissHandler {
 
   async #answer(known: KnownImage, miss: Miss, signal: AbortSignal): Promise<void> {
     const extents = this.#extents(known, miss);
-    await fetchExtents(known, extents, signal, (index, blob) => this.#onBlob(known, index, blob));
-    // no await from here to the reply: all misses share the buffer
-    readExtents(extents, known.blobs, this.#data);
-    replyBytes(miss.request, this.#data, extents.reduce((sum, extent) => sum + extent.length, 0));
+    const answer = () => {
+      // synchronous from here to the reply: all misses share the buffer
+      readExtents(extents, known.blobs, this.#data);
+      replyBytes(miss.request, this.#data, extents.reduce((sum, extent) => sum + extent.length, 0));
+    };
+    await withFetched(known, extents, signal, answer, (index, blob) => this.#onBlob(known, index, blob));
     for (const index of blobIndexesOf(extents)) this.failures.succeeded(known, storeOf(known, index).id);
   }
 

@@ -25,7 +25,7 @@ import type { FuseOperations } from "../../../ffi/libfuse3_session.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Extent, InodeAttr } from "../../rafs/bootstrap.ts";
-import { coveredLength, isReadable, readExtents, testAndClearWatch } from "../reads/cached_read.ts";
+import { coveredLength, isReadable, LostChunks, readExtents, testAndClearWatch } from "../reads/cached_read.ts";
 import { imageOf, inoOf, nodeId } from "./node_id.ts";
 import type { ServedImage, ServedImages } from "./served_images.ts";
 import type { FromWorker, Miss } from "./worker_messages.ts";
@@ -195,7 +195,8 @@ export class ImageOperations implements FuseOperations {
     try {
       readExtents(extents, image.blobs, this.#host.data);
     } catch (error) {
-      if (error instanceof SyscallError) return -1; // the main thread repairs a truncated cache file
+      // the main thread repairs a truncated cache file, and fetches what the disk has lost
+      if (error instanceof SyscallError || error instanceof LostChunks) return -1;
       throw error;
     }
     this.#tellReached(image, extents);

@@ -3,12 +3,13 @@
  *
  * An extent is readable when the chunk table agrees with the bootstrap on the place of its chunk and the chunk's ready
  * bit is set. Used by Workers, which answer hits themselves, and by the main thread, after it has fetched what was
- * missing.
+ * missing. The disk may lose a chunk that it has not confirmed yet, so that is asked after each read.
  *
  * @module
  */
 import { startReading } from "../../../ffi/fcntl.ts";
 import { preadExact } from "../../../ffi/unistd.ts";
+import { epochOf, isKept, isRecorded, type SyncState } from "../../blob/cache/lost_writes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { HOLE } from "../../rafs/device_table.ts";
@@ -19,6 +20,13 @@ import type { OpenBlob } from "../image_mount.ts";
  * of a page, and counts as one where requests are rationed.
  */
 const TOGETHER_BYTES = 32 * 1024;
+
+/** The disk may have lost chunks after they were written: they have to be fetched again. */
+export class LostChunks extends NydusGdError {
+  constructor() {
+    super("io", "Cannot read cached data: its disk does not keep what is written to it");
+  }
+}
 
 /** Whether bootstrap and chunk table agree on the chunk, and the extent lies within it. */
 export function agrees(extent: Extent, blob: OpenBlob): boolean {
@@ -52,6 +60,36 @@ export function isReadable(extent: Extent, blobs: readonly (OpenBlob | undefined
 }
 
 /**
+ * Whether the extents can be read now by others, such as the kernel, which cannot ask afterwards whether the disk has
+ * lost them.
+ */
+export function isPassable(extents: readonly Extent[], blobs: readonly (OpenBlob | undefined)[]): boolean {
+  const doubts = doubtsOf(extents, blobs);
+  return extents.every((extent) => isReadable(extent, blobs)) && areKept(doubts);
+}
+
+/** A file of which chunks are read that are not known to be on disk, and the epoch before the read. */
+interface Doubt {
+  readonly synced: SyncState;
+  readonly dataFd: number;
+  readonly epoch: number;
+}
+
+function doubtsOf(extents: readonly Extent[], blobs: readonly (OpenBlob | undefined)[]): Doubt[] {
+  const doubts: Doubt[] = [];
+  for (const { blobIndex, chunkIndex } of extents) {
+    const { synced, dataFd } = blobs[blobIndex] ?? {}; // a hole has no blob
+    if (synced === undefined || dataFd === undefined || isRecorded(synced, chunkIndex)) continue;
+    if (!doubts.some((doubt) => doubt.synced === synced)) doubts.push({ synced, dataFd, epoch: epochOf(synced) });
+  }
+  return doubts;
+}
+
+function areKept(doubts: readonly Doubt[]): boolean {
+  return doubts.every(({ synced, dataFd, epoch }) => isKept(synced, dataFd, epoch));
+}
+
+/**
  * Returns the total length of extents that must be contiguous from `offset`, in bytes.
  *
  * @throws {NydusGdError} "invalid-image" for a gap or an overlap, which would result in wrong bytes
@@ -70,6 +108,7 @@ export function coveredLength(extents: readonly Extent[], offset: number): numbe
 /**
  * Reads the extents into `out`, merging extents that are adjacent in a cache file into one call. Holes are zeros.
  *
+ * @throws {LostChunks} when they have to be fetched again
  * @throws {SyscallError} including EIO when a cache file ends early
  */
 export function readExtents(
@@ -77,6 +116,15 @@ export function readExtents(
   blobs: readonly (OpenBlob | undefined)[],
   out: Uint8Array,
 ): void {
+  const doubts = doubtsOf(extents, blobs);
+  if (doubts.length === 0) return readUnasked(extents, blobs, out);
+  // ready in the epoch that was taken, not only before it
+  if (!extents.every((extent) => isReadable(extent, blobs))) throw new LostChunks();
+  readUnasked(extents, blobs, out);
+  if (!areKept(doubts)) throw new LostChunks();
+}
+
+function readUnasked(extents: readonly Extent[], blobs: readonly (OpenBlob | undefined)[], out: Uint8Array): void {
   let done = 0;
   for (let i = 0; i < extents.length;) {
     const first = extents[i] as Extent;

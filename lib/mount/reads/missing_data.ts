@@ -7,13 +7,43 @@
  * @module
  */
 import { whileTransient } from "../../backend/http/retry.ts";
+import { delay } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { DEVICE_BLOCK, HOLE } from "../../rafs/device_table.ts";
-import { agrees, isReady } from "./cached_read.ts";
+import { agrees, isPassable, LostChunks } from "./cached_read.ts";
 import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "./known_image.ts";
 import { ReadFailure } from "./read_failures.ts";
+
+/** Attempts to have chunks in the cache while its disk loses what is written. */
+const ATTEMPTS = 5;
+/** Pause before another attempt: whether chunks were lost cannot be told while another thread asks. */
+const PAUSE_MS = 1;
+
+/**
+ * Fetches the extents, then has them read.
+ *
+ * @param read called again, after another fetch, when it throws {@link LostChunks}
+ * @throws what `read` throws, and as {@link fetchExtents}
+ */
+export async function withFetched(
+  known: KnownImage,
+  extents: readonly Extent[],
+  signal: AbortSignal,
+  read: () => void,
+  onBlob?: (index: number, blob: OpenBlob) => void,
+): Promise<void> {
+  for (let attempt = 1;; attempt++) {
+    await fetchExtents(known, extents, signal, onBlob);
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof LostChunks) || attempt === ATTEMPTS) throw error;
+      await delay(PAUSE_MS, signal);
+    }
+  }
+}
 
 /**
  * Resolves when all extents can be read from the cache files. Called once by each read that has to wait.
@@ -30,8 +60,12 @@ export async function fetchExtents(
   known.image.misses?.mark();
   const pieces = extents.filter(({ blobIndex }) => blobIndex !== HOLE);
   await Promise.all(blobIndexesOf(pieces).map((index) => openBlob(known, index, signal, onBlob)));
-  await Promise.all(rangesOf(pieces).map((range) => ensure(known, range, signal)));
-  for (const extent of pieces) checkReady(known, extent);
+  for (let attempt = 1;; attempt++) {
+    await Promise.all(rangesOf(pieces).map((range) => ensure(known, range, signal)));
+    if (isPassable(pieces, known.blobs)) return;
+    if (attempt === ATTEMPTS) throw new ReadFailure(storeOf(known, pieces[0]?.blobIndex ?? 0).id, new LostChunks());
+    await delay(PAUSE_MS, signal);
+  }
 }
 
 /** Returns the indexes of the blobs that the extents refer to. */
@@ -72,13 +106,6 @@ function checkPlace(known: KnownImage, extent: Extent): void {
   if (blob !== undefined && agrees(extent, blob)) return;
   const what = `bootstrap and chunk table disagree on chunk ${extent.chunkIndex}`;
   const error = new NydusGdError("invalid-image", `Cannot read blob: ${what}`);
-  throw new ReadFailure(storeOf(known, extent.blobIndex).id, error);
-}
-
-function checkReady(known: KnownImage, extent: Extent): void {
-  const blob = known.blobs[extent.blobIndex];
-  if (blob !== undefined && isReady(extent, blob)) return;
-  const error = new NydusGdError("internal", `Cannot read chunk ${extent.chunkIndex}: fetched, but not ready`);
   throw new ReadFailure(storeOf(known, extent.blobIndex).id, error);
 }
 

@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { allocateChunkColumns } from "../../rafs/chunk_table.ts";
+import { countBits, setBit } from "./bits.ts";
+import { BlobFiles } from "./blob_files.ts";
+import { blobPaths } from "./blob_paths.ts";
+import { CacheFolder } from "./cache_folder.ts";
+import { epochOf, isKept, isLost, type SyncState } from "./lost_writes.ts";
+import { Readiness } from "./readiness.ts";
+
+const CHUNK = 4096;
+const COUNT = 8;
+const COLUMNS = allocateChunkColumns(COUNT, 0);
+COLUMNS.digests.fill(7);
+COLUMNS.uncompressedSize.fill(CHUNK);
+COLUMNS.uncompressedOffset.set(Array.from({ length: COUNT }, (_, row) => row * CHUNK));
+const SUBJECT = {
+  id: "a",
+  description: "0".repeat(32),
+  digester: "sha256",
+  columns: COLUMNS,
+  dataSize: COUNT * CHUNK,
+} as const;
+/** Chunks are recorded by {@link Readiness.flush} only. */
+const NEVER_BY_ITSELF = { flushAfterMs: 2 ** 30, flushAfterBytes: Infinity };
+
+/** Sets bits as decoding does. */
+function decode(readiness: Readiness, ...rows: number[]): void {
+  for (const row of rows) setBit(readiness.ready, row);
+}
+
+/** Tells, as a reader does, that the disk has lost what was written. */
+function noteLoss({ losses }: SyncState): void {
+  Atomics.store(losses, 1, 1);
+}
+
+async function withReadiness(test: (readiness: Readiness, files: BlobFiles) => Promise<void>): Promise<void> {
+  using dir = TempDir.make();
+  using folder = CacheFolder.open(dir.join("cache"));
+  const open = () => BlobFiles.open(folder, blobPaths(folder.path, "a"), SUBJECT);
+  using files = await open();
+  await test(new Readiness("a", files, COLUMNS, NEVER_BY_ITSELF), files);
+}
+
+Deno.test("chunks that were lost are not ready, those on disk remain so", () =>
+  withReadiness(async (readiness) => {
+    decode(readiness, 0, 1);
+    readiness.add([0, 1], readiness.epoch);
+    await readiness.flush();
+    decode(readiness, 2, 3);
+    readiness.add([2, 3], readiness.epoch);
+    noteLoss(readiness.synced);
+    readiness.mend();
+    assert.deepEqual(Array.from(readiness.ready), [0b11000000]);
+    assert.equal(isLost(readiness.synced), false);
+  }));
+
+Deno.test("a chunk whose writing began before others were lost is neither ready nor recorded", () =>
+  withReadiness(async (readiness, files) => {
+    const { epoch } = readiness;
+    decode(readiness, 4); // the Worker has written it, its message is on the way
+    noteLoss(readiness.synced);
+    readiness.mend();
+    decode(readiness, 5); // written a moment later, still for that message
+    readiness.add([4, 5], epoch);
+    await readiness.flush();
+    assert.deepEqual([countBits(readiness.ready), countBits(files.map.bits)], [0, 0]);
+  }));
+
+Deno.test("a reader that began in an earlier epoch cannot tell what it has read", () =>
+  withReadiness((readiness, files) => {
+    const { synced } = readiness;
+    const fd = files.data.fd;
+    const before = epochOf(synced);
+    assert.ok(isKept(synced, fd, before));
+    noteLoss(synced);
+    assert.ok(!isKept(synced, fd, before));
+    readiness.mend();
+    assert.ok(!isKept(synced, fd, before));
+    assert.ok(isKept(synced, fd, epochOf(synced)));
+    return Promise.resolve();
+  }));

@@ -1,0 +1,87 @@
+/**
+ * A cache whose disk refuses what the kernel writes later: the program has written a chunk, the kernel drops it, and
+ * reads of the cache file give zeros. Readers of the image get the chunk from the registry again, or an error.
+ *
+ * The disk is a loop device on a sparse file of a tmpfs, and there is nothing left in that tmpfs.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { dropPages, O, open } from "../../ffi/fcntl.ts";
+import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
+import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { LazyServe } from "../support/lazy_serve.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { unmountBelow } from "../support/unmount_below.ts";
+
+/** Files are read once, then once more after the kernel has had time to lose them. */
+const FILES = 24;
+/** The kernel writes and drops pages when asked to, but not those that are in use at that moment. */
+const DROPS = 5;
+
+/** Runs a shell script that must succeed. */
+async function sh(script: string, ...args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command("sh", { args: ["-ec", script, "sh", ...args] }).output();
+  assert.ok(success, new TextDecoder().decode(stderr));
+}
+
+/**
+ * Mounts a file system on `cache` whose disk has its data in `under`. Each request is a page, since the loop driver
+ * calls a request that was written in part a success.
+ */
+async function mountThinDisk(under: string, cache: string): Promise<void> {
+  await sh(
+    `mount -t tmpfs -o size=96m tmpfs "$1"; truncate -s 64M "$1/disk"
+    mkfs.ext4 -q -b 4096 -O ^has_journal -E lazy_itable_init=0 "$1/disk"
+    mount -o loop,errors=continue "$1/disk" "$2"
+    echo 4 >"/sys/block/$(basename "$(findmnt -no SOURCE "$2")")/queue/max_sectors_kb"`,
+    under,
+    cache,
+  );
+}
+
+/** Has the kernel write and drop what it has of these files. */
+function drop(paths: readonly string[]): void {
+  for (const path of paths) {
+    using file = open(path, O.RDONLY);
+    for (let i = 0; i < DROPS; i++) dropPages(file);
+  }
+}
+
+for (const fsDriver of TESTED_DATA_PATHS.filter((path) => path === "fuse" || path === "erofs-fuse")) {
+  fuseTest(`chunks that the disk of the cache has lost are never zeros (${fsDriver})`, async () => {
+    using temp = TempDir.make();
+    const [under, cache] = [temp.join("under"), temp.join("cache")];
+    for (const folder of [under, cache]) Deno.mkdirSync(folder);
+    try {
+      await mountThinDisk(under, cache);
+      const env = {
+        NYDUS_GD_CACHE_DIR: cache,
+        NYDUS_GD_MOUNT_FS_DRIVER: fsDriver,
+        NYDUS_GD_PREFETCH_READ_AHEAD: "0",
+      };
+      await using serve = await LazyServe.start(temp.path, { env });
+      const files = serve.files.slice(0, FILES);
+      const cached = () =>
+        [...Deno.readDirSync(cache)].map(({ name }) => `${cache}/${name}`)
+          .filter((path) => path.endsWith(".blob.data"));
+      await sh('sync -f "$1"; dd if=/dev/zero of="$2/ballast" bs=4k 2>/dev/null || true', cache, under);
+      const outcomes: string[] = [];
+      for (const path of files) {
+        outcomes.push(await serve.read(path));
+        drop(cached());
+        drop([serve.root + path]);
+        outcomes.push(await serve.read(path));
+      }
+      assert.deepEqual(outcomes.filter((outcome) => outcome === "wrong"), []);
+      Deno.removeSync(`${under}/ballast`);
+      drop(files.map((path) => serve.root + path));
+      assert.equal((await serve.readAll()).wrong, 0);
+      drop(cached());
+      drop(serve.files.map((path) => serve.root + path));
+      assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
+    } finally {
+      unmountBelow(temp.path);
+    }
+  });
+}
