@@ -26,7 +26,7 @@ const counting = v.pipe(v.number(), v.integer(), v.minValue(1));
 /** Pairs instead of an object, so that any name works, even "constructor". */
 const State = v.object({ next: counting, numbers: v.array(v.tuple([v.string(), counting])) });
 
-/** The first number that is given only after a loss: half of IMAGE_LIMIT of node_id.ts. */
+/** The first number that is given only after a loss: half of IMAGE_LIMIT of mount/fuse/node_id.ts. */
 const AFTER_LOSS = 2 ** 22;
 /** The time at which units begin, 2026-01-01. */
 const LOSS_EPOCH_MS = Date.UTC(2026);
