@@ -173,6 +173,15 @@ async function testExecutable(t: Deno.TestContext): Promise<void> {
     assert.match(stderr, /^nydus-gd: cannot find the working directory: .+\nhint: cd \/\n$/);
   });
 
+  await t.step("digests by blake3 are made by the library that it carries", async () => {
+    const [source, target] = [join(machine.folder, "tree"), join(machine.folder, "image")];
+    await Deno.mkdir(source);
+    const words = ["convert", "--digester", "blake3", "--work-dir", machine.folder, `dir:${source}`, `oci:${target}`];
+    const { code, stderr } = await machine.run("/usr/bin/env", "LD_DEBUG=files", executable, ...words);
+    assert.equal(code, 0, stderr.replaceAll(/^ *\d+:\t.*\n/gm, ""));
+    assert.match(stderr, /calling init: .+\/nydus-gd\/.+\/libblake3\.so/); // by ld.so
+  });
+
   const folder = await machine.unpacked();
   const sound = await contents(folder);
   const damage: Record<string, () => Promise<void>> = {
