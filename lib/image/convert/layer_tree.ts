@@ -110,7 +110,7 @@ export class LayerTree {
    * @param memory for temporary data
    */
   moveTo(writer: BootstrapWriter, placeOf: (place: number) => ChunkPlace, memory = ORDINARY_MEMORY): void {
-    writer.reserve(this.#inodes.count);
+    writer.tree.reserve(this.#inodes.count);
     const add = (inode: number) => {
       const number = writer.addInode(this.#inodes.specOf(inode, placeOf));
       if (number % DROP_INTERVAL === 0) memory.dropPages();

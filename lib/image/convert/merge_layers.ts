@@ -64,7 +64,7 @@ export function mergeLayers(
 ): MergedImage {
   const chunks = new MergedChunks(layers, start, memory);
   const writer = makeBootstrapWriter(options, memory);
-  writer.reserve(layers.reduce((sum, { tree }) => sum + inodesOf(tree), 0));
+  writer.tree.reserve(layers.reduce((sum, { tree }) => sum + inodesOf(tree), 0));
   const readers = layers.map(({ tree }, layer) => new InodeReader(tree, layer, chunks));
   const wanted = new Map<number, number>();
   const paths = prefetch && new PathMatcher(prefetch);
@@ -74,7 +74,7 @@ export function mergeLayers(
     const { layer, ino, start, end, parent } = name;
     const reader = readers[layer] as InodeReader;
     const number = reader.addTo(writer, ino);
-    if (parent !== undefined) writer.addReadEntry(parent, reader.tree.bytes, number, start, end);
+    if (parent !== undefined) writer.tree.addReadEntry(parent, reader.tree.bytes, number, start, end);
     const isMatch = paths?.matches(name, reader.tree, number) ?? false;
     const rank = chunks.firstOffset(reader.newChunks) ?? (isMatch ? Infinity : undefined);
     if (rank !== undefined && !wanted.has(number)) wanted.set(number, rank);

@@ -57,7 +57,8 @@ interface Tables {
 
 /** Collects a tree and writes it as a bootstrap. */
 export class BootstrapWriter {
-  readonly #tree: TreeTable;
+  /** What is collected. Add inodes by {@link addInode} only. */
+  readonly tree: TreeTable;
   /** Encoded extended attributes by inode. */
   readonly #xattrs = new Map<number, Uint8Array>();
   readonly #memory: ImageMemory;
@@ -66,33 +67,20 @@ export class BootstrapWriter {
   constructor(readonly options: WriterOptions) {
     checkChunkSize(options.chunkSize, "RAFS v5 writer options", 0);
     this.#memory = options.memory ?? ORDINARY_MEMORY;
-    this.#tree = new TreeTable(options.chunkSize);
-  }
-
-  /** Makes room for this many inodes, which saves time and memory. More can be added. */
-  reserve(inodes: number): void {
-    this.#tree.reserve(inodes);
+    this.tree = new TreeTable(options.chunkSize);
   }
 
   /** Adds an inode; the first one is the root directory. Returns its number for {@link addEntry}. */
   addInode(spec: InodeSpec): number {
-    const inode = this.#tree.addInode(spec);
+    const inode = this.tree.addInode(spec);
     const xattrs = encodeXattrs(spec.xattrs ?? []);
     if (xattrs.length > 0) this.#xattrs.set(inode, xattrs);
     return inode;
   }
 
-  /**
-   * Gives an inode a name: the bytes `[start, end)` of `name`. A directory gets exactly one, and must be added after the
-   * directory that contains it.
-   */
-  addEntry(directory: number, name: Uint8Array, inode: number, start = 0, end = name.length): void {
-    this.#tree.addEntry(directory, name, inode, start, end);
-  }
-
-  /** Like {@link addEntry}, for a name that was read from a bootstrap. */
-  addReadEntry(directory: number, name: Uint8Array, inode: number, start: number, end: number): void {
-    this.#tree.addReadEntry(directory, name, inode, start, end);
+  /** Gives an inode a name. A directory gets exactly one, and must be added after the directory that contains it. */
+  addEntry(directory: number, name: Uint8Array, inode: number): void {
+    this.tree.addEntry(directory, name, inode);
   }
 
   /** Adds chunks that files use. They are read while the image is written. */
@@ -115,15 +103,15 @@ export class BootstrapWriter {
    * @throws {RafsError} "unsupported" when the tree is incomplete or does not fit the format
    */
   finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = [], move?: MoveChunk): Uint8Array<ArrayBuffer> {
-    if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
-    const rows = numberRecords(this.#tree, this.#tree.sort());
+    if (this.tree.inodeCount === 0) unwritable("image", "it has no root");
+    const rows = numberRecords(this.tree, this.tree.sort());
     const ids = blobIds(blobs);
     const inodeTable = SUPER.SIZE;
     const prefetchTable = roundUp(inodeTable + rows.count * 4, UNIT);
     const blobTable = roundUp(prefetchTable + prefetch.length * 4, UNIT);
     const extTable = blobTable + ids.length;
     const records = extTable + blobs.length * EXT_BLOB.SIZE;
-    const source = { rows, tree: this.#tree, xattrs: this.#xattrs };
+    const source = { rows, tree: this.tree, xattrs: this.#xattrs };
     const places = placeRecords(source, records);
     const size = places.end;
     if (size > MAX_SIZE) unwritable("image", `the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
@@ -170,7 +158,7 @@ export class BootstrapWriter {
       zstd: IMAGE_FLAG.compressionZstd,
     }[compressor];
     const flags = compression | (digester === "blake3" ? IMAGE_FLAG.digestBlake3 : IMAGE_FLAG.digestSha256) |
-      IMAGE_FLAG.explicitUidGid | (this.#tree.hasXattrs ? IMAGE_FLAG.hasXattr : 0);
+      IMAGE_FLAG.explicitUidGid | (this.tree.hasXattrs ? IMAGE_FLAG.hasXattr : 0);
     writeU64(view, SUPER.flags, flags >>> 0);
     writeU64(view, SUPER.inodeCount, rows.inodeCount);
     writeU64(view, SUPER.inodeTableOffset, tables.inodeTable);

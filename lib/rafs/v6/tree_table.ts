@@ -10,7 +10,7 @@ import { readU16, readU32, writeU16, writeU32 } from "../../base/bytes.ts";
 import { isSeconds, type Seconds } from "../../base/seconds.ts";
 import { RafsError } from "../bootstrap.ts";
 import { GrowingBytes } from "../growing.ts";
-import { compareRanges } from "../guard.ts";
+import { compareRanges, isDots } from "../guard.ts";
 import { isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_INDEX, NAME_MAX, PATH_MAX } from "./layout.ts";
 import { EntryRows, InodeRows } from "./tree_rows.ts";
@@ -102,7 +102,7 @@ export class TreeTable {
     return this.#hasXattrs;
   }
 
-  /** Makes room for this many inodes, with a name each. More can be added. */
+  /** Makes room for this many inodes, with a name each, which saves time and memory. More can be added. */
   reserve(inodes: number): void {
     if (inodes > this.inodes.length) this.inodes.reserve(inodes);
     // every directory has two more names
@@ -152,16 +152,17 @@ export class TreeTable {
     return inode;
   }
 
-  /** Gives an inode a name in a directory: the bytes `[start, end)` of `name`. */
-  addEntry(directory: number, name: Uint8Array, inode: number, start = 0, end = name.length): void {
-    if (!isFileName(name, start, end)) {
-      const shown = JSON.stringify(new TextDecoder().decode(name.subarray(start, end)));
-      unwritable("name", `${shown} is not a file name`);
+  /** Gives an inode a name in a directory. */
+  addEntry(directory: number, name: Uint8Array, inode: number): void {
+    if (!isFileName(name)) {
+      unwritable("name", `${JSON.stringify(new TextDecoder().decode(name))} is not a file name`);
     }
-    this.addReadEntry(directory, name, inode, start, end);
+    this.addReadEntry(directory, name, inode, 0, name.length);
   }
 
-  /** Like {@link addEntry}, for a name that was read from a bootstrap, whose readers refuse what is not a file name. */
+  /**
+   * Like {@link addEntry}, for the name `[start, end)` of a bootstrap: its readers have refused what is not a file name.
+   */
   addReadEntry(directory: number, name: Uint8Array, inode: number, start: number, end: number): void {
     if (!(directory < this.inodeCount && this.isDirectory(directory))) {
       unwritable("name", `inode ${directory} is not a directory`);
@@ -240,12 +241,10 @@ export class TreeTable {
   }
 }
 
-/** Whether a directory can hold the name `bytes[start, end)`. */
-function isFileName(bytes: Uint8Array, start: number, end: number): boolean {
-  const size = end - start;
-  if (size <= 0 || size > NAME_MAX) return false;
-  if (size <= 2 && bytes[start] === DOT[0] && bytes[end - 1] === DOT[0]) return false;
-  for (let i = start; i < end; i++) if (bytes[i] === SLASH || bytes[i] === 0) return false;
+/** Whether a directory can hold the name. */
+function isFileName(name: Uint8Array): boolean {
+  if (name.length === 0 || name.length > NAME_MAX || isDots(name)) return false;
+  for (let i = 0; i < name.length; i++) if (name[i] === SLASH || name[i] === 0) return false;
   return true;
 }
 

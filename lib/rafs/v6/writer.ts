@@ -67,41 +67,29 @@ export interface BlobEntry extends BlobDescriptor {
 
 /** Collects a tree and writes it as a bootstrap. */
 export class BootstrapWriter {
-  readonly #tree: TreeTable;
+  /** What is collected. Add inodes by {@link addInode} only. */
+  readonly tree: TreeTable;
   /** Sources of the chunk table. */
   readonly #chunkSources: ChunkInfos[] = [];
 
   constructor(readonly options: WriterOptions) {
     checkChunkSize(options.chunkSize, "RAFS v6 writer options", 0);
-    this.#tree = new TreeTable(options.chunkSize);
-  }
-
-  /** Makes room for this many inodes, which saves time and memory. More can be added. */
-  reserve(inodes: number): void {
-    this.#tree.reserve(inodes);
+    this.tree = new TreeTable(options.chunkSize);
   }
 
   /** Adds an inode; the first one is the root directory. Returns its number for {@link addEntry}, not its nid. */
   addInode(spec: InodeSpec): number {
-    return this.#tree.addInode(spec);
+    return this.tree.addInode(spec);
   }
 
-  /**
-   * Gives an inode a name: the bytes `[start, end)` of `name`. A directory gets exactly one, and must be added after the
-   * directory that contains it.
-   */
-  addEntry(directory: number, name: Uint8Array, inode: number, start = 0, end = name.length): void {
-    this.#tree.addEntry(directory, name, inode, start, end);
-  }
-
-  /** Like {@link addEntry}, for a name that was read from a bootstrap. */
-  addReadEntry(directory: number, name: Uint8Array, inode: number, start: number, end: number): void {
-    this.#tree.addReadEntry(directory, name, inode, start, end);
+  /** Gives an inode a name. A directory gets exactly one, and must be added after the directory that contains it. */
+  addEntry(directory: number, name: Uint8Array, inode: number): void {
+    this.tree.addEntry(directory, name, inode);
   }
 
   /** Copies the whole tree of `bootstrap` into the empty writer. False if it has to be walked instead. */
   copyTree(bootstrap: Bootstrap & Partial<CopyableTree>, placeChunk: PlaceChunk): boolean {
-    return bootstrap.copyTree?.(this.#tree, placeChunk) ?? false;
+    return bootstrap.copyTree?.(this.tree, placeChunk) ?? false;
   }
 
   /** Adds entries to the chunk table, one per chunk that files use. They are iterated while the image is written. */
@@ -123,13 +111,13 @@ export class BootstrapWriter {
    * @throws {RafsError} "unsupported" when the tree is incomplete or does not fit the format
    */
   begin(blobs: readonly BlobEntry[], prefetch: readonly number[] = [], move?: MoveChunk): SequentialImage {
-    if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
+    if (this.tree.inodeCount === 0) unwritable("image", "it has no root");
     if (blobs.length > 254) unwritable("image", `${blobs.length} blobs, 254 at most`);
-    const sorted = this.#tree.sort();
+    const sorted = this.tree.sort();
     const blobTable = roundUp(DEVICE.AT + blobs.length * DEVICE.SIZE, BLOCK);
     const prefetchTable = blobTable + blobs.length * BLOB.SIZE;
     const meta = roundUp(prefetchTable + prefetch.length * 4, BLOCK);
-    const placement = placeTree(this.#tree, sorted, meta, BLOCK);
+    const placement = placeTree(this.tree, sorted, meta, BLOCK);
     const chunkTable = placement.end;
     const chunkTableSize = this.#chunkSources.reduce((sum, { count }) => sum + count, 0) * CHUNK_INFO.SIZE;
     const size = roundUp(chunkTable + chunkTableSize, BLOCK);
@@ -149,11 +137,11 @@ export class BootstrapWriter {
     writeBlobs(image, view, blobs, blobTable, size);
     const metaStart = meta - BLOCK;
     prefetch.forEach((inode, k) => {
-      if (!(inode < this.#tree.inodeCount)) unwritable("prefetch table", `there is no inode ${inode}`);
+      if (!(inode < this.tree.inodeCount)) unwritable("prefetch table", `there is no inode ${inode}`);
       view.setUint32(prefetchTable + k * 4, (placement.atOf(inode) - metaStart) / INODE_SLOT, true);
     });
     const emission: Emission = {
-      tree: this.#tree,
+      tree: this.tree,
       sorted,
       placement,
       image,
@@ -202,7 +190,7 @@ export class BootstrapWriter {
     view.setUint32(sb + SUPER.featureCompat, COMPAT_RAFS_V6, true);
     view.setUint8(sb + SUPER.blockBits, Math.log2(BLOCK));
     view.setUint16(sb + SUPER.rootNid, ROOT_NID, true);
-    writeU64(view, sb + SUPER.inodes, this.#tree.inodeCount);
+    writeU64(view, sb + SUPER.inodes, this.tree.inodeCount);
     view.setUint32(sb + SUPER.blocks, blobs.reduce((sum, blob) => sum + deviceBlocks(blob), 0) >>> 0, true);
     view.setUint32(sb + SUPER.metaBlock, (at.meta - BLOCK) / BLOCK, true);
     view.setUint32(sb + SUPER.featureIncompat, INCOMPAT_RAFS_V6, true);
@@ -231,7 +219,7 @@ export class BootstrapWriter {
     }[compressor] +
       (digester === "blake3" ? IMAGE_FLAG.digestBlake3 : IMAGE_FLAG.digestSha256) +
       (explicitUidGid ? IMAGE_FLAG.explicitUidGid : 0) +
-      (this.#tree.hasXattrs ? IMAGE_FLAG.hasXattr : 0) +
+      (this.tree.hasXattrs ? IMAGE_FLAG.hasXattr : 0) +
       (inlinedDigests ? IMAGE_FLAG.inlinedChunkDigest : 0) +
       IMAGE_FLAG.encryptionNone;
   }
