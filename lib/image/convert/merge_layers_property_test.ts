@@ -114,7 +114,7 @@ for (const fsVersion of [5, 6] as const) {
   };
 
   Deno.test(`RAFS v${fsVersion}: any layers yield the tree that they describe in order, and only its chunks`, async () => {
-    await prepareDigests("sha256");
+    await prepareDigests(rafs.digester);
     await fc.assert(
       fc.asyncProperty(fc.array(fc.array(change, { maxLength: 12 }), { minLength: 1, maxLength: 4 }), async (all) => {
         const expected = new Map<string, Item>();

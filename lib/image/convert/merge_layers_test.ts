@@ -62,7 +62,7 @@ function merged(layers: readonly Uint8Array<ArrayBuffer>[], fsVersion: 5 | 6): n
 
 for (const fsVersion of [5, 6] as const) {
   Deno.test(`RAFS v${fsVersion}: any changed word of a layer is refused by merging, or harmless`, async () => {
-    await prepareDigests("sha256");
+    await prepareDigests();
     const [lower, upper] = [await layerOf(LOWER, fsVersion), await layerOf(UPPER, fsVersion)];
     assert.equal(merged([lower, upper], fsVersion), 7);
     let refused = 0, tried = 0;
@@ -84,7 +84,7 @@ for (const fsVersion of [5, 6] as const) {
   });
 
   Deno.test(`RAFS v${fsVersion}: a truncated layer is refused by merging`, async () => {
-    await prepareDigests("sha256");
+    await prepareDigests();
     const layer = await layerOf(LOWER, fsVersion);
     for (let length = 0; length < layer.length - CHUNK; length += 509) {
       assert.equal(merged([layer.slice(0, length)], fsVersion), undefined, `${length} bytes`);
