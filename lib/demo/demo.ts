@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { throwIfAborted } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { writeUserland } from "./debian_userland.ts";
 import { buildDemoImages } from "./demo_images.ts";
@@ -60,16 +61,19 @@ export async function runDemo(
   signal: AbortSignal,
 ): Promise<DemoResult> {
   requireMachine();
+  // All of it is on loopback, which fetch would reach through a proxy of the environment.
+  Deno.env.set("NO_PROXY", "127.0.0.1");
   progress("collecting the essential packages of this Debian");
   const packages = await writeUserland(`${dir}/userland.tar`, dir);
-  signal.throwIfAborted();
+  throwIfAborted(signal);
   progress("building an ordinary and a lazy image of them");
-  const images = await buildDemoImages(`${dir}/userland.tar`, dir);
-  signal.throwIfAborted();
+  const images = await buildDemoImages(`${dir}/userland.tar`, dir, signal);
+  throwIfAborted(signal);
   progress("starting docker-registry and pushing both");
   await using registry = await RegistryProcess.start(`${dir}/registry`);
   await pushImage({ host: registry.host, repository: "demo/classic", tag: "latest" }, images.classic);
   await pushImage({ host: registry.host, repository: "demo/lazy", tag: "latest" }, images.lazy, [images.blob]);
+  throwIfAborted(signal);
   await using link = new Throttle({ upstream: `http://${registry.host}`, ...LINK });
   await using sandbox = await Sandbox.start();
 
@@ -120,11 +124,10 @@ async function measure(
   const reference = `${link.host}/${repository}:latest`;
   link.reset();
   const start = performance.now();
-  await daemon.must(["pull", "--quiet", reference]);
+  await daemon.must(["pull", "--quiet", reference], { signal });
   const pulledAt = performance.now();
   const pulled = link.traffic();
-  signal.throwIfAborted();
-  const line = await daemon.must(["run", "--rm", "--network=none", reference, ...WORKLOAD]);
+  const line = await daemon.must(["run", "--rm", "--network=none", reference, ...WORKLOAD], { signal });
   const readyAt = performance.now();
   if (!line.startsWith("ready")) throw new NydusGdError("internal", `Cannot run demo: the container said ${line}`);
   return { name, pullMs: pulledAt - start, startMs: readyAt - pulledAt, pulled, total: link.traffic() };

@@ -3,9 +3,13 @@
  *
  * @module
  */
+import { throwIfAborted } from "../base/abort.ts";
 import { bootstrapLayerTar, buildImage, type BuiltImage } from "../image/image_builder.ts";
 import { convertToFolder, fromTar } from "../image/convert/convert_tree.ts";
 import type { PushableBlob } from "./push_image.ts";
+
+/** How much of the archive is converted at a time. */
+const PIECE_BYTES = 1 << 20;
 
 /** Both images, and the data blob of the lazy one. */
 export interface DemoImages {
@@ -21,9 +25,10 @@ export interface DemoImages {
  *
  * @param blobDir directory to which the blob is written
  */
-export async function buildDemoImages(tarPath: string, blobDir: string): Promise<DemoImages> {
+export async function buildDemoImages(tarPath: string, blobDir: string, signal: AbortSignal): Promise<DemoImages> {
   const tar = await Deno.readFile(tarPath);
-  const { bootstrap, blobId } = await convertToFolder(fromTar([tar]), blobDir);
+  const { bootstrap, blobId } = await convertToFolder(fromTar(pieces(tar, signal)), blobDir);
+  throwIfAborted(signal);
   const architecture = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
   const config = { architecture, env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], cmd: ["bash"] };
   const [classic, lazy] = await Promise.all([
@@ -32,4 +37,12 @@ export async function buildDemoImages(tarPath: string, blobDir: string): Promise
   ]);
   const blob = { digest: `sha256:${blobId}`, bytes: await Deno.readFile(`${blobDir}/${blobId}`) };
   return { classic, lazy, blob, plainBytes: tar.length };
+}
+
+/** Cuts the archive into pieces, between which its conversion can be interrupted. */
+function* pieces(tar: Uint8Array, signal: AbortSignal): Generator<Uint8Array> {
+  for (let at = 0; at < tar.length; at += PIECE_BYTES) {
+    throwIfAborted(signal);
+    yield tar.subarray(at, at + PIECE_BYTES);
+  }
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { throwIfAborted } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { getOverUnix, unixErrorCode } from "../base/unix_http.ts";
 import { kill, type Sandbox } from "./sandbox.ts";
@@ -40,6 +41,8 @@ export interface CommandOptions {
   readonly input?: Uint8Array;
   /** Environment in addition to the client's own. */
   readonly env?: Readonly<Record<string, string>>;
+  /** When it is aborted, the client is killed; the daemon then cancels a pull. */
+  readonly signal?: AbortSignal;
 }
 
 /** Output and exit code of a docker command. */
@@ -113,15 +116,24 @@ export class DockerDaemon implements AsyncDisposable {
     });
   }
 
-  /** Runs `docker ARGS` and returns its result, whatever the exit code. */
+  /**
+   * Runs `docker ARGS` and returns its result, whatever the exit code.
+   *
+   * @throws {NydusGdError} "interrupted" when `options.signal` is aborted
+   */
   async docker(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    throwIfAborted(options.signal);
     const child = this.spawn(args, options);
+    const onAbort = () => kill(child, "SIGKILL");
+    options.signal?.addEventListener("abort", onAbort);
     if (options.input !== undefined) {
       const writer = child.stdin.getWriter();
       await writer.write(options.input);
       await writer.close();
     }
     const { code, stdout, stderr } = await child.output();
+    options.signal?.removeEventListener("abort", onAbort);
+    throwIfAborted(options.signal);
     const decoder = new TextDecoder();
     return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
   }

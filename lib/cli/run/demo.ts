@@ -5,23 +5,17 @@
  */
 import { type DemoResult, type DemoRun, LINK, runDemo } from "../../demo/demo.ts";
 import type { ActionContext, DemoArgs } from "../actions.ts";
-
-/** Keeps the paths of dockerd's sockets short enough. */
-const SCRATCH_PARENT = "/var/tmp";
+import { ScratchFolder } from "./scratch_folder.ts";
 
 /** Runs the demonstration in a scratch folder, which is removed afterwards. */
 export async function demo(_args: DemoArgs, { signal, stdout, stderr }: ActionContext): Promise<void> {
-  const dir = await Deno.makeTempDir({ dir: SCRATCH_PARENT, prefix: "ngd-" });
+  await using scratch = await ScratchFolder.make();
   const startedAt = performance.now();
   const progress = (step: string) => {
     const seconds = ((performance.now() - startedAt) / 1000).toFixed(0).padStart(3);
     stderr.write(`${seconds} s  ${step}\n`);
   };
-  try {
-    stdout.write(table(await runDemo(dir, progress, signal)));
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  stdout.write(table(await runDemo(scratch.path, progress, signal)));
 }
 
 /** Formats the comparison, one line per figure. */

@@ -1,0 +1,38 @@
+/**
+ * The demonstration as a user runs it: behind a proxy, and interrupted.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { commandLine } from "../support/command.ts";
+import { dockerMissing } from "../support/docker_stack.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const missing = dockerMissing();
+if (missing !== undefined) console.log(`skipped: ${missing}`);
+
+/** Nothing listens there. */
+const PROXY = "http://127.0.0.1:9";
+
+Deno.test({
+  name: "the demonstration reaches its own servers past a proxy, and leaves nothing when it is interrupted",
+  ignore: missing !== undefined,
+}, async () => {
+  using temp = TempDir.make();
+  const [program, ...args] = commandLine(["demo"]);
+  const child = new Deno.Command(program, {
+    args,
+    env: { TMPDIR: temp.path, HTTP_PROXY: PROXY, http_proxy: PROXY, NO_PROXY: "", no_proxy: "" },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  let said = "";
+  for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+    said += text;
+    if (text.includes("pulling all of it")) child.kill("SIGINT");
+  }
+  assert.equal((await child.status).code, 130, said);
+  assert.match(said, /nydus-gd: cannot finish: interrupted by SIGINT\n$/);
+  assert.deepEqual([...Deno.readDirSync(temp.path)], []);
+});
