@@ -37,7 +37,9 @@ die() {
 bootstrap() {
   cd "$root" || exit 1
   tools=$root/.tools
-  mkdir -p "$tools" || die "write to $tools" "clone the repository into a folder of yours"
+  # Where root has run a script before, what it made there is root's.
+  mkdir -p "$tools" 2>/dev/null && [ -w "$tools" ] && { [ ! -e "$tools/.lock" ] || [ -w "$tools/.lock" ]; } ||
+    die "write to $tools: it is not yours" "run as root, or clone the repository into a folder of yours"
   # One instance at a time: two would unpack into the same folders.
   exec 9>"$tools/.lock"
   flock 9
@@ -67,14 +69,14 @@ install_packages() {
   }
   missing=$(missing_packages "$@")
   [ -n "$missing" ] || return 0
-  command -v apt-get >/dev/null || die "install $missing: there is no apt-get"
+  command -v apt-get >/dev/null || die "install $(shown $missing): there is no apt-get"
   if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
-    die "install $missing: not root, and there is no sudo" "run as root: sh scripts/bootstrap.sh $purpose"
+    die "install $(shown $missing): not root, and there is no sudo" "run as root: sh scripts/bootstrap.sh $purpose"
   fi
   updated=no
   choices=$(choose_packages $missing) || {
     update_lists
-    choices=$(choose_packages $missing) || die "install $missing: Debian has no such package here"
+    choices=$(choose_packages $missing) || die "install $(shown $missing): Debian has no such package here"
   }
   [ -n "$choices" ] || return 0
   say "installing $(echo $choices)"
@@ -94,6 +96,9 @@ missing_packages() {
     is_installed "${names%\?}" || echo "$names"
   done
 }
+
+# Prints such words for people, in one line: "libfuse3-3 or libfuse3-4", and nothing that is optional.
+shown() { echo "$@" | sed -e 's/[^ ]*? *//g' -e 's/|/ or /g' -e 's/ $//'; }
 
 is_installed() {
   for name in $(echo "$1" | tr '|' ' '); do

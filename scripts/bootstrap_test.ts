@@ -31,3 +31,50 @@ Deno.test("packages that are installed, or whose command exists, are not missing
     "named",
   ]);
 });
+
+/** Runs `words` after the script is sourced, as a user who owns nothing and may read only `temp`. */
+async function asNobody(
+  temp: TempDir,
+  words: string,
+  env: Record<string, string>,
+): Promise<{ code: number; stderr: string }> {
+  await Deno.chmod(temp.path, 0o755);
+  const script = temp.join("bootstrap.sh");
+  await Deno.writeTextFile(script, await Deno.readTextFile(SCRIPT), { mode: 0o644 });
+  const { code, stderr } = await new Deno.Command("sh", {
+    args: ["-c", `. "$1"; ${words}`, "sh", script],
+    env: { PATH: "/usr/bin:/bin", ...env },
+    ...(Deno.uid() === 0 ? { uid: 65534, gid: 65534 } : {}),
+  }).output();
+  return { code, stderr: new TextDecoder().decode(stderr) };
+}
+
+Deno.test({ name: "a .tools of root is refused to others in a sentence", ignore: Deno.uid() !== 0 }, async () => {
+  using temp = TempDir.make();
+  await Deno.mkdir(temp.join(".tools"));
+  await Deno.writeTextFile(temp.join(".tools/.lock"), "");
+  const { code, stderr } = await asNobody(temp, `root=${temp.path} && bootstrap runtime`, {});
+  assert.equal(code, 1);
+  assert.equal(
+    stderr,
+    `bootstrap: cannot write to ${temp.path}/.tools: it is not yours\n` +
+      "hint: run as root, or clone the repository into a folder of yours\n",
+  );
+});
+
+Deno.test({ name: "packages that cannot be installed are named in one line", ignore: Deno.uid() !== 0 }, async () => {
+  using temp = TempDir.make();
+  await Deno.mkdir(temp.join("bin"));
+  for (const name of ["dpkg-query", "apt-get"]) {
+    await Deno.writeTextFile(temp.join(`bin/${name}`), "#!/bin/sh\n", { mode: 0o755 });
+  }
+  for (const name of ["id", "tr", "sed"]) await Deno.symlink(`/usr/bin/${name}`, temp.join(`bin/${name}`));
+  const words = 'PATH=$BIN purpose=demo; install_packages "libfuse3-3|libfuse3-4" docker-cli?:docker kmod';
+  const { code, stderr } = await asNobody(temp, words, { BIN: temp.join("bin") });
+  assert.equal(code, 1);
+  assert.equal(
+    stderr,
+    "bootstrap: cannot install libfuse3-3 or libfuse3-4 kmod: not root, and there is no sudo\n" +
+      "hint: run as root: sh scripts/bootstrap.sh demo\n",
+  );
+});
