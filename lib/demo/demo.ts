@@ -6,8 +6,11 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import { throwIfAborted } from "../base/abort.ts";
+import { bytesText } from "../base/byte_text.ts";
 import { NydusGdError } from "../base/errors.ts";
+import { fileSystemFill } from "../blob/cache/cache_usage.ts";
 import { writeUserland } from "./debian_userland.ts";
 import { buildDemoImages } from "./demo_images.ts";
 import { DockerDaemon } from "./docker_daemon.ts";
@@ -19,6 +22,9 @@ import { Throttle, type Traffic } from "./throttle.ts";
 
 /** Properties of the simulated link. */
 export const LINK = { bytesPerSecond: 6_000_000, delayMs: 20 } as const;
+
+/** What the demonstration writes (430 MB on a small Debian), and some room. */
+const ROOM_BYTES = 600e6;
 
 /** Command of the container. Its single line of output signals readiness. */
 const WORKLOAD = [
@@ -61,6 +67,7 @@ export async function runDemo(
   signal: AbortSignal,
 ): Promise<DemoResult> {
   requireMachine();
+  requireRoom(dir);
   // All of it is on loopback, which fetch would reach through a proxy of the environment.
   Deno.env.set("NO_PROXY", "127.0.0.1");
   progress("collecting the essential packages of this Debian");
@@ -139,4 +146,14 @@ function requireMachine(): void {
       hint: "sudo nydus-gd demo",
     });
   }
+}
+
+function requireRoom(dir: string): void {
+  const { freeBytes } = fileSystemFill(dir);
+  if (freeBytes >= ROOM_BYTES) return;
+  const [free, room] = [freeBytes, ROOM_BYTES].map(bytesText);
+  const parent = dirname(dir);
+  throw new NydusGdError("environment", `Cannot run demo: ${parent} has ${free} left, and it takes ${room}`, {
+    hint: "free some space there, or name a folder that has it: TMPDIR=…",
+  });
 }

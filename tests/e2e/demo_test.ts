@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { commandLine } from "../support/command.ts";
+import { commandLine, fails, inNamespace } from "../support/command.ts";
 import { dockerMissing } from "../support/docker_stack.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
@@ -36,3 +36,13 @@ Deno.test({
   assert.match(said, /nydus-gd: cannot finish: interrupted by SIGINT\n$/);
   assert.deepEqual([...Deno.readDirSync(temp.path)], []);
 });
+
+Deno.test(
+  { name: "the demonstration says at once that there is no room for it", ignore: Deno.uid() !== 0 },
+  async () => {
+    using temp = TempDir.make();
+    const within = inNamespace(`mount -t tmpfs -o size=100m tmpfs ${temp.path}`);
+    const outcome = { env: { TMPDIR: temp.path }, within };
+    await fails(["demo"], new RegExp(`cannot run demo: ${temp.path} has .* MB left, and it takes`), /TMPDIR=/, outcome);
+  },
+);
