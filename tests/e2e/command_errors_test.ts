@@ -164,7 +164,13 @@ Deno.test({ name: "mount reports which argument is wrong, and leaves nothing beh
   await Deno.writeFile(garbage, crypto.getRandomValues(new Uint8Array(8192)));
   const cases: [name: string, args: string[], sentence: RegExp, hint: RegExp, code?: number][] = [
     ["no such file", [none, dir, ...BLOBS], /cannot read bootstrap \S+none: there is no such file/, /path/],
-    ["random bytes", [garbage, dir, ...BLOBS], /cannot find a bootstrap in \S+garbage: it is neither/, /nydus/],
+    ["no such file, nor a location of its blobs", [none, dir], /none: there is no such file/, /path/],
+    [
+      "random bytes",
+      [garbage, dir, ...BLOBS],
+      /cannot find a bootstrap in \S+garbage: it is neither/,
+      /nydus-gd convert/,
+    ],
     ["no location of the blobs", [BOOTSTRAP, dir], /the location of its blobs is not given/, /--blob-dir DIR/, 2],
     ["no folder of blobs", [BOOTSTRAP, dir, "--blob-dir", none], /none/, /--blob-dir/],
     ["missing blobs", [BOOTSTRAP, dir, "--blob-dir", empty], /cannot mount \S+: .*empty/, /--blob-dir/],

@@ -74,7 +74,7 @@ export async function findBootstrap(path: string, unpackTo: string, name?: strin
     "invalid-image",
     `Cannot find a bootstrap in ${name ?? path}: it is neither a RAFS bootstrap, ` +
       "nor a data blob that carries one, nor a layer that holds one",
-    { hint: "name the bootstrap of a nydus image, or convert the image with nydusify" },
+    { hint: "name the bootstrap of a nydus image, or make one of an ordinary image: nydus-gd convert SOURCE TARGET" },
   );
 }
 
@@ -112,7 +112,8 @@ export function bootstrapCodecs(memory: ImageMemory): Codecs {
   };
 }
 
-async function statFile(path: string): Promise<Deno.FileInfo> {
+/** Returns what stat(2) says of a bootstrap's file. @throws {NydusGdError} "not-found" */
+export async function statFile(path: string): Promise<Deno.FileInfo> {
   try {
     return await Deno.stat(path);
   } catch (error) {

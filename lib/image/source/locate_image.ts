@@ -21,6 +21,7 @@ import { parseReference } from "../../oci/reference.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { writeBootstrap } from "./bootstrap_file.ts";
 import { readBootstrapLayerIn } from "./bootstrap_layer_reader.ts";
+import { statFile } from "./find_bootstrap.ts";
 import { readNydusdConfig } from "../config_files.ts";
 import { isArchiveNamed, openImageArchive } from "./image_archive.ts";
 import { OciLayout } from "./oci_layout.ts";
@@ -87,6 +88,8 @@ export async function locateImage(
     : config !== undefined
     ? openBackend(config.backend, deps)
     : undefined;
+  // Whoever has mistyped the path is not asked for the place of its blobs.
+  if (backend === undefined) await statFile(what);
   return { source: what, sourceName: what, backend, config, manifest: undefined };
 }
 
