@@ -7,6 +7,8 @@
  */
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import { O, open } from "../../ffi/fcntl.ts";
+import { ioctl } from "../../ffi/sys_ioctl.ts";
 import { mount } from "../../ffi/sys_mount.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
@@ -19,6 +21,9 @@ import { until } from "../support/until.ts";
 const BY_FUSE = { NYDUS_GD_MOUNT_FS_DRIVER: "fuse" };
 /** Within this time a thread that was started has the descriptors without which the runtime ends the program. */
 const SETTLED_MS = 150;
+/** fs/ext4/ext4.h */
+const EXT4_IOC_SHUTDOWN = 0x8004587dn;
+const EXT4_GOING_FLAGS_NOLOGFLUSH = new Uint8Array([2, 0, 0, 0]);
 /** Short, so that failures come soon. */
 const LIMITS = { NYDUS_GD_FETCH_DEADLINE: "2s", NYDUS_GD_FETCH_RETRIES: "1" };
 
@@ -57,7 +62,10 @@ async function onTmpfs(
 }
 
 /** Runs `test` with the cache on an ext4 of 4 MiB. */
-async function onExt4(test: (parts: Parts) => Promise<void>): Promise<void> {
+async function onExt4(
+  test: (parts: Parts) => Promise<void>,
+  env: Readonly<Record<string, string>> = {},
+): Promise<void> {
   using temp = TempDir.make();
   const cache = temp.join("cache");
   Deno.mkdirSync(cache);
@@ -67,11 +75,17 @@ async function onExt4(test: (parts: Parts) => Promise<void>): Promise<void> {
     cache,
   );
   try {
-    await using serve = await LazyServe.start(temp.path, { env: { ...LIMITS, NYDUS_GD_CACHE_DIR: cache } });
+    await using serve = await LazyServe.start(temp.path, { env: { ...LIMITS, ...env, NYDUS_GD_CACHE_DIR: cache } });
     await test({ serve, cache });
   } finally {
     unmountBelow(temp.path);
   }
+}
+
+/** Has the kernel refuse everything in this ext4 from now on, as after an error that it cannot survive. */
+function shutDown(folder: string): void {
+  using root = open(folder, O.RDONLY | O.DIRECTORY);
+  ioctl(root, EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH);
 }
 
 /** Fills a file system to the last byte. */
@@ -139,6 +153,19 @@ fuseTest(
       assert.deepEqual(await serve.driver.call("GraphDriver.Exists", { ID: "box" }), { Exists: true });
     }),
 );
+
+for (const path of TESTED_DATA_PATHS) {
+  fuseTest(
+    `a cache whose file system has shut down yields errors, never a hang (${path})`,
+    () =>
+      onExt4(async ({ serve, cache }) => {
+        shutDown(cache);
+        assert.deepEqual(await serve.readAll(0, 3), { right: 0, wrong: 0, error: 3 });
+        assert.deepEqual(await serve.readAll(0, 3), { right: 0, wrong: 0, error: 3 });
+        assert.deepEqual(await serve.driver.call("GraphDriver.Exists", { ID: "box" }), { Exists: true });
+      }, { NYDUS_GD_MOUNT_FS_DRIVER: path }),
+  );
+}
 
 /** Drops the kernel's cache of the image's files, so that reads reach the server. */
 async function dropPageCache(serve: LazyServe): Promise<void> {

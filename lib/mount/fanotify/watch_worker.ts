@@ -65,10 +65,10 @@ class Watcher {
     try {
       length = read(this.start.group, inbox);
     } catch (error) {
-      if (isErrno(error, "EAGAIN")) return; // the waiting process was killed meanwhile
-      // the kernel has denied the event: its reader got an error
-      if (isErrno(error, "EMFILE", "ENFILE", "ENOMEM", "ETXTBSY", "ENXIO")) return;
-      throw error;
+      if (isErrno(error, "EBADF", "EFAULT", "EINVAL")) throw error; // a mistake of ours
+      // the waiting process was killed meanwhile, or the kernel could not open the file for us, for any reason that its
+      // file system has, and has denied the event: its reader got an error
+      return;
     }
     for (const message of this.#messages.take()) this.#apply(message);
     for (const event of decodeFanotifyEvents(inbox.subarray(0, length))) if (event.fd >= 0) this.#answer(event);
