@@ -198,6 +198,30 @@ fuseTest(
     }),
 );
 
+for (const path of TESTED_DATA_PATHS) {
+  fuseTest(
+    `a container reads on or can be started anew after the cache was deleted while no server ran (${path})`,
+    async () => {
+      using temp = TempDir.make();
+      try {
+        const env = { ...LIMITS, NYDUS_GD_MOUNT_FS_DRIVER: path, NYDUS_GD_PREFETCH_READ_AHEAD: "0" };
+        await using serve = await LazyServe.start(temp.path, { env });
+        assert.equal((await serve.readAll(0, 10)).right, 10);
+        await serve.driver.kill();
+        Deno.removeSync(temp.join("root/cache"), { recursive: true });
+        await serve.driver.restart();
+        await dropPageCache(serve);
+        assertNoneWrong(await serve.readAll());
+        await serve.driver.call("GraphDriver.Put", { ID: "box" });
+        await serve.driver.call("GraphDriver.Get", { ID: "box" });
+        assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
+      } finally {
+        unmountBelow(temp.path);
+      }
+    },
+  );
+}
+
 fuseTest(
   "truncating or replacing cache files of a mounted image shows no wrong byte",
   () =>

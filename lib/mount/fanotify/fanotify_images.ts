@@ -20,7 +20,7 @@
  * @module
  */
 import { AT } from "../../../ffi/fcntl.ts";
-import { fanotifyInit, ignoreMount } from "../../../ffi/fanotify.ts";
+import { fanotifyInit, ignoreMount, watchedInodes } from "../../../ffi/fanotify.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
@@ -41,7 +41,7 @@ import { EventFile } from "./event_file.ts";
 import { EventServer } from "./event_server.ts";
 import { type DeviceFiles, type ErofsDevice, openDevices } from "./open_devices.ts";
 import { hasUnseenUsers } from "./unseen_users.ts";
-import type { CopyFolder, WatchedDevice } from "./watched_device.ts";
+import { type CopyFolder, SharedDevice, type WatchedDevice } from "./watched_device.ts";
 
 const log = logger("mount", "fanotify");
 
@@ -118,9 +118,19 @@ export class FanotifyImages implements AsyncDisposable {
     const { group, events } = kept ?? { group: fanotifyInit(), events: EventFile.create() };
     const resumed = await FanotifyImages.#open(options, watch, group, events);
     const gone = await resumed.#goneOf(before); // before any of their files is opened here
-    const restore = (placed: PlacedImage) =>
-      gone.has(placed) ? undefined : resumed.#restore(placed, kept !== undefined);
-    const mounts = await Promise.all(before.map(restore));
+    const isGuarded = kept !== undefined;
+    const marked = watchedInodes(group);
+    const opened = await Promise.all(
+      before.map((placed) => gone.has(placed) ? undefined : resumed.#reopen(placed, isGuarded)),
+    );
+    const isReplaced = replacements(marked, opened);
+    const mounts = await Promise.all(before.map(async (placed, index) => {
+      const devices = opened[index];
+      if (devices === undefined) return undefined;
+      if (!isReplaced(devices)) return resumed.#restore(placed, devices, isGuarded);
+      await resumed.#close(devices);
+      return lose(placed, isGuarded, "other files have the names of those that the kernel reads");
+    }));
     const suspects = kept !== undefined
       ? []
       : before.filter((one, index) => !gone.has(one) && (mounts[index]?.isSuspect ?? true))
@@ -198,24 +208,25 @@ export class FanotifyImages implements AsyncDisposable {
     return gone;
   }
 
-  /** Takes over an image of an earlier process; undefined, and logged, if that fails: its readers get errors. */
-  async #restore(placed: PlacedImage, isGuarded: boolean): Promise<ImageMount | undefined> {
-    const { image } = placed;
+  /** Opens the devices of an image of an earlier process; undefined, and logged, if that fails: its readers get errors. */
+  async #reopen(placed: PlacedImage, isGuarded: boolean): Promise<ErofsDevice[] | undefined> {
     try {
-      // a file that is complete by now may still have a mark
-      const devices = await this.#openDevices(
-        placed,
-        await recomputeDevices(image, this.options.stateDir),
-        () => false,
-      );
+      const tables = await recomputeDevices(placed.image, this.options.stateDir);
+      return await this.#openDevices(placed, tables, () => false); // a file that is complete by now may still have a mark
+    } catch (error) {
+      return lose(placed, isGuarded, messageOf(error));
+    }
+  }
+
+  /** Takes over an image of an earlier process; undefined, and logged, if that fails. */
+  #restore(placed: PlacedImage, devices: readonly ErofsDevice[], isGuarded: boolean): ImageMount | undefined {
+    try {
       const settled = this.#watchAll(devices);
       // what is complete now was complete before: a process that watched wrote the chunks
       const isIncomplete = watchedOf(devices).some(({ file }) => this.#server.isWatched(file));
       return this.#mountOf(placed, devices, settled, !isGuarded && isIncomplete);
     } catch (error) {
-      const readers = isGuarded ? "get errors" : "may get zeros";
-      log.error(`image is lost, its readers ${readers}`, { image: image.name, error: messageOf(error) });
-      return undefined;
+      return lose(placed, isGuarded, messageOf(error));
     }
   }
 
@@ -300,6 +311,31 @@ async function takeKept(record: string): Promise<{ readonly group: Fd; readonly 
   const kept = await Keeper.take(record);
   const group = kept?.get(KEPT.group), events = kept?.get(KEPT.events);
   return group && events && { group, events: EventFile.reopen(events) };
+}
+
+/** Logs that an image of an earlier process cannot be taken over. */
+function lose({ image }: PlacedImage, isGuarded: boolean, error: string): undefined {
+  log.error(`image is lost, its readers ${isGuarded ? "get errors" : "may get zeros"}`, { image: image.name, error });
+}
+
+/**
+ * Tells images whose cache files were removed or replaced while nobody served them. The kernel still reads the former
+ * files: so there are marks on files that no image has, and the image has an incomplete file without a mark.
+ *
+ * @param marked inodes that an earlier process has marked
+ */
+function replacements(
+  marked: readonly bigint[],
+  opened: readonly (readonly ErofsDevice[] | undefined)[],
+): (devices: readonly ErofsDevice[]) => boolean {
+  const inodeOf = ({ file }: WatchedDevice) => BigInt(file.ino);
+  const own = new Set(opened.flatMap((devices) => watchedOf(devices ?? [])).map(inodeOf));
+  const hasStrangers = marked.some((inode) => !own.has(inode));
+  return (devices) =>
+    hasStrangers &&
+    watchedOf(devices).some((device) =>
+      device instanceof SharedDevice && !marked.includes(inodeOf(device)) && !device.settle()
+    );
 }
 
 function watchedOf(devices: readonly ErofsDevice[]): WatchedDevice[] {
