@@ -43,6 +43,7 @@ async function asNobody(
   await Deno.writeTextFile(script, await Deno.readTextFile(SCRIPT), { mode: 0o644 });
   const { code, stderr } = await new Deno.Command("sh", {
     args: ["-c", `. "$1"; ${words}`, "sh", script],
+    cwd: temp.path,
     env: { PATH: "/usr/bin:/bin", ...env },
     ...(Deno.uid() === 0 ? { uid: 65534, gid: 65534 } : {}),
   }).output();
