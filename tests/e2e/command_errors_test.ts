@@ -297,7 +297,7 @@ Deno.test(
     const refusal = new RegExp(`${ordinary.reference}: it is not a nydus image`);
     await fails(["mount", ordinary.reference, temp.path], refusal, /nydus-gd convert/);
     const options = { env: { NYDUS_GD_FETCH_RETRIES: "0" } };
-    await fails(["mount", `${registry.host}/app:none`, temp.path], /HTTP 404 MANIFEST_UNKNOWN/, undefined, options);
+    await fails(["mount", `${registry.host}/app:none`, temp.path], /HTTP 404 MANIFEST_UNKNOWN/, /tag/, options);
     await registry.goDown();
     await fails(
       ["mount", lazy.reference, temp.path],

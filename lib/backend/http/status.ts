@@ -10,6 +10,12 @@ import { TransferError } from "./transfer_error.ts";
 /** Maximum bytes of an error's body that are examined. */
 const MAX_ERROR_BYTES = 64 * 1024;
 
+/** What to do about a registry's error code: distribution specification, "Error Codes". */
+const HINTS = new Map([
+  ["MANIFEST_UNKNOWN", "correct the tag or digest, or push the image"],
+  ["NAME_UNKNOWN", "correct the name of the repository, or push the image"],
+]);
+
 /** Returns the error for a response, including the registry's own error code if there is one. Reads the body. */
 export async function statusError(response: HttpResponse): Promise<TransferError> {
   return errorOfStatus(response, registryCode(await errorBody(response)));
@@ -23,7 +29,10 @@ export function errorOfStatus(response: HttpResponse, code: string | undefined):
   if (status === 401 || status === 403) {
     return new TransferError("unauthorized", state, { prospect: "permanent", status });
   }
-  if (status === 404 || status === 410) return new TransferError("not-found", state, { prospect: "permanent", status });
+  if (status === 404 || status === 410) {
+    const hint = HINTS.get(code ?? "");
+    return new TransferError("not-found", state, { prospect: "permanent", status, ...(hint && { hint }) });
+  }
   const isTransient = status === 408 || status === 425 || status === 429 || status >= 500;
   return new TransferError("unavailable", state, {
     prospect: isTransient ? "transient" : "permanent",
