@@ -18,7 +18,7 @@ import type { Host } from "./host.ts";
 import type { Plan } from "./plan.ts";
 import { SetupRecord } from "./record.ts";
 import { eachService, keepIfEdited, type Progress, type SetupRun } from "./setup_run.ts";
-import { lastLines, lastLoggedError, runStep } from "./systemd.ts";
+import { lastLines, lastLoggedError, runStep, showUnit } from "./systemd.ts";
 import { planUndo, undo } from "./undo.ts";
 
 /** Never aborted: an interrupted setup is reverted completely. */
@@ -104,7 +104,7 @@ async function runService(words: readonly string[]): Promise<void> {
     const unit = words.at(-1) ?? "";
     if (!hasCode(error, "environment") || !unit.endsWith(".service")) throw error;
     const said = await lastLoggedError(unit, since);
-    const state = said?.state ?? (await lastLines(unit, since)).join(" | ");
+    const state = said?.state ?? (await lastLines(unit, (await showUnit(unit)).lastRun)).join(" | ");
     if (state === "") throw error;
     const hint = said?.hint ?? `journalctl -u ${unit} -n 50`;
     throw new NydusGdError("environment", `Cannot start ${unit}: ${state}`, { hint, cause: error });
