@@ -30,7 +30,10 @@ export interface OpenBlob {
   readonly chunks: ChunkPlaces;
   /** One bit per chunk, 0x80 >> (i & 7) of byte i >> 3; set when the chunk is verified and in the cache file. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
-  /** Which chunks are on disk. What is read of the others has to be asked for: blob/cache/lost_writes.ts. */
+  /**
+   * Which chunks are on disk. Of the others a reader has to ask afterwards whether the disk has lost them:
+   * blob/cache/lost_writes.ts.
+   */
   readonly synced?: SyncState;
   /** Path of the cache file; undefined if it has none. */
   readonly path: string | undefined;
