@@ -16,9 +16,12 @@ import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "./known_image.ts";
 import { ReadFailure } from "./read_failures.ts";
 
-/** Attempts to have chunks in the cache while its disk loses what is written. */
-const ATTEMPTS = 5;
-/** Pause before another attempt: whether chunks were lost cannot be told while another thread asks. */
+/** Attempts to have chunks in the cache while its disk loses what is written, or while that cannot be told. */
+const ATTEMPTS = 10;
+/**
+ * Pause before the second attempt; each further one is twice as long, half a second in all. Whether chunks were lost
+ * cannot be told while another thread asks, and that one may have to wait for a core.
+ */
 const PAUSE_MS = 1;
 
 /**
@@ -40,7 +43,7 @@ export async function withFetched(
       return read();
     } catch (error) {
       if (!(error instanceof LostChunks) || attempt === ATTEMPTS) throw error;
-      await delay(PAUSE_MS, signal);
+      await delay(pauseMs(attempt), signal);
     }
   }
 }
@@ -64,8 +67,13 @@ export async function fetchExtents(
     await Promise.all(rangesOf(pieces).map((range) => ensure(known, range, signal)));
     if (isPassable(pieces, known.blobs)) return;
     if (attempt === ATTEMPTS) throw new ReadFailure(storeOf(known, pieces[0]?.blobIndex ?? 0).id, new LostChunks());
-    await delay(PAUSE_MS, signal);
+    await delay(pauseMs(attempt), signal);
   }
+}
+
+/** Milliseconds to wait after an attempt; the first is 1. */
+function pauseMs(attempt: number): number {
+  return PAUSE_MS * 2 ** (attempt - 1);
 }
 
 /** Returns the indexes of the blobs that the extents refer to. */
