@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isDeepStrictEqual } from "node:util";
 import * as v from "valibot";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
 import { logger } from "../../base/log.ts";
@@ -72,10 +73,16 @@ export class MountRecord {
     return new Map(this.list().flatMap(({ id, number }) => number === undefined ? [] : [[id, number]]));
   }
 
-  /** @throws {Error} if it cannot be written; the layer is then not added */
+  /**
+   * Writes nothing if that is recorded already.
+   *
+   * @throws {Error} if it cannot be written; the layer is then not added
+   */
   async add(layer: LazyLayer, facts: MountFacts): Promise<void> {
     const earlier = this.#layers.get(layer.id);
-    this.#layers.set(layer.id, { ...layer, ...facts });
+    const recorded = { ...layer, ...facts };
+    if (isDeepStrictEqual(recorded, earlier)) return;
+    this.#layers.set(layer.id, recorded);
     try {
       await this.#write();
     } catch (error) {
