@@ -99,11 +99,10 @@ async function* findWorkers(dir: string): AsyncGenerator<string> {
 /** Compiled by bootstrap.sh, unless that could not get its source. */
 const BLAKE3_LIBRARY = join(ROOT, ".tools/lib/libblake3.so");
 
-/** The files to append: runtime, bundle and library. */
+/** The files to append: runtime, bundle and library, which has to be beside the modules in either form. */
 async function partsOf(bundleDir: string): Promise<PackedFile[]> {
   const parts: PackedFile[] = [{ name: "deno", path: Deno.execPath(), mode: 0o755 }];
-  const library = await ignore(Deno.errors.NotFound, Deno.stat(BLAKE3_LIBRARY));
-  if (library?.isFile) parts.push({ name: "libblake3.so", path: BLAKE3_LIBRARY, mode: 0o644 });
+  await ignore(Deno.errors.NotFound, Deno.copyFile(BLAKE3_LIBRARY, join(bundleDir, basename(BLAKE3_LIBRARY))));
   for await (const { name } of Deno.readDir(bundleDir)) parts.push({ name, path: join(bundleDir, name), mode: 0o644 });
   return parts.sort((a, b) => a.name === "deno" ? -1 : b.name === "deno" ? 1 : a.name < b.name ? -1 : 1);
 }
