@@ -57,8 +57,8 @@ export function showFailure({ message, hint }: Failure, stderr: Output): void {
 }
 
 function usageFailure({ command, cause }: UsageError): Failure {
+  if (cause.exitCode === 0) return { exitCode: EXIT.done }; // --help, --version, help
   if (cause.code === "commander.help") return { exitCode: EXIT.usage }; // no command given: the help was shown
-  if (cause.exitCode === 0) return { exitCode: EXIT.done }; // --help, --version
   const [state = "", ...more] = cause.message.replace(/^error: /, "").replace(/\.$/, "").split("\n");
   const suggestion = more.join(" ").match(/^\(Did you mean (.+)\?\)$/)?.[1];
   return {

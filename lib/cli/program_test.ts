@@ -60,6 +60,15 @@ Deno.test("running without a command shows the help on standard error and exits 
   assert.match(stderr, /^Usage: nydus-gd /);
 });
 
+Deno.test("the command help shows what --help shows, and is wrong usage for an unknown command", async () => {
+  for (const command of [[], ["mount"]]) {
+    const asked = await run(["help", ...command]);
+    assert.deepEqual(asked, await run([...command, "--help"]));
+    assert.equal(asked.exitCode, 0);
+  }
+  assert.equal((await run(["help", "mout"])).exitCode, 2);
+});
+
 Deno.test("wrong usage exits 2 with one line and a hint", async () => {
   const cases: [args: string[], state: string, hint: string][] = [
     [["mout", "a", "b"], "unknown command 'mout'", "did you mean mount?"],
