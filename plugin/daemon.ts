@@ -82,8 +82,8 @@ export interface ServeContext {
   readonly signal: AbortSignal;
   readonly log: {
     readonly level: Settings["log"]["level"];
-    readonly explicit: boolean;
     setLevel(level: Settings["log"]["level"]): void;
+    follow(settings: Settings["log"]): void;
   };
 }
 
@@ -98,7 +98,7 @@ export async function runDaemon(
   taken: SnapshotterServer | undefined,
 ): Promise<void> {
   const settings = await readSettings(args.settings);
-  if (!logControl.explicit) logControl.setLevel(settings.log.level);
+  logControl.follow(settings.log);
   const fsDriver = args.fsDriver ?? settings.mount.fsDriver;
   namedFsDriver(fsDriver);
   await using daemon = await Daemon.start(args, { settings, fsDriver, log: logControl, taken });

@@ -31,12 +31,17 @@ export interface Output {
   write(text: string): void;
 }
 
-/** The log level of this process, for settings that are read after the command line. */
-export interface LogControl {
+/** Level and format of a log. */
+export interface LogStyle {
   readonly level: LogLevelName;
-  /** Whether the command line or the environment set the level, which settings then do not change. */
-  readonly explicit: boolean;
+  readonly format: LogFormat;
+}
+
+/** The log of this process. */
+export interface LogControl extends LogStyle {
   setLevel(level: LogLevelName): void;
+  /** Takes over settings, which are read after the command line, as far as that or the environment set nothing else. */
+  follow(settings: LogStyle): void;
 }
 
 /** The context of an action. */

@@ -11,16 +11,13 @@
  */
 import { configureSync, type LogRecord } from "@logtape/logtape";
 import { styleText } from "node:util";
-import type { LogControl, LogFormat, LogLevelName, Output } from "./actions.ts";
+import type { LogControl, LogStyle, Output } from "./actions.ts";
 import { hasColours, oneLine } from "./output.ts";
 import { redact, redactText } from "./redact.ts";
 
-/** Log level and format. */
-export interface LogOptions {
-  readonly level: LogLevelName;
-  readonly format: LogFormat;
-  /** Whether the user set the level. */
-  readonly explicit: boolean;
+/** Log level and format, and which of them the user set. */
+export interface LogOptions extends LogStyle {
+  readonly explicit: Readonly<Record<keyof LogStyle, boolean>>;
 }
 
 const STYLE = {
@@ -34,11 +31,11 @@ const STYLE = {
 
 /** Sends the log records of this thread to `output`. */
 export function configureLogging(output: Output, options: LogOptions): LogControl {
-  const asText = options.format === "text" || (options.format === "auto" && output.isTerminal);
+  let { level, format } = options;
   const coloured = hasColours(output);
+  const isText = () => format === "text" || (format === "auto" && output.isTerminal);
   // LogTape catches what a sink throws, so that a closed log does not end the program
-  const sink = (record: LogRecord) => output.write(asText ? textLine(record, coloured) : jsonLine(record));
-  let level = options.level;
+  const sink = (record: LogRecord) => output.write(isText() ? textLine(record, coloured) : jsonLine(record));
   const apply = () =>
     configureSync({
       reset: true,
@@ -48,15 +45,22 @@ export function configureLogging(output: Output, options: LogOptions): LogContro
         { category: ["logtape", "meta"], sinks: ["output"], lowestLevel: "error" },
       ],
     });
+  const setLevel = (next: LogStyle["level"]) => {
+    level = next;
+    apply();
+  };
   apply();
   return {
     get level() {
       return level;
     },
-    explicit: options.explicit,
-    setLevel(next) {
-      level = next;
-      apply();
+    get format() {
+      return format;
+    },
+    setLevel,
+    follow(settings) {
+      if (!options.explicit.format) format = settings.format;
+      if (!options.explicit.level) setLevel(settings.level);
     },
   };
 }

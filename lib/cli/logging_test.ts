@@ -14,6 +14,8 @@ const record = (properties: Record<string, unknown>): LogRecord => ({
   properties,
 });
 
+const SET_NOTHING = { level: false, format: false };
+
 Deno.test("a text record is one line whatever its properties contain", () => {
   assert.equal(
     textLine(record({ layer: "ab", path: "a b\n\x1b[2J", count: 3, nested: { a: [1n] } })),
@@ -36,7 +38,7 @@ Deno.test("the level can be changed at run time, and applies to our loggers only
   let text = "";
   const control = configureLogging(
     { isTerminal: false, write: (more) => void (text += more) },
-    { level: "warning", format: "auto", explicit: false },
+    { level: "warning", format: "auto", explicit: SET_NOTHING },
   );
   try {
     logger("layer").info("not shown");
@@ -49,11 +51,31 @@ Deno.test("the level can be changed at run time, and applies to our loggers only
   }
 });
 
+Deno.test("settings of the log apply unless the user set level or format", () => {
+  const settings = { level: "debug", format: "text" } as const;
+  const lineWith = (explicit: typeof SET_NOTHING) => {
+    let text = "";
+    const output = { isTerminal: false, write: (more: string) => void (text += more) };
+    const control = configureLogging(output, { level: "info", format: "json", explicit });
+    try {
+      control.follow(settings);
+      logger("layer").debug("debugged");
+      logger("layer").info("mounted");
+      return text;
+    } finally {
+      resetSync();
+    }
+  };
+  assert.match(lineWith(SET_NOTHING), /^\S+ debug +layer: debugged\n\S+ info +layer: mounted\n$/);
+  assert.match(lineWith({ level: true, format: false }), /^\S+ info +layer: mounted\n$/);
+  assert.match(lineWith({ level: true, format: true }), /^\{.*"message":"mounted"\}\n$/);
+});
+
 Deno.test("a broken pipe of the log does not throw", () => {
   const write = () => {
     throw new Deno.errors.BrokenPipe();
   };
-  configureLogging({ isTerminal: false, write }, { level: "info", format: "json", explicit: false });
+  configureLogging({ isTerminal: false, write }, { level: "info", format: "json", explicit: SET_NOTHING });
   try {
     logger("layer").info("lost");
   } finally {

@@ -67,7 +67,8 @@ export async function runCli(args: readonly string[], options: CliOptions): Prom
     const { logLevel, logFormat } = program.opts();
     debugging = logLevel === "debug" || logLevel === "trace";
     const { configureLogging } = await import("./logging.ts");
-    const explicit = program.getOptionValueSource("logLevel") !== "default";
+    const isSet = (name: "logLevel" | "logFormat") => program.getOptionValueSource(name) !== "default";
+    const explicit = { level: isSet("logLevel"), format: isSet("logFormat") };
     const log = configureLogging(stderr, { level: logLevel, format: logFormat, explicit });
     exitCode = await withSignal(options.signal, (signal) => invoke(load, actionArgs, { signal, stdout, stderr, log }));
   });

@@ -41,6 +41,16 @@ test("a restart needs no Init, and a stop leaves mounts in place", async (driver
   deepEqual(mountsBelow(home), []);
 });
 
+test("the log has the format of the settings file", async (driver, scratch) => {
+  await driver.stop();
+  const settings = `${scratch}/settings.toml`;
+  const logPath = `${scratch}/log`;
+  await Deno.writeTextFile(settings, '[log]\nformat = "text"\n');
+  await driver.restart({ args: ["--settings", settings], logLevel: "info", logPath });
+  await driver.stop();
+  match(await Deno.readTextFile(logPath), /^\S+ info +serve: serving socket=/m);
+});
+
 test("another home is accepted if nothing of the current one is mounted", async (driver, scratch) => {
   const init = (name: string) => driver.call("GraphDriver.Init", { Home: `${scratch}/${name}`, Opts: null });
   await init("one");

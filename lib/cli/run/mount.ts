@@ -26,8 +26,10 @@ export async function mount(args: MountArgs, context: ActionContext): Promise<nu
   if (!args.background) return await serve(args, context);
   const options = [["--blob-dir", args.blobDir], ["--config", args.config], ["--cache-dir", args.cacheDir]] as const;
   const flags = options.flatMap(([flag, value]) => value === undefined ? [] : [flag, value]);
-  const words = ["mount", ...flags, "--fs-driver", args.fsDriver, "--", args.bootstrap, args.dir];
-  return await startInBackground(["--log-level", context.log.level, ...words], args.dir, context);
+  const { level, format } = context.log;
+  const style = ["--log-level", level, "--log-format", format];
+  const words = [...style, "mount", ...flags, "--fs-driver", args.fsDriver, "--", args.bootstrap, args.dir];
+  return await startInBackground(words, args.dir, context);
 }
 
 async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promise<void> {
