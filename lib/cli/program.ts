@@ -127,9 +127,12 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   return program;
 }
 
-/** Configures a command: complete help, no exit of its own, uniform errors. */
+/** Configures a command: complete help, no exit of its own, uniform errors, empty variables as if they were unset. */
 function arrange(command: CommandUnknownOpts, { stdout, stderr }: { stdout: Output; stderr: Output }): void {
   const path = command.parent === null ? command.name() : `${command.parent.name()} ${command.name()}`;
+  for (const { envVar } of command.options) {
+    if (envVar !== undefined && Deno.env.get(envVar) === "") Deno.env.delete(envVar);
+  }
   command
     .exitOverride((error) => {
       throw new UsageError(path, error);

@@ -132,6 +132,24 @@ Deno.test("mount gets its arguments, and its result is the exit status", async (
   assert.deepEqual(seen, [{ bootstrap: "i.boot", dir: "/mnt", blobDir: "b", background: true, fsDriver: "auto" }]);
 });
 
+Deno.test("an empty variable counts as unset, and a wrong one is named", async () => {
+  const seen: MountArgs[] = [];
+  const actions: Actions = { mount: () => Promise.resolve((args) => Promise.resolve(void seen.push(args))) };
+  for (const name of ["NYDUS_GD_MOUNT_FS_DRIVER", "NYDUS_GD_LOG_LEVEL", "NYDUS_GD_LOG_FORMAT"]) {
+    try {
+      Deno.env.set(name, "");
+      assert.deepEqual(await run(["mount", "i.boot", "/mnt"], actions), { exitCode: 0, stdout: "", stderr: "" });
+      Deno.env.set(name, "wrong");
+      const { exitCode, stderr } = await run(["mount", "i.boot", "/mnt"], actions);
+      assert.equal(exitCode, 2);
+      assert.match(stderr, new RegExp(`value 'wrong' from env '${name}' is invalid`));
+    } finally {
+      Deno.env.delete(name);
+    }
+  }
+  assert.deepEqual(seen.map(({ fsDriver }) => fsDriver), ["auto", "auto", "auto"]);
+});
+
 Deno.test("a failure is one line and a hint, whatever the message contains", async () => {
   const failing = (error: unknown): Actions => ({ umount: () => Promise.resolve(() => Promise.reject(error)) });
   const busy = new NydusGdError("busy", 'Cannot unmount "a\nb\x1b[2J": EBUSY', { hint: "fuser -m a" });
