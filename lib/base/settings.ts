@@ -7,7 +7,8 @@
  * [fetch]
  * read_timeout = "30s"    # also "500ms", "2m", or seconds
  * ```
- * Unknown keys and invalid values are errors that name the key and its line; they are never ignored.
+ * Unknown keys and invalid values are errors that name the key and its line; they are never ignored. The same holds for
+ * variables that begin like those of a section, such as `NYDUS_GD_CACHE_`.
  *
  * @throws {NydusGdError} "config": `Cannot read settings /etc/…: line 3: cache.max_size must be …`
  * @module
@@ -151,6 +152,9 @@ export function environmentName(name: string): string {
   return `NYDUS_GD_${name.replace(".", "_").toUpperCase()}`;
 }
 
+/** What variables of settings begin with: "NYDUS_GD_CACHE_". */
+const VARIABLE_PREFIXES = Object.keys(DEFAULT_SETTINGS).map((section) => environmentName(`${section}.`));
+
 /**
  * Parses settings from the file's text and the environment. An empty variable counts as unset.
  *
@@ -177,15 +181,25 @@ export function parseSettings(
     if (!result.ok) throw refused(path, toml, name, `${name} ${result.state}`);
     values.set(name, result.value);
   }
-  for (const [name, { read }] of KEYS) {
-    const variable = environmentName(name);
-    const value = environment[variable];
-    if (!value) continue;
-    const result = read(value);
-    if (!result.ok) throw new NydusGdError("config", `Cannot use ${variable}: it ${result.state}`);
-    values.set(name, result.value);
-  }
+  for (const [name, value] of settingsOf(environment)) values.set(name, value);
   return assemble(values);
+}
+
+/** Yields name and value of each setting in the environment. */
+function* settingsOf(
+  environment: Readonly<Record<string, string | undefined>>,
+): Iterable<[name: string, value: unknown]> {
+  const names = new Map(SETTING_NAMES.map((name) => [environmentName(name), name]));
+  for (const [variable, value] of Object.entries(environment)) {
+    if (!value || !VARIABLE_PREFIXES.some((prefix) => variable.startsWith(prefix))) continue;
+    const refuse = (state: string) =>
+      new NydusGdError("config", `Cannot use ${variable}: ${state}`, { hint: `unset ${variable}` });
+    const name = names.get(variable);
+    if (name === undefined) throw refuse(`there is no such setting${suggestionFor(variable, [...names.keys()])}`);
+    const result = (KEYS.get(name) as Key).read(value);
+    if (!result.ok) throw refuse(`it ${result.state}`);
+    yield [name, result.value];
+  }
 }
 
 function assemble(values: ReadonlyMap<string, unknown>): Settings {
@@ -249,11 +263,11 @@ function lineOf(toml: string, name: string): number | undefined {
   return sectionLine;
 }
 
-/** Suggests the known name with the same letters, for typos such as `cache.maxsize`. */
-function suggestionFor(name: string): string {
+/** Suggests the name with the same letters, for typos such as `cache.maxsize`. */
+function suggestionFor(name: string, names = SETTING_NAMES): string {
   const letters = (word: string) => word.toLowerCase().replace(/[^a-z]/g, "");
   const last = (word: string) => word.split(".").at(-1) ?? word;
-  const similar = SETTING_NAMES.find((known) => letters(known) === letters(name)) ??
-    SETTING_NAMES.find((known) => letters(last(known)) === letters(last(name)));
+  const similar = names.find((known) => letters(known) === letters(name)) ??
+    names.find((known) => letters(last(known)) === letters(last(name)));
   return similar === undefined ? "" : `, did you mean ${similar}`;
 }

@@ -104,6 +104,15 @@ Deno.test("an unknown key is refused with its line", () => {
   fails("cache = 3", "Cannot read settings s.toml: line 1: cache must be a table");
 });
 
+Deno.test("an unknown variable is refused if it begins like one of a setting", () => {
+  fails("", "Cannot use NYDUS_GD_CACHE_MAXSIZE: there is no such setting, did you mean NYDUS_GD_CACHE_MAX_SIZE", {
+    NYDUS_GD_CACHE_MAXSIZE: "1GB",
+  });
+  fails("", "Cannot use NYDUS_GD_FETCH_SPEED: there is no such setting", { NYDUS_GD_FETCH_SPEED: "1" });
+  const others = { NYDUS_GD_EXECUTABLE: "/usr/bin/nydus-gd", NYDUS_GD_CACHED: "1", NYDUS_GD_CACHE_MAXSIZE: "" };
+  assert.deepEqual(parseSettings("", others), DEFAULT_SETTINGS);
+});
+
 Deno.test("a wrong value is refused with its line", () => {
   fails(
     '# c\n[log]\nlevel = "loud"',

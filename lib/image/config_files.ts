@@ -54,10 +54,8 @@ function withHint<T>({ path }: ConfigPath, parse: () => T): T {
     return parse();
   } catch (error) {
     if (!hasCode(error, "config", "unsupported")) throw error;
-    const variable = /^Cannot use (NYDUS_GD_\w+)/.exec(error.message)?.[1];
     const message = error.message.replace(/^Cannot read configuration: /, `Cannot read configuration ${path}: `);
-    const hint = error.hint ?? (variable === undefined ? `edit ${path}` : `unset ${variable}`);
-    throw new NydusGdError(error.code, message, { hint, cause: error });
+    throw new NydusGdError(error.code, message, { hint: error.hint ?? `edit ${path}`, cause: error });
   }
 }
 
