@@ -21,12 +21,10 @@ const HOME = "\x1b[H", END_LINE = "\x1b[K", BELOW = "\x1b[J", CLEAR = "\x1b[2J";
 export async function status({ adminSocket, output, watch }: StatusArgs, context: ActionContext): Promise<void> {
   const { signal, stdout } = context;
   if (watch) {
-    if (output === "json") throw new NydusGdError("usage", "Cannot watch status: -o json gives one document");
-    if (!stdout.isTerminal) {
-      throw new NydusGdError("usage", "Cannot watch status: standard output is not a terminal", {
-        hint: "nydus-gd status -o json",
-      });
-    }
+    const refused = (state: string) =>
+      new NydusGdError("usage", `Cannot watch status: ${state}`, { hint: "nydus-gd status -o json" });
+    if (output === "json") throw refused("-o json gives one document");
+    if (!stdout.isTerminal) throw refused("standard output is not a terminal");
     return await watchStatus(adminSocket, stdout, signal);
   }
   const document = await askDaemon(adminSocket, "/v1/status", signal);

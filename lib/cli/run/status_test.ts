@@ -101,7 +101,9 @@ Deno.test("--watch requires a terminal and text output", async () => {
     piped.stderr,
     /cannot watch status: standard output is not a terminal\nhint: nydus-gd status -o json\n$/,
   );
-  assert.equal((await run(["--watch", "-o", "json"], { isTerminal: true })).exitCode, 2);
+  const json = await run(["--watch", "-o", "json"], { isTerminal: true });
+  assert.equal(json.exitCode, 2);
+  assert.match(json.stderr, /: -o json gives one document\nhint: nydus-gd status -o json\n$/);
 });
 
 Deno.test("--watch redraws in place, survives a daemon that stops answering, and exits cleanly", async () => {
