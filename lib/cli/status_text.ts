@@ -3,7 +3,7 @@
  *
  * ```
  * nydus-gd 0.1.0, up 3h 12m, kernel 6.1.0-18-amd64, root /var/lib/nydus-gd
- * data path  fuse (the one data path of this version)
+ * data path  fuse (selected by name)
  * cache      /var/lib/nydus-gd/cache: 3.31 MB used, 20.1 GB free of 50.0 GB
  * fetched    3.31 MB in 41 requests
  * reads      2115 from the cache (48.2 MB), 41 had to wait, 0 wait now

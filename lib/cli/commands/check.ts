@@ -20,7 +20,8 @@ export function checkCommand(run: Run<CheckArgs>): CommandUnknownOpts {
     .option("--blobs", "fetch every chunk of every blob, and compare it with its digest", false)
     .option(
       "--against <source>",
-      "compare with the source it was made from: dir:DIR, tar:FILE, oci:DIR[:TAG], or a reference",
+      "compare with the source it was made from: image reference, docker:NAME, oci:DIR[:TAG], tar:FILE[:NAME] (of " +
+        "images or of files), dir:DIR",
     )
     .addOption(outputOption())
     .addHelpText(

@@ -15,7 +15,7 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
       "Convert an image into a lazy one. Docker pulls the first entry of its index, which is metadata only; " +
         "the second lists the data blobs, so that registries keep them.",
     )
-    .argument("<source>", "image reference, docker:NAME, oci:DIR[:TAG], tar:FILE (of images or of files), dir:DIR")
+    .argument("<source>", "image reference, docker:NAME, oci:DIR[:TAG], tar:FILE[:NAME] (of images or files), dir:DIR")
     .argument("<target>", "image reference, oci:DIR[:TAG], tar:FILE")
     .option("--platform <platform>", "only OS/ARCH[/VARIANT], instead of all platforms of the source")
     .addOption(

@@ -62,7 +62,7 @@ async function byOneself({ root, config: configPath, settings: settingsPath, dry
 
 /**
  * ```
- * 0136303d56ff  24.1 MB  last used 2026-01-31  no image has it
+ * 0136303d56ff  24.1 MB  last used 2026-01-31  no image uses it
  * freed 24.1 MB: 1 blob, 0 left-over files; 1.31 GB kept
  * ```
  */
