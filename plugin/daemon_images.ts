@@ -201,9 +201,11 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
   });
 }
 
-/** Chooses the data path, and logs the warning that applies to an explicitly requested one. */
+/** Chooses the data path. Logs why, and the warning that applies to an explicitly requested one. */
 async function dataPathOf({ places, config }: Shared, wanted: string): Promise<DataPathChoice> {
   const dataPath = await chooseDataPath(wanted, places, { prefersFscache: config.current?.cache.type === "fscache" });
-  if (dataPath.warning !== undefined) log.warn(dataPath.warning, { fsDriver: dataPath.fsDriver });
+  const { fsDriver, reason, warning } = dataPath;
+  log.info("data path chosen", { fsDriver, reason });
+  if (warning !== undefined) log.warn(warning, { fsDriver });
   return dataPath;
 }

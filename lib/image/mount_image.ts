@@ -141,6 +141,7 @@ async function start(
   try {
     await clearProbes(places.stateDir, places.cacheDir);
     const dataPath = await chooseDataPath(options.fsDriver, places, options);
+    log.debug("data path chosen", { fsDriver: dataPath.fsDriver, reason: dataPath.reason });
     if (dataPath.warning !== undefined) options.warn?.(dataPath.warning);
     return await mountSingle(image, dataPath, { ...places, mayMount, tasks });
   } finally {

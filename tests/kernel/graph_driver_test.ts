@@ -51,6 +51,17 @@ test("the log has the format of the settings file", async (driver, scratch) => {
   match(await Deno.readTextFile(logPath), /^\S+ info +serve: serving socket=/m);
 });
 
+test("the log says which data path was chosen, and why", async (driver, scratch) => {
+  await driver.stop();
+  const logPath = `${scratch}/log`;
+  await driver.restart({ logLevel: "info", logPath });
+  await driver.stop();
+  const lines = (await Deno.readTextFile(logPath)).trimEnd().split("\n").map((line) => JSON.parse(line));
+  const chosen = lines.find(({ message }) => message === "data path chosen");
+  match(chosen?.fsDriver, /^(erofs-|)f/);
+  match(chosen?.reason, /\w/);
+});
+
 test("another home is accepted if nothing of the current one is mounted", async (driver, scratch) => {
   const init = (name: string) => driver.call("GraphDriver.Init", { Home: `${scratch}/${name}`, Opts: null });
   await init("one");
