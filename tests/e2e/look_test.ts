@@ -85,6 +85,19 @@ Deno.test("inspect shows an image, and one of its files", async () => {
   assert.equal(file.chunks.reduce((sum: number, { bytes }: { bytes: number }) => sum + bytes, 0), file.size);
 });
 
+Deno.test({ name: "an ordinary user reads a registry with that user's own login", ignore }, async () => {
+  using temp = TempDir.make();
+  const login = { user: "reader", password: "secret" };
+  await using registry = await FakeRegistry.start({ auth: "basic", ...login });
+  const { reference } = await storeLazy(registry, { tag: "private", made: "v6-layers-merged" });
+  const auths = { [registry.host]: { auth: btoa(`${login.user}:${login.password}`) } };
+  await Deno.mkdir(temp.join(".docker"));
+  await Deno.writeTextFile(temp.join(".docker/config.json"), JSON.stringify({ auths }));
+  const within = ["unshare", "--user", "--map-user=65534", "--map-group=65534"];
+  const { code, stderr } = await run(["check", reference], { within, env: { HOME: temp.path, DOCKER_CONFIG: "" } });
+  assert.deepEqual([code, stderr], [0, ""]);
+});
+
 Deno.test(
   { name: "unpack writes an image of a registry to a folder, or as a tar to standard output", ignore },
   async () => {

@@ -74,10 +74,20 @@ export interface DockerKeychainOptions {
 }
 
 /**
- * Returns the folder of Docker's client configuration: the setting `docker.config`, DOCKER_CONFIG, or /root/.docker.
+ * Returns the folder of Docker's client configuration: the setting `docker.config`, DOCKER_CONFIG, or `.docker` in the
+ * home folder of this user.
  */
-export function dockerConfigDir(configured?: string, environment = Deno.env.get("DOCKER_CONFIG")): string {
-  return configured || environment || "/root/.docker";
+export function dockerConfigDir(
+  configured?: string,
+  environment = Deno.env.get("DOCKER_CONFIG"),
+  home = homeFolder(),
+): string {
+  return configured || environment || join(home, ".docker");
+}
+
+/** The home folder of this user. That of root does not depend on HOME, which sudo may keep and a service may lack. */
+function homeFolder(): string {
+  return Deno.uid() === 0 ? "/root" : Deno.env.get("HOME") || "/";
 }
 
 /** The credentials stored by `docker login`: config.json and the credential helpers that it names. */
