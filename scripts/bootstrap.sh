@@ -54,7 +54,7 @@ bootstrap() {
       *) die "prepare for $purpose: not a purpose" "runtime, build, test, vm, demo or bench" ;;
     esac
   done
-  build_blake3
+  case " $* " in *" build "* | *" test "* | *" bench "*) build_blake3 ;; esac
   install_deno
   install_modules
   exec 9>&-
@@ -182,12 +182,12 @@ release_services() {
 
 # ---- BLAKE3 -------------------------------------------------------------------------------------------------------
 
-# The C library, which Debian has as source only, inside a Rust crate. Where it, or gcc, is not to be had, digests by
-# blake3 are made by WebAssembly.
+# The C library, which Debian has as source only, inside a Rust crate. Where it is not to be had, digests by blake3 are
+# made by WebAssembly.
 BLAKE3_SOURCE=librust-blake3-dev
 
 build_blake3() {
-  [ ! -e "$tools/lib/libblake3.so" ] && command -v gcc >/dev/null || return 0
+  [ ! -e "$tools/lib/libblake3.so" ] || return 0
   say "compiling libblake3 into .tools"
   rm -rf "$tools/blake3"
   mkdir -p "$tools/blake3" "$tools/lib"

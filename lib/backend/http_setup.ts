@@ -10,7 +10,10 @@ import { BackendProxy } from "./http/backend_proxy.ts";
 import type { ExchangeOptions, HttpClient, TlsOptions } from "./http/http_client.ts";
 
 /** Options shared by all exchanges of a backend. */
-export type ExchangeSetup = Pick<ExchangeOptions, "tls" | "timeouts" | "proxy" | "socketPath" | "confined">;
+export type ExchangeSetup = Pick<
+  ExchangeOptions,
+  "tls" | "timeouts" | "proxy" | "socketPath" | "confined" | "freedHost"
+>;
 
 /**
  * Returns the HTTP settings that a backend's configuration asks for.

@@ -131,6 +131,7 @@ export function openRegistry(location: RegistryLocation, deps: BackendDeps): Reg
   const { proxy, ...direct } = exchangeSetup(verified, deps.http, certificates);
   const environment = proxy === undefined ? new EnvironmentProxy(deps.environment ?? Deno.env.toObject()) : undefined;
   const confined = location.confined ?? false;
+  const freedHost = confined && deps.insecure?.frees(host) ? host : undefined;
   const own: TransportOptions = {
     http: deps.http,
     host,
@@ -139,9 +140,9 @@ export function openRegistry(location: RegistryLocation, deps: BackendDeps): Reg
     keychain: firstOf(...ownCredentials(location).map(staticKeychain), deps.keychain),
     initialToken: location.registryToken,
     ...(location.actions === undefined ? {} : { actions: location.actions }),
-    exchange: { ...direct, confined, proxy: proxy ?? environment },
+    exchange: { ...direct, confined, freedHost, proxy: proxy ?? environment },
     // nydusd's proxy is for data only
-    tokenExchange: { ...direct, confined, proxy: environment },
+    tokenExchange: { ...direct, confined, freedHost, proxy: environment },
     rewriteRedirect: (url) => rewrite(url, blobUrlScheme, blobRedirectedHost),
   };
   return new RegistryBackend(repositoryOf(own, { mirrors: deps.mirrors, keychain: deps.keychain, certsDir }));

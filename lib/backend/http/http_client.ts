@@ -41,6 +41,8 @@ export interface ExchangeOptions extends RoutingOptions {
   readonly proxy?: ProxyRule | undefined;
   /** Whether only an image names the target: see {@link confine}. */
   readonly confined?: boolean;
+  /** A host, with its port, to which this does not apply: "10.0.0.1:5000". It still does to where that host leads. */
+  readonly freedHost?: string | undefined;
   /** Path of a Unix socket to connect to instead of the URL's host. */
   readonly socketPath?: string;
 }
@@ -64,7 +66,7 @@ export class HttpClient implements Disposable {
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
     throwIfAborted(options.signal);
-    if (options.confined) confine(request.url);
+    if (options.confined && request.url.host !== options.freedHost) confine(request.url);
     const send = (route: ProxyRoute | undefined) =>
       this.#limiterOf(options.socketPath ?? request.url.host).run(
         options.priority,

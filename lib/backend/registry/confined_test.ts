@@ -6,6 +6,7 @@ import { HttpClient } from "../http/http_client.ts";
 import { openRegistry } from "../open_backend.ts";
 import { Mirrors } from "./certs_dir.ts";
 import { parseChallenges } from "./challenge.ts";
+import { InsecureRegistries } from "./insecure_registries.ts";
 import { ANONYMOUS } from "./keychain.ts";
 import { TokenSource } from "./token.ts";
 
@@ -34,6 +35,29 @@ Deno.test("a registry named only by an image cannot be this machine, and cannot 
     } as const;
     await assert.rejects(transport.request(redirected, ON_DEMAND, () => Promise.resolve()), REFUSAL);
   }));
+
+Deno.test("a registry of an insecure network may be named by an image, but cannot redirect to this machine", () =>
+  unasked(async (victim, http) => {
+    using dir = TempDir.make();
+    Deno.writeTextFileSync(dir.join("daemon.json"), '{"insecure-registries": ["10.0.0.0/8"]}');
+    const deps = { http, keychain: ANONYMOUS, insecure: new InsecureRegistries(dir.join("daemon.json")) };
+    const { transport } = openRegistry({ host: "10.1.2.3:5000", repo: "app", confined: true }, deps);
+    const startAt = new URL(`${victim.url}/store/x`);
+    const redirected = { method: "GET", path: "/v2/", what: "read it", startAt } as const;
+    await assert.rejects(transport.request(redirected, ON_DEMAND, () => Promise.resolve()), REFUSAL);
+  }));
+
+Deno.test("a confined request may go to the host that is freed, and to no other", async () => {
+  await using freed = await FakeRegistry.start();
+  await using other = await FakeRegistry.start();
+  using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });
+  const options = { ...ON_DEMAND, confined: true, freedHost: freed.host };
+  const ask = (url: string) =>
+    http.exchange({ method: "GET", url: new URL(`${url}/v2/`) }, options, ({ status }) => Promise.resolve(status));
+  assert.equal(await ask(freed.url), 200);
+  await assert.rejects(ask(other.url), REFUSAL);
+  assert.equal(other.connections, 0);
+});
 
 Deno.test("a registry named only by an image cannot use this machine as its token server", () =>
   unasked(async (victim, http) => {

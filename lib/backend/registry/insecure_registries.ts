@@ -9,7 +9,8 @@
  * if they do not speak TLS.
  *
  * What is written there also decides which hosts an image may name (../http/confinement.ts): the administrator's word
- * counts, not the image's. A network frees no address of this machine, though: that takes its host and port.
+ * counts, not the image's. A network frees no address of this machine, though, and not what a registry in it leads to:
+ * that takes its host and port.
  *
  * The file is read when a registry is opened, so a change applies from the next image on. Source: moby 20.10 to 28,
  * registry/config.go.
@@ -47,7 +48,12 @@ export class InsecureRegistries {
     return isLoopback(host) || this.#lists(host, () => true);
   }
 
-  /** Whether an image may name the registry, although it is on this machine or speaks no TLS. */
+  /** Whether the registry is listed by name. Then an image may name it, and it may lead anywhere. */
+  names(host: string): boolean {
+    return this.#read().hosts.has(host);
+  }
+
+  /** Whether an image may name the registry, although it speaks no TLS. */
   frees(host: string): boolean {
     return this.#lists(host, (address) => !isOwnMachine(address));
   }

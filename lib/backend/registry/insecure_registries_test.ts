@@ -7,19 +7,29 @@ import { InsecureRegistries } from "./insecure_registries.ts";
 function judge(
   json: string | undefined,
   hosts: readonly string[],
-): { readonly has: string[]; readonly frees: string[] } {
+): { readonly has: string[]; readonly names: string[]; readonly frees: string[] } {
   using dir = TempDir.make();
   const path = dir.join("daemon.json");
   if (json !== undefined) Deno.writeTextFileSync(path, json);
   const registries = new InsecureRegistries(path);
-  return { has: hosts.filter((host) => registries.has(host)), frees: hosts.filter((host) => registries.frees(host)) };
+  return {
+    has: hosts.filter((host) => registries.has(host)),
+    names: hosts.filter((host) => registries.names(host)),
+    frees: hosts.filter((host) => registries.frees(host)),
+  };
 }
 
 Deno.test("hosts stand for themselves, with their port", () => {
   const json = '{"insecure-registries": ["registry.example:5000", "http://other.example", "127.0.0.1:5000"]}';
   const listed = ["registry.example:5000", "other.example", "127.0.0.1:5000"];
-  const { has, frees } = judge(json, [...listed, "registry.example", "registry.example:5001", "other.example:80"]);
+  const { has, names, frees } = judge(json, [
+    ...listed,
+    "registry.example",
+    "registry.example:5001",
+    "other.example:80",
+  ]);
   deepEqual(has, listed);
+  deepEqual(names, listed);
   deepEqual(frees, listed);
 });
 
@@ -27,15 +37,16 @@ Deno.test("networks stand for registries that are named by address, but do not f
   const json = '{"insecure-registries": ["10.0.0.0/8", "fd00::/8", "0.0.0.0/1", "169.254.0.0/16"]}';
   const inside = ["10.1.2.3", "10.1.2.3:5000", "[fd00::1]:5000"];
   const ours = ["127.0.0.2:5000", "169.254.169.254"];
-  const { has, frees } = judge(json, [...inside, ...ours, "203.0.113.1:5000", "[fe80::1]:5000", "ten.example"]);
+  const { has, names, frees } = judge(json, [...inside, ...ours, "203.0.113.1:5000", "[fe80::1]:5000", "ten.example"]);
   deepEqual(has, [...inside, ...ours]);
   deepEqual(frees, inside);
+  deepEqual(names, []);
 });
 
 Deno.test("without a file only loopback belongs to them, and an image may not name it", async () => {
   await using _quiet = await quietLogs();
   const loopback = ["127.0.0.1:5000", "localhost", "[::1]:5000"];
   for (const json of [undefined, "{}", "{", "[]", '{"insecure-registries": "a"}']) {
-    deepEqual(judge(json, [...loopback, "a", "10.0.0.1:5000"]), { has: loopback, frees: [] });
+    deepEqual(judge(json, [...loopback, "a", "10.0.0.1:5000"]), { has: loopback, names: [], frees: [] });
   }
 });

@@ -81,7 +81,7 @@ export async function backendCandidates(layer: LazyLayer, sources: CandidateSour
   const recorded = await recordedPlaces(layer);
   const asked = new Set([...pulled, ...recorded].map(({ host }) => host));
   const isTrusted = (host: string) =>
-    asked.has(host) || sources.trustedOrigins.includes(host) || (deps.insecure?.frees(host) ?? false);
+    asked.has(host) || sources.trustedOrigins.includes(host) || (deps.insecure?.names(host) ?? false);
   const candidates = [
     ...(backend === undefined || backend.type === "registry" ? [] : [configuredCandidate(backend, deps)]),
     ...pulled.map((place) => registryCandidate(place, sources)),

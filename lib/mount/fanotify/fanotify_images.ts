@@ -127,9 +127,14 @@ export class FanotifyImages implements AsyncDisposable {
     const mounts = await Promise.all(before.map(async (placed, index) => {
       const devices = opened[index];
       if (devices === undefined) return undefined;
-      if (!isReplaced(devices)) return resumed.#restore(placed, devices, isGuarded);
+      let reason = "other files have the names of those that the kernel reads";
+      try {
+        if (!isReplaced(devices)) return resumed.#restore(placed, devices, isGuarded);
+      } catch (error) {
+        reason = messageOf(error);
+      }
       await resumed.#close(devices);
-      return lose(placed, isGuarded, "other files have the names of those that the kernel reads");
+      return lose(placed, isGuarded, reason);
     }));
     const suspects = kept !== undefined
       ? []

@@ -281,14 +281,24 @@ async function readRecord(recordPath: string): Promise<Kept | undefined> {
 /** Looks for the keeper with this record among the processes that see the same files. */
 function findKeeper(recordPath: string): Kept | undefined {
   for (const { name: pid } of Deno.readDirSync("/proc")) {
-    if (!/^\d+$/.test(pid)) continue;
-    const environment = new Map(environmentOf(pid));
-    if (environment.get(KEEPER_ENV.record) !== recordPath || mountsOf(pid) !== mountsOf("self")) continue;
-    const descriptors = JSON.parse(environment.get(KEEPER_ENV.descriptors) ?? "[]");
-    const kept = { pid: Number(pid), startTime: startTimeOf(Number(pid)) ?? "", bootId: bootId(), descriptors };
-    if (v.is(Kept, kept)) return kept;
+    const kept = /^\d+$/.test(pid) ? keptBy(pid, recordPath) : undefined;
+    if (kept !== undefined) return kept;
   }
   return undefined;
+}
+
+/** Returns what process `pid` holds for this record; undefined if it is not its keeper, or may not be looked at. */
+function keptBy(pid: string, recordPath: string): Kept | undefined {
+  try {
+    const environment = new Map(environmentOf(pid));
+    if (environment.get(KEEPER_ENV.record) !== recordPath || mountsOf(pid) !== mountsOf("self")) return undefined;
+    const descriptors = JSON.parse(environment.get(KEEPER_ENV.descriptors) ?? "[]");
+    const kept = { pid: Number(pid), startTime: startTimeOf(Number(pid)) ?? "", bootId: bootId(), descriptors };
+    return v.is(Kept, kept) ? kept : undefined;
+  } catch (error) {
+    if (isErrno(error, "EACCES", "EPERM") || error instanceof Deno.errors.PermissionDenied) return undefined;
+    throw error;
+  }
 }
 
 function environmentOf(pid: string): [string, string][] {
