@@ -27,17 +27,22 @@ shift 2
 exec chroot "$root" env -i "$@"
 `;
 
+/** How the servers read. */
+export interface Reading extends Pick<MountOptions, "amplifyIo" | "prefetches"> {
+  /** Whether nydus-gd is measured by the data path fuse, too. */
+  readonly alsoByFuse?: boolean;
+}
+
 /**
- * Starts the workload over the link, `bench.runs` times under each server. Returns results by "nydusd" and "nydus-gd".
- *
- * @param reading see {@link MountOptions}
+ * Starts the workload over the link, `bench.runs` times under each server. Returns results by "nydusd", "nydus-gd", and
+ * "fuse" for {@link Reading.alsoByFuse}.
  */
 export async function startSameImage(
   bench: Bench,
   workloads: Workloads,
   name: WorkloadName,
   link: Throttle,
-  reading: Pick<MountOptions, "amplifyIo" | "prefetches"> = {},
+  { alsoByFuse = false, ...reading }: Reading = {},
 ): Promise<ReadonlyMap<string, readonly ColdStart[]>> {
   const { bootstrap, repository } = await commonImage(workloads, name);
   const dir = `${bench.scratch}/same-image`;
@@ -63,5 +68,7 @@ export async function startSameImage(
   const systems: System<ColdStart>[] = [];
   if (await versionOf("nydusd") !== undefined) systems.push({ name: "nydusd", measure: () => measure(mountNydusd) });
   systems.push({ name: "nydus-gd", measure: () => measure(mountNydusGd) });
+  const byFuse = (options: MountOptions) => mountNydusGd({ ...options, fsDriver: "fuse" });
+  if (alsoByFuse) systems.push({ name: "fuse", measure: () => measure(byFuse) });
   return await inTurn(bench, systems);
 }
