@@ -65,7 +65,7 @@ Deno.test({
   const refusal = `find a bootstrap in image\\.boot of layer sha256:[0-9a-f]{64} of ${image}: it is neither`;
   const unpack = ["unpack", image, `tar:${temp.join("files.tar")}`];
   for (const args of [unpack, ["inspect", image]]) {
-    await fails(args, new RegExp(`cannot ${refusal}`), /convert the image/);
+    await fails(args, new RegExp(`cannot ${refusal}`), /nydus-gd convert SOURCE TARGET/);
   }
   const checked = await run(["check", image]);
   assert.deepEqual([checked.code, checked.stderr], [3, ""]);
@@ -78,12 +78,12 @@ Deno.test({ name: "a second server of a root or of a socket is refused by name",
   await using first = await Server.start(serveIn(temp), SERVING);
   const admin = ["--admin-socket", other.join("admin.sock")];
   await fails(
-    ["serve", "--root", temp.join("root"), "--socket", other.join("s.sock"), ...admin],
+    ["--log-level", "error", "serve", "--root", temp.join("root"), "--socket", other.join("s.sock"), ...admin],
     new RegExp(`cannot open root "${temp.join("root")}": another nydus-gd uses it`),
     /--root/,
   );
   await fails(
-    ["serve", "--root", other.join("root"), "--socket", temp.join("s.sock"), ...admin],
+    ["--log-level", "error", "serve", "--root", other.join("root"), "--socket", temp.join("s.sock"), ...admin],
     new RegExp(`cannot listen on "${temp.join("s.sock")}": another process serves it`),
     /--socket/,
   );

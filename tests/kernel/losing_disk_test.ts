@@ -1,6 +1,8 @@
 /**
  * A cache whose disk refuses what the kernel writes later: the program has written a chunk, the kernel drops it, and
- * reads of the cache file give zeros. Readers of the image get the chunk from the registry again, or an error.
+ * reads of the cache file give zeros. Readers of the image get the chunk from the registry again, or an error. What the
+ * file system loses of its own, such as where a file's blocks are, nobody can notice: so the test ends when all has been
+ * read once after the loss.
  *
  * The disk is a loop device on a sparse file of a tmpfs, and there is nothing left in that tmpfs.
  *
@@ -77,9 +79,6 @@ for (const fsDriver of TESTED_DATA_PATHS.filter((path) => path === "fuse" || pat
       Deno.removeSync(`${under}/ballast`);
       drop(files.map((path) => serve.root + path));
       assert.equal((await serve.readAll()).wrong, 0);
-      drop(cached());
-      drop(serve.files.map((path) => serve.root + path));
-      assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
     } finally {
       unmountBelow(temp.path);
     }

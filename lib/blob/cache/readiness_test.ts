@@ -53,6 +53,7 @@ Deno.test("chunks that were lost are not ready, those on disk remain so", () =>
     readiness.mend();
     assert.deepEqual(Array.from(readiness.ready), [0b11000000]);
     assert.equal(isLost(readiness.synced), false);
+    await readiness.flush();
   }));
 
 Deno.test("a chunk whose writing began before others were lost is neither ready nor recorded", () =>

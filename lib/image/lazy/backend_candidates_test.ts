@@ -132,7 +132,9 @@ Deno.test("a new layer is placed when Docker has recorded its repository", () =>
     await Deno.writeTextFile(join(folder, "ab".repeat(32)), recordOf("docker.io/library/app"));
     await wait;
     const aborted = whenPlaced({ ...layer, diffId: `sha256:${"cd".repeat(32)}` }, pulled, AbortSignal.abort());
-    assert.equal(await Promise.race([aborted.then(() => "ended"), turn()]), "ended");
+    const late = turn();
+    assert.equal(await Promise.race([aborted.then(() => "ended"), late]), "ended");
+    await late;
   }));
 
 Deno.test("a recorded repository on the configured host is read with the configured login", async () => {
