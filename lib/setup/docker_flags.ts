@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { DAEMON_JSON } from "../backend/registry/insecure_registries.ts";
 import type { Host } from "./host.ts";
 import { type FlaggedUnit, readUnitFlags } from "./unit_flags.ts";
 import { DOCKER_SERVICE, DROP_IN_PATH } from "./unit_files.ts";
@@ -32,4 +33,9 @@ export function readDockerUnit(host: Host): Promise<DockerUnit> {
     environmentFiles: ENVIRONMENT_FILES,
     patterns: PATTERNS,
   });
+}
+
+/** Path of Docker's configuration file. */
+export function daemonJsonPath({ flags }: DockerUnit): string {
+  return flags.configFile?.value ?? DAEMON_JSON;
 }

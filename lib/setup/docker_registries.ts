@@ -6,9 +6,8 @@
 import { DAEMON_JSON, InsecureRegistries } from "../backend/registry/insecure_registries.ts";
 import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { readDockerUnit } from "./docker_flags.ts";
+import { daemonJsonPath, readDockerUnit } from "./docker_flags.ts";
 import { Host } from "./host.ts";
-import { daemonJsonPath } from "./plan_files.ts";
 
 const log = logger("setup");
 

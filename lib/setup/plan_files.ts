@@ -6,9 +6,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { NydusGdError } from "../base/errors.ts";
 import { blockFor, type ContainerdConfig, parseContainerdConfig, readImports } from "./containerd_config.ts";
-import { DAEMON_JSON } from "../backend/registry/insecure_registries.ts";
 import { parseDaemonJson, type WantedMembers } from "./daemon_json.ts";
-import type { DockerUnit } from "./docker_flags.ts";
 import type { FileChange } from "./file_change.ts";
 import { isChange } from "./file_change.ts";
 import { type FileState, readFileState, textFile, textOf } from "./file_state.ts";
@@ -45,11 +43,6 @@ export function edited(path: string): NydusGdError {
   return new NydusGdError("busy", `Cannot replace ${path}: it was edited since setup wrote it`, {
     hint: "--force keeps a copy of it; put changes into a drop-in (systemctl edit)",
   });
-}
-
-/** Path of Docker's configuration file. */
-export function daemonJsonPath({ flags }: DockerUnit): string {
-  return flags.configFile?.value ?? DAEMON_JSON;
 }
 
 /**

@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { containerdConfig, daemonJson, daemonJsonPath, ownFile } from "./plan_files.ts";
+import { containerdConfig, daemonJson, ownFile } from "./plan_files.ts";
 import { CONTAINERD_CONFIG } from "./containerd_config.ts";
 import { criProblem } from "./containerd_cri.ts";
 import { effectiveConfig, lookAtContainerd } from "./containerd_state.ts";
 import { parseDaemonJson, usesContainerdStore, wantedSnapshotterMembers } from "./daemon_json.ts";
+import { daemonJsonPath } from "./docker_flags.ts";
 import { pluginSupport } from "./docker_version.ts";
 import { readFileState, textFile } from "./file_state.ts";
 import { requireUsableContainerd } from "./requirements.ts";
