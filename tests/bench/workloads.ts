@@ -35,6 +35,7 @@ export const WORKLOADS = {
   gcc: ["sh", "-c", "gcc -O2 -o /root/ready /src/ready.c && /root/ready"],
   java: ["java", "-cp", "/opt", "Ready"],
   nginx: ["bash", "-c", ANSWER_ONCE],
+  tex: ["sh", "-c", "cd /root && pdflatex -interaction=batchmode /src/ready.tex >/dev/null && echo ready"],
 } as const satisfies Record<string, readonly string[]>;
 
 export type WorkloadName = keyof typeof WORKLOADS;
