@@ -48,8 +48,6 @@ export const HEADER = {
 
 /** "ustar", NUL, "00". */
 export const MAGIC_USTAR = "ustar\x0000";
-/** "ustar", two spaces, NUL. */
-export const MAGIC_GNU = "ustar  \0";
 
 /** Prefix of the PAX record of an extended attribute, followed by the attribute's name. */
 export const PAX_XATTR = "SCHILY.xattr.";

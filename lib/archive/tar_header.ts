@@ -5,7 +5,7 @@
  */
 import type { Seconds } from "../base/seconds.ts";
 import { toByteString } from "../base/bytes.ts";
-import { BLOCK_SIZE, HEADER, MAGIC_GNU, MAGIC_USTAR, TarError } from "./tar.ts";
+import { BLOCK_SIZE, HEADER, MAGIC_USTAR, TarError } from "./tar.ts";
 import { parseNumber, parseSeconds } from "./tar_numbers.ts";
 
 /** Raw header fields. Names are copies. */
@@ -24,7 +24,6 @@ export interface RawHeader {
   readonly mtime: Seconds;
   readonly devMajor: number;
   readonly devMinor: number;
-  readonly gnu: boolean;
 }
 
 const SLASH = 0x2f;
@@ -66,7 +65,6 @@ export function parseHeader(block: Uint8Array, at: number): RawHeader {
     mtime: parsed("mtime", parseSeconds),
     devMajor: isDevice ? number("devMajor") : 0,
     devMinor: isDevice ? number("devMinor") : 0,
-    gnu: magic === MAGIC_GNU,
   };
 }
 

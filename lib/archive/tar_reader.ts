@@ -86,11 +86,6 @@ export class TarReader {
     this.#visitor = visitor;
   }
 
-  /** Bytes consumed so far. */
-  get offset(): number {
-    return this.#offset;
-  }
-
   /** Whether the end marker has been read; further input is ignored. */
   get ended(): boolean {
     return this.#state === "end";

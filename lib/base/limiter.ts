@@ -31,11 +31,6 @@ export class Limiter {
     }
   }
 
-  /** Number of running tasks. */
-  get running(): number {
-    return this.#running;
-  }
-
   #acquire(priority: Priority, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     if (this.#running < this.limit) {

@@ -23,9 +23,4 @@ export class SingleFlight<K, V> {
   async settled(): Promise<void> {
     await Promise.allSettled(this.#flights.values());
   }
-
-  /** Number of keys in flight. */
-  get size(): number {
-    return this.#flights.size;
-  }
 }

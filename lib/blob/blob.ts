@@ -172,13 +172,6 @@ export class Blob {
     return this.shared.stats();
   }
 
-  /** One line for people: `3f2a…: 12 of 40 chunks, 1234567 bytes fetched in 9 requests from registry …`. */
-  describe(): string {
-    const { id, chunks, chunksReady, bytesFetched, requests, sources } = this.stats();
-    return `${id}: ${chunksReady} of ${chunks} chunks, ${bytesFetched} bytes fetched in ${requests} requests from ` +
-      sources.join(", ");
-  }
-
   /** Ends the image's use of the blob. False when it had ended before. Called by `BlobCache.release`. */
   detach(): boolean {
     if (this.#released.signal.aborted) return false;

@@ -91,14 +91,6 @@ export class GrowingBytes {
     return at;
   }
 
-  /** Removes all bytes and frees their memory, as {@link GrowingColumn.clear}. */
-  clear(): void {
-    this.#bytes.buffer.transfer(0);
-    this.#bytes = new Uint8Array(FIRST_BYTES);
-    this.#view = new DataView(this.#bytes.buffer);
-    this.length = 0;
-  }
-
   /** The storage; valid until the next append. */
   get bytes(): Uint8Array<ArrayBuffer> {
     return this.#bytes.subarray(0, this.length);

@@ -72,11 +72,6 @@ export class FetchQueue {
     return promise;
   }
 
-  /** Number of running tasks of a class. */
-  running(urgency: Urgency): number {
-    return this.#running[urgency];
-  }
-
   /** Charges bytes to the rate limit of prefetch. */
   charge(bytes: number): void {
     const rate = this.options.prefetchRate();

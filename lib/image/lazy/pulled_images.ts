@@ -94,11 +94,6 @@ export class PulledImages {
     return diffId !== undefined && isDigest(diffId) ? this.images.get(diffId) : undefined;
   }
 
-  /** Returns the diffIDs of all records. */
-  diffIds(): Digest[] {
-    return [...this.images.keys()];
-  }
-
   /** Returns all records. */
   list(): PulledImage[] {
     return [...this.images.values()];
