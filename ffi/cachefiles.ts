@@ -186,8 +186,8 @@ export function answerOpen(device: AnyFd, id: number, sizeBytes: number): boolea
 }
 
 /** Rejects the opening of a file that does not exist or is unavailable. Returns as {@link answerOpen}. */
-export function refuseOpen(device: AnyFd, id: number, errno: number = ERRNO.ENOENT): boolean {
-  return answer(device, `${id},${-errno}`);
+export function refuseOpen(device: AnyFd, id: number): boolean {
+  return answer(device, `${id},${-ERRNO.ENOENT}`);
 }
 
 function answer(device: AnyFd, argument: string): boolean {

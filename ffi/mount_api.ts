@@ -49,17 +49,8 @@ export const MOUNT_ATTR = {
   NOSYMFOLLOW: 0x20_0000,
 } as const;
 
-/** Flags of move_mount(2). F is the source, T the target. */
-const MOVE_MOUNT = {
-  F_SYMLINKS: 0x1,
-  F_AUTOMOUNTS: 0x2,
-  F_EMPTY_PATH: 0x4,
-  T_SYMLINKS: 0x10,
-  T_AUTOMOUNTS: 0x20,
-  T_EMPTY_PATH: 0x40,
-  SET_GROUP: 0x100,
-  BENEATH: 0x200,
-} as const;
+/** Flag of move_mount(2): the source is the descriptor itself. */
+const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
 
 /** Flags of open_tree(2), in addition to {@link AT} bits. */
 export const OPEN_TREE = {
@@ -173,11 +164,10 @@ export class FsContext implements Disposable {
 }
 
 /** Attaches a detached mount to the tree at `target`. Does not follow a symbolic link at the end of the path. */
-export function moveMount(tree: Fd, target: Name, flags = 0): void {
+export function moveMount(tree: Fd, target: Name): void {
   const from = nameArgument("", "move_mount");
   const to = nameArgument(target, "move_mount", 1);
-  const how = flags | MOVE_MOUNT.F_EMPTY_PATH;
-  check(libc().move_mount(SYS.moveMount, tree.raw, from, AT.FDCWD, to, how), "move_mount", target);
+  check(libc().move_mount(SYS.moveMount, tree.raw, from, AT.FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH), "move_mount", target);
 }
 
 /**

@@ -124,7 +124,6 @@ const libc = loadLibc({
   fchmodat: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" }, // int fchmodat(int, const char *, mode_t, int)
   utimensat: { parameters: ["i32", "buffer", "buffer", "i32"], result: "i32" }, // int utimensat(int, const char *, const struct timespec[2], int)
   futimens: { parameters: ["i32", "buffer"], result: "i32" }, // int futimens(int, const struct timespec[2])
-  umask: { parameters: ["u32"], result: "u32" }, // mode_t umask(mode_t)
 });
 
 const SYS_MKNODAT = Deno.build.arch === "aarch64" ? 33n : 259n;
@@ -279,9 +278,4 @@ export function utimensat(dir: DirFd, name: Name, times: FileTimes, flags: numbe
 /** Sets times of an open file. */
 export function futimens(fd: AnyFd, times: FileTimes): void {
   check(libc().futimens(rawFd(fd), encodeTimes(times)), "futimens", rawFd(fd));
-}
-
-/** Sets the umask of the process (of the thread after `unshare(CLONE.FS)`) and returns the previous one. */
-export function umask(mask: number): number {
-  return libc().umask(mask);
 }

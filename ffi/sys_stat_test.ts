@@ -19,7 +19,6 @@ import {
   S,
   statat,
   STATX,
-  umask,
   utimensat,
 } from "./sys_stat.ts";
 import { ftruncate, geteuid, symlinkat } from "./unistd.ts";
@@ -202,14 +201,14 @@ Deno.test("permissions are set on files, never through a symbolic link", () => {
 Deno.test("directories, pipes and sockets are created with their modes, less the umask", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY);
-  const before = umask(0o022);
+  const before = Deno.umask(0o022);
   try {
     mkdirat(dir, "d", 0o1777);
     mknodat(dir, "p", S.IFIFO | 0o666, 0);
     mknodat(dir, "k", S.IFSOCK | 0o600, 0);
     mknodat(dir, "r", S.IFREG | 0o600, 0);
   } finally {
-    assert.equal(umask(before), 0o022);
+    assert.equal(Deno.umask(before), 0o022);
   }
   assert.equal(statat(dir, "d").mode, S.IFDIR | 0o1755);
   assert.equal(statat(dir, "p").mode, S.IFIFO | 0o644);

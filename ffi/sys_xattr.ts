@@ -1,8 +1,8 @@
 /**
  * Extended attributes.
  *
- * Each call has three variants: `lgetxattr` of a path, without following a symbolic link; `getxattr`, which follows it;
- * `fgetxattr` of an open file. The last one fails with EBADF for an O_PATH descriptor: use `getxattr(procFdPath(fd),
+ * Three kinds of call: `lgetxattr` of a path, without following a symbolic link; `getxattr`, which follows it;
+ * `fsetxattr` of an open file. The last kind fails with EBADF for an O_PATH descriptor: use `setxattr(procFdPath(fd),
  * …)`, which reaches exactly the open inode, even a symbolic link. Attribute names include their namespace
  * ("trusted.overlay.opaque") and have at most 255 bytes, values at most 64 KiB. A missing attribute is ENODATA, a file
  * system without attributes EOPNOTSUPP.
@@ -15,9 +15,6 @@ import { ERRNO } from "./errno.ts";
 import { type AnyFd, rawFd } from "./fd.ts";
 import { check, errno, failure, loadLibc, type Name, nameArgument } from "./libc.ts";
 
-/** Flags of the set calls: must not exist (EEXIST), must exist (ENODATA). */
-export const XATTR = { CREATE: 1, REPLACE: 2 } as const;
-
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX: the kernel never returns more. */
 const SIZE_MAX = 65536;
 /** The kernel allocates and clears the requested size, so the first try is small; most values are shorter. */
@@ -26,20 +23,15 @@ const FIRST_TRY = 512;
 const GET = { parameters: ["buffer", "buffer", "buffer", "usize"], result: "i32" } as const; // ssize_t getxattr(path, name, void *, size_t)
 const SET = { parameters: ["buffer", "buffer", "buffer", "usize", "i32"], result: "i32" } as const; // int setxattr(path, name, const void *, size_t, int)
 const LIST = { parameters: ["buffer", "buffer", "usize"], result: "i32" } as const; // ssize_t listxattr(path, char *, size_t)
-const REMOVE = { parameters: ["buffer", "buffer"], result: "i32" } as const; // int removexattr(path, name)
 
 const libc = loadLibc({
   getxattr: GET,
   lgetxattr: GET,
-  fgetxattr: { parameters: ["i32", "buffer", "buffer", "usize"], result: "i32" }, // ssize_t fgetxattr(int, name, void *, size_t)
   setxattr: SET,
   lsetxattr: SET,
   fsetxattr: { parameters: ["i32", "buffer", "buffer", "usize", "i32"], result: "i32" }, // int fsetxattr(int, name, const void *, size_t, int)
   listxattr: LIST,
   llistxattr: LIST,
-  flistxattr: { parameters: ["i32", "buffer", "usize"], result: "i32" }, // ssize_t flistxattr(int, char *, size_t)
-  removexattr: REMOVE,
-  lremovexattr: REMOVE,
   fremovexattr: { parameters: ["i32", "buffer"], result: "i32" }, // int fremovexattr(int, name)
 });
 
@@ -47,7 +39,7 @@ const scratch = new Uint8Array(SIZE_MAX);
 const NOTHING = new Uint8Array(0);
 
 /** Calls with a small size, then with the maximum. */
-function grow(call: (size: bigint) => number, syscall: string, subject: Name | number): Uint8Array<ArrayBuffer> {
+function grow(call: (size: bigint) => number, syscall: string, subject: Name): Uint8Array<ArrayBuffer> {
   let length = call(BigInt(FIRST_TRY));
   if (length < 0 && errno() === ERRNO.ERANGE) length = call(BigInt(SIZE_MAX));
   if (length < 0) throw failure(syscall, subject);
@@ -80,31 +72,24 @@ export function lgetxattr(path: Name, name: Name): Uint8Array<ArrayBuffer> {
   return grow((size) => libc().lgetxattr(file, key, scratch, size), "getxattr", path);
 }
 
-/** Value of an attribute of an open file. */
-export function fgetxattr(fd: AnyFd, name: Name): Uint8Array<ArrayBuffer> {
-  const raw = rawFd(fd);
-  const key = nameArgument(name, "getxattr", 1);
-  return grow((size) => libc().fgetxattr(raw, key, scratch, size), "getxattr", raw);
-}
-
-/** Sets an attribute; follows a symbolic link. `flags`: {@link XATTR}. */
-export function setxattr(path: Name, name: Name, value: Uint8Array, flags = 0): void {
+/** Sets an attribute; follows a symbolic link. */
+export function setxattr(path: Name, name: Name, value: Uint8Array): void {
   const file = nameArgument(path, "setxattr");
   const key = nameArgument(name, "setxattr", 1);
-  check(libc().setxattr(file, key, value, BigInt(value.length), flags), "setxattr", path);
+  check(libc().setxattr(file, key, value, BigInt(value.length), 0), "setxattr", path);
 }
 
-/** Sets an attribute; does not follow a symbolic link. `flags`: {@link XATTR}. */
-export function lsetxattr(path: Name, name: Name, value: Uint8Array, flags = 0): void {
+/** Sets an attribute; does not follow a symbolic link. */
+export function lsetxattr(path: Name, name: Name, value: Uint8Array): void {
   const file = nameArgument(path, "setxattr");
   const key = nameArgument(name, "setxattr", 1);
-  check(libc().lsetxattr(file, key, value, BigInt(value.length), flags), "setxattr", path);
+  check(libc().lsetxattr(file, key, value, BigInt(value.length), 0), "setxattr", path);
 }
 
-/** Sets an attribute of an open file. `flags`: {@link XATTR}. */
-export function fsetxattr(fd: AnyFd, name: Name, value: Uint8Array, flags = 0): void {
+/** Sets an attribute of an open file. */
+export function fsetxattr(fd: AnyFd, name: Name, value: Uint8Array): void {
   const key = nameArgument(name, "setxattr", 1);
-  check(libc().fsetxattr(rawFd(fd), key, value, BigInt(value.length), flags), "setxattr", rawFd(fd));
+  check(libc().fsetxattr(rawFd(fd), key, value, BigInt(value.length), 0), "setxattr", rawFd(fd));
 }
 
 /** Names of all attributes; follows a symbolic link. */
@@ -117,24 +102,6 @@ export function listxattr(path: Name): Uint8Array<ArrayBuffer>[] {
 export function llistxattr(path: Name): Uint8Array<ArrayBuffer>[] {
   const file = nameArgument(path, "listxattr");
   return splitNames(grow((size) => libc().llistxattr(file, scratch, size), "listxattr", path));
-}
-
-/** Names of all attributes of an open file. */
-export function flistxattr(fd: AnyFd): Uint8Array<ArrayBuffer>[] {
-  const raw = rawFd(fd);
-  return splitNames(grow((size) => libc().flistxattr(raw, scratch, size), "listxattr", raw));
-}
-
-/** Removes an attribute; follows a symbolic link. */
-export function removexattr(path: Name, name: Name): void {
-  const file = nameArgument(path, "removexattr");
-  check(libc().removexattr(file, nameArgument(name, "removexattr", 1)), "removexattr", path);
-}
-
-/** Removes an attribute; does not follow a symbolic link. */
-export function lremovexattr(path: Name, name: Name): void {
-  const file = nameArgument(path, "removexattr");
-  check(libc().lremovexattr(file, nameArgument(name, "removexattr", 1)), "removexattr", path);
 }
 
 /** Removes an attribute of an open file. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { dropPages, O, open } from "../../../ffi/fcntl.ts";
-import { fdatasync, pwriteAll } from "../../../ffi/unistd.ts";
+import { fsync, pwriteAll } from "../../../ffi/unistd.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { readExtents } from "./cached_read.ts";
@@ -16,7 +16,7 @@ Deno.test("a small read loads the surrounding data, and neighbouring reads need 
   using file = open(temp.join("data"), O.CREAT | O.RDWR);
   const content = new Uint8Array(randomBytes(CHUNK_BYTES));
   pwriteAll(file, content, 0);
-  fdatasync(file);
+  fsync(file);
   const blob = blobIn(file.raw);
   const read = (offset: number, length: number) => {
     const out = new Uint8Array(length);
