@@ -6,8 +6,9 @@ import { major, minor, S, statat } from "../../ffi/sys_stat.ts";
 import { getxattr, llistxattr } from "../../ffi/sys_xattr.ts";
 import { toByteString } from "../../lib/base/bytes.ts";
 import { hasCode, messageOf } from "../../lib/base/errors.ts";
-import { type AppliedLayer, applyTar } from "../../lib/layer/apply/apply.ts";
+import type { AppliedLayer } from "../../lib/layer/apply/apply.ts";
 import { cleanPath } from "../../lib/layer/apply/apply_tree.ts";
+import { applyTar } from "../support/apply_tar.ts";
 import { rootTest } from "../support/root_test.ts";
 import {
   device,

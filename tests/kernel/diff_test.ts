@@ -5,10 +5,10 @@ import { O, open } from "../../ffi/fcntl.ts";
 import { mknodat, S } from "../../ffi/sys_stat.ts";
 import { concatenate, fromByteString, toByteString } from "../../lib/base/bytes.ts";
 import { hasCode } from "../../lib/base/errors.ts";
-import { applyTar } from "../../lib/layer/apply/apply.ts";
-import { CHANGE_KIND, compareTrees, overlayChanges, stackChanges } from "../../lib/layer/diff/changes.ts";
-import { diffSize, diffTar, upperTar } from "../../lib/layer/diff/diff.ts";
+import { CHANGE_KIND, stackChanges } from "../../lib/layer/diff/changes.ts";
+import { diffSize, diffTar } from "../../lib/layer/diff/diff.ts";
 import { Differ } from "../../lib/layer/diff/differ.ts";
+import { applyTar } from "../support/apply_tar.ts";
 import { rootTest } from "../support/root_test.ts";
 import {
   device,
@@ -79,6 +79,9 @@ class Layers implements Disposable {
   }
 }
 
+/** The tar of one layer's own files. */
+const ownTar = (layer: string) => diffTar({ layers: [layer], below: [] });
+
 const capability = "\x01\0\0\x02\0\x20" + "\0".repeat(14);
 
 /** One entry of each kind, in the order of a diff. */
@@ -106,11 +109,11 @@ function everything(): TestEntry[] {
 rootTest("an unpacked layer is diffed to a tar that unpacks to the same", () => {
   using layers = new Layers();
   const first = layers.layer(...everything());
-  const archive = concatenate(upperTar(first));
+  const archive = concatenate(ownTar(first));
   deepEqual(namesOf(archive).toSorted(), namesOf(tarOf(...everything())).toSorted());
   const second = layers.applied(archive);
   deepEqual(withoutWhiteoutTimes(second), withoutWhiteoutTimes(first));
-  deepEqual(concatenate(upperTar(second)), archive);
+  deepEqual(concatenate(ownTar(second)), archive);
 });
 
 /** Omits what a diff does not restore: times of whiteouts, which are those of their creation, and the root. */
@@ -130,8 +133,8 @@ rootTest("a diff is in byte order, folders before their content, links after the
     whiteout("c"),
     symlink("\xff", "x"),
   );
-  deepEqual(namesOf(concatenate(upperTar(layer))), [".wh.c", "B", "a", "b/", "b/z", "b.x", "\xff"]);
-  const link = entriesOf(concatenate(upperTar(layer))).find(({ type }) => type === "link");
+  deepEqual(namesOf(concatenate(ownTar(layer))), [".wh.c", "B", "a", "b/", "b/z", "b.x", "\xff"]);
+  const link = entriesOf(concatenate(ownTar(layer))).find(({ type }) => type === "link");
   equal(toByteString(link?.linkName ?? new Uint8Array()), "B");
 });
 
@@ -140,17 +143,17 @@ rootTest("sockets and overlay's own attributes are omitted, redirects refused", 
   const layer = layers.layer(file("f"), dir("d"));
   mknodat(-100, `${layer}/socket`, S.IFSOCK | 0o600, 0);
   lsetxattr(`${layer}/f`, "trusted.overlay.origin", fromByteString("x"));
-  const entries = entriesOf(concatenate(upperTar(layer)));
+  const entries = entriesOf(concatenate(ownTar(layer)));
   deepEqual(entries.map(({ name, xattrs }) => [toByteString(name), xattrs.size]), [["d/", 0], ["f", 0]]);
   lsetxattr(`${layer}/d`, "trusted.overlay.redirect", fromByteString("/e"));
-  throws(() => concatenate(upperTar(layer)), (e) => hasCode(e, "unsupported"));
+  throws(() => concatenate(ownTar(layer)), (e) => hasCode(e, "unsupported"));
 });
 
 rootTest("an opaque root is in the diff, and hides lower layers in a comparison", () => {
   using layers = new Layers();
   const below = layers.layer(dir("d"), file("d/f", "1"));
   const top = layers.layer(opaque(""), file("g", "2"));
-  deepEqual(namesOf(concatenate(upperTar(top))), [".wh..wh..opq", "g"]);
+  deepEqual(namesOf(concatenate(ownTar(top))), [".wh..wh..opq", "g"]);
   deepEqual(changesOf([top, below], [below]), { "/d": "delete", "/g": "add" });
 });
 
@@ -217,12 +220,12 @@ for (const [name, does, want] of work) {
     const merged = layers.mounted([upper, ...lowers]);
     does((path) => `${merged}/${path}`);
     const expected = Object.entries(want).sort(([a], [b]) => a < b ? -1 : 1);
-    deepEqual(Object.entries(asObject(overlayChanges(upper, lowers))), expected, "while mounted");
+    deepEqual(Object.entries(changesOf([upper, ...lowers], lowers)), expected, "while mounted");
     // The kernel's own view of both stacks is the oracle.
     const old = layers.mounted([layers.layer(), ...lowers]);
-    deepEqual(asObject(compareTrees(merged, old)), want, "compared as mounted trees");
+    deepEqual(changesOf([merged], [old]), want, "compared as mounted trees");
     layers.unmount();
-    deepEqual(asObject(overlayChanges(upper, lowers)), want, "after the unmount");
+    deepEqual(changesOf([upper, ...lowers], lowers), want, "after the unmount");
 
     // A commit: the diff on top of the image is the container.
     const committed = layers.applied(concatenate(diffTar({ layers: [upper, ...lowers], below: lowers })));
@@ -292,7 +295,7 @@ rootTest("folders are merged as in the kernel", () => {
     layers.layer(dir("a"), file("a/3"), dir("b"), file("b/4"), dir("c"), file("c/5"), whiteout("e")),
     layers.layer(dir("e"), file("e/6"), symlink("f", "a")),
   ];
-  const seen = (tree: string) => Object.keys(asObject(stackChanges({ layers: [tree], below: [] })));
+  const seen = (tree: string) => Object.keys(changesOf([tree], []));
   const merged = seen(layers.mounted([layers.layer(), ...stack]));
   deepEqual(Object.keys(changesOf(stack, [])), merged);
 });

@@ -5,8 +5,8 @@
  */
 import { deepEqual, equal } from "node:assert/strict";
 import { concatenate, toByteString } from "../../lib/base/bytes.ts";
-import { applyTar } from "../../lib/layer/apply/apply.ts";
-import { upperTar } from "../../lib/layer/diff/diff.ts";
+import { diffTar } from "../../lib/layer/diff/diff.ts";
+import { applyTar } from "../support/apply_tar.ts";
 import { isRoot } from "../support/root_test.ts";
 import {
   dir,
@@ -85,7 +85,7 @@ Deno.test({
       [tarOf(file("x", "y", { mtimeSec: -3, mtimeNsec: 7, ...xattrs({ "user.a": "1\n2\0" }) }))],
       temp.join("a"),
     );
-    Deno.writeFileSync(temp.join("t"), concatenate(upperTar(temp.join("a"))));
+    Deno.writeFileSync(temp.join("t"), concatenate(diffTar({ layers: [temp.join("a")], below: [] })));
     run("tar", [
       "--xattrs",
       "--xattrs-include=*",

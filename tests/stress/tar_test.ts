@@ -10,6 +10,7 @@ import { TarReader } from "../../lib/archive/tar_reader.ts";
 import { concatenate, fromByteString, toByteString } from "../../lib/base/bytes.ts";
 import { geteuid } from "../../ffi/unistd.ts";
 import { LayerUnpacking } from "../../lib/layer/apply/apply.ts";
+import { NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
 import { cleanPath } from "../../lib/layer/apply/apply_tree.ts";
 import { type Field, Mutator, type Seed } from "../support/fuzz/mutate_bytes.ts";
 import { fuzz } from "../support/fuzz/target.ts";
@@ -146,7 +147,7 @@ fuzz(import.meta, {
       const diff = `${scratch}/diff`;
       Deno.mkdirSync(diff);
       try {
-        using unpacking = new LayerUnpacking(diff);
+        using unpacking = new LayerUnpacking(diff, NO_ID_MAPS);
         for (let at = 0; at < input.length; at += 4096) unpacking.push(input.subarray(at, at + 4096));
         unpacking.finish();
       } finally {

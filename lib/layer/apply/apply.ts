@@ -21,7 +21,7 @@ import { syncfs } from "../../../ffi/unistd.ts";
 import { TarReader } from "../../archive/tar_reader.ts";
 import { type AppliedEntries, EntryWriter } from "./apply_entries.ts";
 import { ApplyTree } from "./apply_tree.ts";
-import { type IdMaps, NO_ID_MAPS, rootOwner } from "../id_maps.ts";
+import { type IdMaps, rootOwner } from "../id_maps.ts";
 
 /** Properties of an unpacked layer. */
 export interface AppliedLayer extends AppliedEntries {
@@ -30,18 +30,6 @@ export interface AppliedLayer extends AppliedEntries {
    * possible bootstrap layers, whose blobs are found by it.
    */
   readonly diffId: string | undefined;
-}
-
-/**
- * Unpacks a whole tar and makes it durable.
- *
- * @param diffDir an existing empty folder
- * @param idMaps of the containers that the tar is for
- */
-export function applyTar(pieces: Iterable<Uint8Array>, diffDir: string, idMaps: IdMaps = NO_ID_MAPS): AppliedLayer {
-  using unpacking = new LayerUnpacking(diffDir, idMaps);
-  for (const piece of pieces) unpacking.push(piece);
-  return unpacking.finish();
 }
 
 /** A layer being unpacked. Must be disposed; after an error it cannot be used any further. */
@@ -55,7 +43,7 @@ export class LayerUnpacking implements Disposable {
    * @param diffDir an existing empty folder
    * @param idMaps of the containers that the tar is for
    */
-  constructor(diffDir: string, idMaps: IdMaps = NO_ID_MAPS) {
+  constructor(diffDir: string, idMaps: IdMaps) {
     this.#tree = new ApplyTree(diffDir, rootOwner(idMaps));
     this.#writer = new EntryWriter(this.#tree, idMaps);
     this.#reader = new TarReader(this.#writer);

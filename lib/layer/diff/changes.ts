@@ -77,16 +77,6 @@ export function stackChanges(pair: StackPair): Change[] {
   return changes;
 }
 
-/** Changes made by the overlay on `upper` to the stack `lowers`, topmost first. */
-export function overlayChanges(upper: string, lowers: readonly string[]): Change[] {
-  return stackChanges({ layers: [upper, ...lowers], below: lowers });
-}
-
-/** What `newRoot` has and `oldRoot` has not; both are plain or merged trees. */
-export function compareTrees(newRoot: string, oldRoot: string): Change[] {
-  return stackChanges({ layers: [newRoot], below: [oldRoot] });
-}
-
 function compareFolders(upper: StackFolder, lower: StackFolder | undefined, how: "stat" | "origin"): Difference[] {
   const shallow = ifPresent(() => compareNames(upper, lower, how)) ?? [];
   const differences: Difference[] = [];

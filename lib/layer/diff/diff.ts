@@ -6,7 +6,7 @@
  * each inode once, as in Docker.
  *
  * ```ts
- * for (const piece of upperTar("/var/lib/…/diff")) await file.write(piece);
+ * for (const piece of diffTar({ layers: [upper, ...lowers], below: lowers })) await file.write(piece);
  * ```
  *
  * @module
@@ -49,7 +49,7 @@ function isOwnParent({ layers, below }: StackPair): boolean {
 }
 
 /** The tar of an overlay layer: its files, whiteouts as `.wh.name`, opaque folders with `.wh..wh..opq` in them. */
-export function* upperTar(upper: string, idMaps = NO_ID_MAPS): Pieces {
+function* upperTar(upper: string, idMaps = NO_ID_MAPS): Pieces {
   const output = new TarOutput(idMaps);
   using root = open(upper, O.RDONLY | O.DIRECTORY);
   yield* upperFolder(output, root, "");
