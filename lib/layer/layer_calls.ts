@@ -28,9 +28,9 @@ export class LayerCalls {
     });
   }
 
-  /** Returns a signal that is aborted when the store is closed, and when the caller's is. */
-  until(signal: AbortSignal | undefined): AbortSignal {
-    return this.#tasks.until(signal);
+  /** Aborted when the store is closed. */
+  get stopSignal(): AbortSignal {
+    return this.#tasks.until();
   }
 
   /** Cancels what can be cancelled, and waits for the rest. Later calls fail. */

@@ -33,7 +33,7 @@ export class LayerDiffs {
   }
 
   /** The tar. Read it to its end or cancel it. */
-  async tar(id: string, parent: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+  async tar(id: string, parent: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const held = new HeldImages(this.#lazyImages, id, signal);
     try {
       const tar = await this.#differ.tar(
@@ -48,13 +48,13 @@ export class LayerDiffs {
   }
 
   /** The list, as in `docker diff`. */
-  async changes(id: string, parent: string, signal?: AbortSignal): Promise<Change[]> {
+  async changes(id: string, parent: string, signal: AbortSignal): Promise<Change[]> {
     await using held = new HeldImages(this.#lazyImages, id, signal);
     return await this.#differ.changes(await this.#pair(id, parent, "names", held), signal);
   }
 
   /** Bytes of the files. */
-  async sizeBytes(id: string, parent: string, signal?: AbortSignal): Promise<number> {
+  async sizeBytes(id: string, parent: string, signal: AbortSignal): Promise<number> {
     await using held = new HeldImages(this.#lazyImages, id, signal);
     return await this.#differ.sizeBytes(await this.#pair(id, parent, "content", held), signal);
   }
@@ -91,7 +91,7 @@ class HeldImages implements AsyncDisposable {
   readonly #images = new Map<string, string>();
   readonly #holder: string;
 
-  constructor(readonly lazyImages: LazyImages, id: string, readonly signal: AbortSignal | undefined) {
+  constructor(readonly lazyImages: LazyImages, id: string, readonly signal: AbortSignal) {
     this.#holder = `${id}:diff:${crypto.randomUUID()}`;
   }
 

@@ -58,7 +58,7 @@ export class LayerMounts {
    * for a layer that came as a tar and lies on a lazy image: dockerd requests it only to export that tar again (save,
    * push), which must not depend on access to the image's blobs.
    */
-  async get(layer: Layer, mountLabel: string, signal?: AbortSignal): Promise<string> {
+  async get(layer: Layer, mountLabel: string, signal: AbortSignal): Promise<string> {
     const { id, paths } = layer;
     if (mountCount(paths.merged) > 0) {
       this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
@@ -122,13 +122,13 @@ export class LayerMounts {
   }
 
   /** Counts a mount made by an earlier process once, and acquires its lazy image again. */
-  async adopt(layer: Layer, signal?: AbortSignal): Promise<void> {
+  async adopt(layer: Layer): Promise<void> {
     this.#counts.set(layer.id, 1);
     const { lazy } = await foundationOf(this.#home, layer);
     if (lazy === undefined) return;
     this.#stranded.add(layer.id);
     this.#held.set(layer.id, lazy.id);
-    const { continued, isSuspect } = await this.#lazyImages.acquire(lazy, layer.id, signal);
+    const { continued, isSuspect } = await this.#lazyImages.acquire(lazy, layer.id);
     if (continued) this.#stranded.delete(layer.id);
     if (isSuspect) this.#suspect.add(layer.id);
   }

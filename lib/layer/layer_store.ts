@@ -4,7 +4,7 @@
  * ```ts
  * const store = await LayerStore.open("/var/lib/docker/nydus-gd", { lazyImages, applier, differ });
  * await store.create("base");
- * await store.applyDiff("base", tar, signal);
+ * await store.applyDiff("base", tar);
  * await store.createReadWrite("box", { parent: "base" });
  * const root = await store.get("box"); // "/var/lib/docker/nydus-gd/box/merged"
  * await store.put("box");
@@ -171,18 +171,18 @@ export class LayerStore implements AsyncDisposable {
    *
    * @param label SELinux label for the files; empty for none
    */
-  get(id: string, label = "", signal?: AbortSignal): Promise<string> {
+  get(id: string, label = ""): Promise<string> {
     const { calls, mounts, paths } = this.#inside;
     return calls.exclusive(id, async () => {
       const layer = await loadLayer(paths, id);
       requireWhole(layer, "be mounted");
       try {
-        return await mounts.get(layer, label, calls.until(signal));
+        return await mounts.get(layer, label, calls.stopSignal);
       } catch (error) {
         await this.#remover.dropUnborn(layer);
         throw error;
       }
-    }, signal);
+    });
   }
 
   /** Releases one {@link get}; the last one unmounts, even while in use. Missing or unmounted layers are no error. */
@@ -229,26 +229,26 @@ export class LayerStore implements AsyncDisposable {
    * @returns bytes of the files, the layer's size in Docker
    * @throws {NydusGdError} "exists" after an earlier apply, "invalid-image" for an invalid tar
    */
-  applyDiff(id: string, body: ReadableStream<Uint8Array>, signal?: AbortSignal): Promise<number> {
-    return this.#writer.apply(id, body, signal);
+  applyDiff(id: string, body: ReadableStream<Uint8Array>): Promise<number> {
+    return this.#writer.apply(id, body);
   }
 
   /**
    * Returns what the layer has and `parent` has not, as a tar; without a parent, the whole tree. For a bootstrap layer
    * always its own files. The stream must be read to its end or cancelled.
    */
-  diff(id: string, parent = "", signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
-    return this.#diffs.tar(id, parent, this.#inside.calls.until(signal));
+  diff(id: string, parent = ""): Promise<ReadableStream<Uint8Array>> {
+    return this.#diffs.tar(id, parent, this.#inside.calls.stopSignal);
   }
 
   /** The same as a list of paths. */
-  changes(id: string, parent = "", signal?: AbortSignal): Promise<Change[]> {
-    return this.#diffs.changes(id, parent, this.#inside.calls.until(signal));
+  changes(id: string, parent = ""): Promise<Change[]> {
+    return this.#diffs.changes(id, parent, this.#inside.calls.stopSignal);
   }
 
   /** Bytes of the files that the layer has and `parent` has not. */
-  diffSize(id: string, parent = "", signal?: AbortSignal): Promise<number> {
-    return this.#diffs.sizeBytes(id, parent, this.#inside.calls.until(signal));
+  diffSize(id: string, parent = ""): Promise<number> {
+    return this.#diffs.sizeBytes(id, parent, this.#inside.calls.stopSignal);
   }
 
   /** Unmounts every layer regardless of reference counts. Layers are kept. */

@@ -72,10 +72,10 @@ export class LayerWriter {
   }
 
   /** See LayerStore.applyDiff. */
-  async apply(id: string, body: ReadableStream<Uint8Array>, signal: AbortSignal | undefined): Promise<number> {
+  async apply(id: string, body: ReadableStream<Uint8Array>): Promise<number> {
     const { calls, paths, applier, lazyImages, lazyLayers, idMaps } = this.inside;
     const abort = new AbortController();
-    const ends = AbortSignal.any([abort.signal, calls.until(signal)]);
+    const ends = AbortSignal.any([abort.signal, calls.stopSignal]);
     const running = this.#applying.get(id) ?? new Set();
     this.#applying.set(id, running.add(abort));
     try {
