@@ -16,8 +16,8 @@ export interface UnixServer extends AsyncDisposable {
   readonly path: string;
   /** Resolves once nothing is served any more. */
   readonly finished: Promise<void>;
-  /** Accepts no new calls, waits up to `graceMs` for running ones, then aborts them. */
-  stop(graceMs?: number): Promise<void>;
+  /** Accepts no new calls, waits for running ones, at most {@link STOP_GRACE_MS}, then aborts them. */
+  stop(): Promise<void>;
 }
 
 /** How long running calls may take after a stop. */
@@ -69,23 +69,23 @@ class EndpointServer implements UnixServer {
     return this.kept.finished;
   }
 
-  stop(graceMs = STOP_GRACE_MS): Promise<void> {
-    return this.#stopping ??= this.#stop(graceMs);
+  stop(): Promise<void> {
+    return this.#stopping ??= this.#stop();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }
 
-  async #stop(graceMs: number): Promise<void> {
+  async #stop(): Promise<void> {
     const endpoint = this.kept.release();
-    if (endpoint !== undefined) await this.#end(endpoint, graceMs);
+    if (endpoint !== undefined) await this.#end(endpoint);
     await this.finished;
   }
 
-  async #end({ server, remove, abort }: Endpoint, graceMs: number): Promise<void> {
+  async #end({ server, remove, abort }: Endpoint): Promise<void> {
     await remove();
-    const timer = setTimeout(() => abort.abort(), graceMs);
+    const timer = setTimeout(() => abort.abort(), STOP_GRACE_MS);
     try {
       await server.shutdown();
       await Promise.allSettled([server.finished]);

@@ -55,20 +55,20 @@ export class SnapshotterServer implements AsyncDisposable {
 
   /**
    * Serves on until no call is running, and ends then: clients that connect afterwards have to wait for the next daemon.
-   * Calls that run longer than `graceMs` are aborted.
+   * Calls that run longer than {@link STOP_GRACE_MS} are aborted.
    */
-  stop(graceMs = STOP_GRACE_MS): Promise<void> {
-    return this.#stopping ??= this.#stop(graceMs);
+  stop(): Promise<void> {
+    return this.#stopping ??= this.#stop();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
 
-  async #stop(graceMs: number): Promise<void> {
+  async #stop(): Promise<void> {
     this.#opened.reject(new NydusGdError("interrupted", "Cannot continue: the snapshotter is stopping"));
     const late = Promise.withResolvers<void>();
-    const timer = setTimeout(() => late.resolve(this.#server.forceShutdown()), graceMs);
+    const timer = setTimeout(() => late.resolve(this.#server.forceShutdown()), STOP_GRACE_MS);
     try {
       await Promise.race([this.#calls.settled(), late.promise]);
       await this.listener.close();

@@ -26,20 +26,20 @@ export type Guard = { readonly isStrong: true; readonly what: string } | {
 };
 
 /** Whether a service manager passes descriptors of this process on to the next one of its unit. */
-export function hasDescriptorStore(env: Readonly<Record<string, string>> = Deno.env.toObject()): boolean {
-  return hasServiceManager() && roomOf(env) > 0;
+export function hasDescriptorStore(): boolean {
+  return hasServiceManager() && storeRoom() > 0;
 }
 
 /** Number of descriptors that the unit stores. */
-function roomOf(env: Readonly<Record<string, string>>): number {
-  return Number(env["FDSTORE"] ?? 0);
+function storeRoom(): number {
+  return Number(Deno.env.get("FDSTORE") ?? 0);
 }
 
 /** Determines what guards the descriptors of this process. */
-export function guardOf(env: Readonly<Record<string, string>> = Deno.env.toObject()): Guard {
+export function guardOf(): Guard {
   const why = (state: string): Guard => ({ isStrong: false, why: state });
   if (!hasServiceManager()) return why("no service manager keeps descriptors of this program");
-  const room = roomOf(env);
+  const room = storeRoom();
   if (room >= STORED_DESCRIPTORS) return { isStrong: true, what: "the service manager keeps descriptors" };
   return why(`the unit stores ${room} descriptors, ${STORED_DESCRIPTORS} are needed (FileDescriptorStoreMax=)`);
 }
