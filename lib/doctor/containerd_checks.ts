@@ -5,7 +5,7 @@
  */
 import { SNAPSHOTTER } from "../setup/containerd_config.ts";
 import { criProblem } from "../setup/containerd_cri.ts";
-import { pluginState } from "../setup/containerd_state.ts";
+import { snapshotterState } from "../setup/containerd_state.ts";
 import { CONTAINERD_SERVICE } from "../setup/unit_files.ts";
 import { snapshotProblems } from "../snapshot/snapshot_damage.ts";
 import { readSnapshots } from "../snapshot/snapshot_files.ts";
@@ -54,7 +54,7 @@ export function containerdChecks(installation: Installation): Check[] {
 }
 
 async function checkPlugin(socket: string, signal: AbortSignal): Promise<Finding> {
-  const state = await pluginState("io.containerd.snapshotter.v1", SNAPSHOTTER, { socket, signal });
+  const state = await snapshotterState({ socket, signal });
   switch (state) {
     case undefined:
       return skipped("containerd cannot be asked: it does not run, or there is no ctr", "systemctl status containerd");

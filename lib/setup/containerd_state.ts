@@ -5,7 +5,7 @@
  */
 import { ignore, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { type ContainerdConfig, parseContainerdConfig } from "./containerd_config.ts";
+import { type ContainerdConfig, parseContainerdConfig, SNAPSHOTTER } from "./containerd_config.ts";
 import { textFile } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import { type FlaggedUnit, readUnitFlags } from "./unit_flags.ts";
@@ -83,15 +83,14 @@ export async function effectiveConfig(
 
 const DUMP = "containerd config dump";
 
+/** containerd's type of the plugins that are snapshotters. */
+const SNAPSHOTTER_TYPE = "io.containerd.snapshotter.v1";
+
 /**
- * State of a plugin of the running containerd, as `ctr plugins ls` shows it: "ok", "skip", "error"; "none" if it has no
- * such plugin, undefined if it cannot be asked.
- *
- * @param type "io.containerd.snapshotter.v1"
+ * State of our snapshotter in the running containerd, as `ctr plugins ls` shows it: "ok", "skip", "error"; "none" if it
+ * has no such plugin, undefined if it cannot be asked.
  */
-export async function pluginState(
-  type: string,
-  id: string,
+export async function snapshotterState(
   { socket = CONTAINERD_SOCKET, signal }: { readonly socket?: string; readonly signal?: AbortSignal } = {},
 ): Promise<string | undefined> {
   const limits = ["--timeout", `${TIMEOUT_S}s`, "--connect-timeout", `${TIMEOUT_S}s`];
@@ -105,5 +104,5 @@ export async function pluginState(
     return undefined;
   }
   const rows = text(output.stdout).split("\n").map((line) => line.trim().split(/\s+/));
-  return rows.find((row) => row[0] === type && row[1] === id)?.at(-1) ?? "none";
+  return rows.find((row) => row[0] === SNAPSHOTTER_TYPE && row[1] === SNAPSHOTTER)?.at(-1) ?? "none";
 }

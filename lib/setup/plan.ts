@@ -11,8 +11,8 @@
 import { countText } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
-import { SNAPSHOTTER, SNAPSHOTTER_SOCKET } from "./containerd_config.ts";
-import { pluginState } from "./containerd_state.ts";
+import { SNAPSHOTTER_SOCKET } from "./containerd_config.ts";
+import { snapshotterState } from "./containerd_state.ts";
 import { type DockerState, lookAtDocker } from "./docker_state.ts";
 import { type FileChange, isChange } from "./file_change.ts";
 import { textFile } from "./file_state.ts";
@@ -107,7 +107,7 @@ async function servicesOf(
   const daemon = await showUnit(SERVICE);
   const usesOurs = docker.running?.info.driver === DRIVER;
   const restartsContainerd = containerdReads !== undefined && await isStarted(CONTAINERD_SERVICE) &&
-    (isChanged(...containerdReads) || await pluginState("io.containerd.snapshotter.v1", SNAPSHOTTER) === "none");
+    (isChanged(...containerdReads) || await snapshotterState() === "none");
   const restartsDocker = dockerReads !== undefined && docker.unit.isThere && await isStarted(DOCKER_SERVICE) &&
     (isChanged(...dockerReads) || !usesOurs);
   return [
