@@ -74,7 +74,7 @@ export function checkChunkInfo(view: DataView, at: number, { blobCount, chunkSiz
 }
 
 /** Fills `out` from the chunk info at `at`, which the caller has checked. */
-export function readChunkInfo(bytes: Uint8Array, view: DataView, at: number, out: ChunkRecord, what = "chunk"): void {
+export function readChunkInfo(bytes: Uint8Array, view: DataView, at: number, out: ChunkRecord, what: string): void {
   out.digest = bytes.subarray(at, at + 32);
   out.blobIndex = readU32(view, at + CHUNK_INFO.blobIndex);
   out.chunkIndex = readU32(view, at + CHUNK_INFO.index);

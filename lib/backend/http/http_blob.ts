@@ -52,7 +52,7 @@ export class HttpBlob implements BlobSource {
     const headers = { range: rangeHeader(offset, length) };
     return await this.#retrying(
       options,
-      (attempt) => this.#once("GET", headers, attempt, (response) => readRange(response, offset, length, options)),
+      (attempt) => this.#get(headers, attempt, (response) => readRange(response, offset, length, options)),
     );
   }
 
@@ -76,19 +76,19 @@ export class HttpBlob implements BlobSource {
    * Unlike a HEAD, a refused GET has a body that gives the reason; a successful one gives the size in Content-Range.
    */
   #askFirstByte(options: RoutingOptions): Promise<number> {
-    return this.#once("GET", { range: rangeHeader(0, 1) }, options, async (response) => {
+    return this.#get({ range: rangeHeader(0, 1) }, options, async (response) => {
       await response.discard();
       return totalSize(response);
     });
   }
 
-  #once<T>(
-    method: ReadMethod,
+  /** A GET whose refusal is thrown, as the server explains it. */
+  #get<T>(
     headers: Headers,
     options: RoutingOptions,
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
-    return this.#exchange(method, headers, options, async (response) => {
+    return this.#exchange("GET", headers, options, async (response) => {
       if (!isSuccess(response)) throw await this.server.refusal(response);
       return await consume(response);
     });
