@@ -7,7 +7,7 @@
  */
 import { check, loadLibc } from "./libc.ts";
 
-/** Clock of {@link clockGettime}: the wall clock. */
+/** The wall clock, for clock_gettime(2). */
 const CLOCK_REALTIME = 0;
 
 /** struct timespec of 64-bit machines: byte offsets. */

@@ -1,8 +1,8 @@
 /**
  * Sizes and layouts of a blob's cache files, compatible with nydusd.
  *
- *  file | content |
- * ---|---|
+ * | file | content |
+ * |---|---|
  * | `<id>.blob.data` | plain chunks at their uncompressed offsets, sparse |
  * | `<id>.blob.data.chunk_map` | 4096-byte header, then one bit per chunk |
  * | `<id>.blob.meta` | plain CI, zero-padded to 4096, and its header; v6 only |

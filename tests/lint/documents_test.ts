@@ -82,6 +82,28 @@ Deno.test("modules that a comment names exist, from its folder or from one above
   assert.deepEqual(missing, []);
 });
 
+Deno.test("names that a comment links to are in its module, or exported by another one", async () => {
+  const sources = new Map<string, string>();
+  for (const path of await sourceFiles()) if (path.endsWith(".ts")) sources.set(path, await readSource(path));
+  const exported = new Set(
+    [...sources.values()].flatMap((text) => [...text.matchAll(EXPORTED)].map(([, name = ""]) => name)),
+  );
+  const missing: string[] = [];
+  let count = 0;
+  for (const [path, text] of sources) {
+    const code = text.replaceAll(/\/\*[\s\S]*?\*\//g, "");
+    for (const [link, name = ""] of text.matchAll(/\{@link (\w+)[^}]*\}/g)) {
+      count++;
+      if (!exported.has(name) && !new RegExp(`\\b${name}\\b`).test(code)) missing.push(`${path}: ${link}`);
+    }
+  }
+  assert.ok(count > 0);
+  assert.deepEqual(missing, []);
+});
+
+/** A declaration that other modules can import. */
+const EXPORTED = /^export (?:abstract |async )?(?:class|const|enum|function\*?|interface|type) (\w+)/gm;
+
 /** The folder of a file, and those that contain it; the last one is the root of the repository. */
 function foldersAbove(path: string): string[] {
   const folder = dirname(path);

@@ -68,7 +68,7 @@ export class OfferedImages implements AsyncDisposable {
     return new OfferedImages(options, Array.isArray(document) ? document : []);
   }
 
-  /** Whether an earlier process had images that {@link again} would offer. */
+  /** Whether an earlier process had images that {@link reopen} would offer. */
   get hasPredecessor(): boolean {
     return this.before.length > 0;
   }
