@@ -105,7 +105,10 @@ export interface MountArgs {
   /** nydusd's configuration file, which names the backend. Excludes `blobDir`. */
   readonly config?: string;
   readonly cacheDir?: string;
-  readonly fsDriver: FsDriverName;
+  /** Default: the one in the settings. */
+  readonly fsDriver?: FsDriverName;
+  /** Settings file of nydus-gd, TOML. */
+  readonly settings: PathOption;
   /** Return once the mount is usable, and leave a process running that serves it. */
   readonly background: boolean;
 }
@@ -118,6 +121,8 @@ export interface LookArgs {
   readonly blobDir?: string;
   /** nydusd's configuration file, which names the backend. Excludes `blobDir`. */
   readonly config?: string;
+  /** Settings file of nydus-gd, TOML. */
+  readonly settings: PathOption;
 }
 
 /** `nydus-gd check`. */
@@ -215,6 +220,8 @@ export interface ConvertArgs {
   /** Folder for temporary data and for records of converted layers. */
   readonly workDir?: string;
   readonly output: "text" | "json";
+  /** Settings file of nydus-gd, TOML. */
+  readonly settings: PathOption;
 }
 
 /** Compressors available for conversion. */

@@ -33,9 +33,17 @@ export function configFiles(
   command: CommandUnknownOpts,
   { config, settings }: { readonly config: string; readonly settings: string },
 ): { config: PathOption; settings: PathOption } {
-  const isNamed = (name: "config" | "settings") => command.getOptionValueSource(name) !== "default";
-  return {
-    config: { path: config, explicit: isNamed("config") },
-    settings: { path: settings, explicit: isNamed("settings") },
-  };
+  return { config: pathOption(command, "config", config), ...settingsFile(command, { settings }) };
+}
+
+/** Returns the settings file, and whether the command line named it. */
+export function settingsFile(
+  command: CommandUnknownOpts,
+  { settings }: { readonly settings: string },
+): { settings: PathOption } {
+  return { settings: pathOption(command, "settings", settings) };
+}
+
+function pathOption(command: CommandUnknownOpts, name: string, path: string): PathOption {
+  return { path, explicit: command.getOptionValueSource(name) !== "default" };
 }

@@ -129,25 +129,38 @@ Deno.test("mount gets its arguments, and its result is the exit status", async (
   };
   const { exitCode } = await run(["mount", "i.boot", "/mnt", "--blob-dir", "b", "--background"], actions);
   assert.equal(exitCode, 3);
-  assert.deepEqual(seen, [{ bootstrap: "i.boot", dir: "/mnt", blobDir: "b", background: true, fsDriver: "auto" }]);
+  const settings = { path: "/etc/nydus-gd/settings.toml", explicit: false };
+  assert.deepEqual(seen, [{ bootstrap: "i.boot", dir: "/mnt", blobDir: "b", background: true, settings }]);
+});
+
+Deno.test("every command that reads images takes the settings file", async () => {
+  const seen: unknown[] = [];
+  const load = () => Promise.resolve((args: { settings: unknown }) => Promise.resolve(void seen.push(args.settings)));
+  const actions: Actions = { pull: load, mount: load, check: load, inspect: load, unpack: load, convert: load };
+  for (const words of [["pull", "a"], ["mount", "a", "b"], ["check", "a"], ["inspect", "a"], ["unpack", "a", "b"]]) {
+    await run(words, actions);
+    await run([...words, "--settings", "x"], actions);
+  }
+  await run(["convert", "a", "b"], actions);
+  await run(["convert", "a", "b", "--settings", "x"], actions);
+  const both = [{ path: "/etc/nydus-gd/settings.toml", explicit: false }, { path: "x", explicit: true }];
+  assert.deepEqual(seen, Array(6).fill(both).flat());
 });
 
 Deno.test("an empty variable counts as unset, and a wrong one is named", async () => {
-  const seen: MountArgs[] = [];
-  const actions: Actions = { mount: () => Promise.resolve((args) => Promise.resolve(void seen.push(args))) };
-  for (const name of ["NYDUS_GD_MOUNT_FS_DRIVER", "NYDUS_GD_LOG_LEVEL", "NYDUS_GD_LOG_FORMAT"]) {
+  const actions: Actions = { demo: () => Promise.resolve(() => Promise.resolve()) };
+  for (const name of ["NYDUS_GD_LOG_LEVEL", "NYDUS_GD_LOG_FORMAT"]) {
     try {
       Deno.env.set(name, "");
-      assert.deepEqual(await run(["mount", "i.boot", "/mnt"], actions), { exitCode: 0, stdout: "", stderr: "" });
+      assert.deepEqual(await run(["demo"], actions), { exitCode: 0, stdout: "", stderr: "" });
       Deno.env.set(name, "wrong");
-      const { exitCode, stderr } = await run(["mount", "i.boot", "/mnt"], actions);
+      const { exitCode, stderr } = await run(["demo"], actions);
       assert.equal(exitCode, 2);
       assert.match(stderr, new RegExp(`value 'wrong' from env '${name}' is invalid`));
     } finally {
       Deno.env.delete(name);
     }
   }
-  assert.deepEqual(seen.map(({ fsDriver }) => fsDriver), ["auto", "auto", "auto"]);
 });
 
 Deno.test("a failure is one line and a hint, whatever the message contains", async () => {

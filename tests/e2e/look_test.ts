@@ -96,7 +96,46 @@ Deno.test({ name: "an ordinary user reads a registry with that user's own login"
   const within = ["unshare", "--user", "--map-user=65534", "--map-group=65534"];
   const { code, stderr } = await run(["check", reference], { within, env: { HOME: temp.path, DOCKER_CONFIG: "" } });
   assert.deepEqual([code, stderr], [0, ""]);
+  const settings = temp.join("settings.toml"), another = temp.join("of-another");
+  await Deno.writeTextFile(settings, `[docker]\nconfig = "${another}"\n`);
+  await Deno.mkdir(another);
+  await Deno.writeTextFile(join(another, "config.json"), "{}", { mode: 0o600 });
+  await Deno.chown(join(another, "config.json"), 1234, 1234);
+  const words = ["check", reference, "--settings", settings];
+  await fails(words, /config\.json: Permission denied/, /NYDUS_GD_DOCKER_CONFIG=FOLDER/, { within });
 });
+
+Deno.test(
+  { name: "commands that read images follow the settings file, which a variable overrides", ignore },
+  async () => {
+    using temp = TempDir.make();
+    const login = { user: "reader", password: "secret" };
+    await using registry = await FakeRegistry.start({ auth: "basic", ...login });
+    const { reference } = await storeLazy(registry, { tag: "private", made: "v6-layers-merged" });
+    const auths = { [registry.host]: { auth: btoa(`${login.user}:${login.password}`) } };
+    await Deno.mkdir(temp.join("logins"));
+    await Deno.writeTextFile(temp.join("logins/config.json"), JSON.stringify({ auths }));
+    const settings = temp.join("settings.toml");
+    const commands = [
+      ["check", reference],
+      ["inspect", reference],
+      ["unpack", reference, temp.join("rootfs")],
+      ["mount", reference, temp.join("no-folder")],
+      ["convert", reference, `oci:${temp.join("layout")}`, "--work-dir", temp.join("work")],
+    ];
+    await Deno.writeTextFile(settings, `[docker]\nconfig = "${temp.join("logins")}"\n`);
+    for (const command of commands.slice(0, 3)) {
+      const { code, stderr } = await run([...command, "--settings", settings]);
+      assert.deepEqual([code, stderr], [0, ""], command.join(" "));
+    }
+    const env = { NYDUS_GD_DOCKER_CONFIG: temp.join("no-logins") };
+    await fails(["check", reference, "--settings", settings], /it requires user and password/, /docker login/, { env });
+    await Deno.writeTextFile(settings, "[fetch]\nretires = 3\n");
+    for (const command of commands) {
+      await fails([...command, "--settings", settings], /line 2: fetch\.retires is not known/, /settings\.toml/);
+    }
+  },
+);
 
 Deno.test(
   { name: "unpack writes an image of a registry to a folder, or as a tar to standard output", ignore },

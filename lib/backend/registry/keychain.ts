@@ -135,7 +135,11 @@ export class DockerKeychain implements Keychain {
     } catch (error) {
       // JSON errors quote the text, which contains secrets.
       const state = error instanceof SyntaxError ? "it is not valid JSON" : messageOf(error);
-      throw this.#unreadable(state);
+      const isAnothers = error instanceof Deno.errors.PermissionDenied;
+      throw this.#unreadable(
+        state,
+        isAnothers ? "NYDUS_GD_DOCKER_CONFIG=FOLDER names one that this user can read" : undefined,
+      );
     }
     const result = parseWith(CONFIG, document);
     if (!result.ok) throw this.#unreadable(`${formatPath(result.path)} ${result.state}`);
@@ -157,10 +161,8 @@ export class DockerKeychain implements Keychain {
       : undefined;
   }
 
-  #unreadable(state: string): NydusGdError {
-    return new NydusGdError("config", `Cannot read Docker credentials ${this.#path}: ${state}`, {
-      hint: "run docker login, or correct the file",
-    });
+  #unreadable(state: string, hint = "run docker login, or correct the file"): NydusGdError {
+    return new NydusGdError("config", `Cannot read Docker credentials ${this.#path}: ${state}`, { hint });
   }
 }
 

@@ -7,16 +7,18 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { CheckArgs } from "../actions.ts";
 import { examples, outputOption, type Run } from "../command.ts";
 import { blobDirOption, configOption, IMAGE_HELP } from "../image_options.ts";
+import { INSTALLATION, settingsFile } from "../installation.ts";
 
 /** Creates the command, which passes its arguments to `run`. */
 export function checkCommand(run: Run<CheckArgs>): CommandUnknownOpts {
-  return new Command("check")
+  const command = new Command("check")
     .description(
       "Verify an image without running it. Each problem is printed on its own line, and the exit status is 3.",
     )
     .argument("<image>", IMAGE_HELP)
     .addOption(blobDirOption())
     .addOption(configOption())
+    .option(...INSTALLATION.settings)
     .option("--blobs", "fetch every chunk of every blob, and compare it with its digest", false)
     .option(
       "--against <source>",
@@ -32,6 +34,7 @@ export function checkCommand(run: Run<CheckArgs>): CommandUnknownOpts {
         "nydus-gd check --against registry.example/app:1-original registry.example/app:1",
         "nydus-gd check --blobs -o json oci:./layout",
       ),
-    )
-    .action((image, options) => run({ image, ...options }));
+    );
+  command.action((image, options) => run({ image, ...options, ...settingsFile(command, options) }));
+  return command;
 }

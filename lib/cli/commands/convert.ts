@@ -7,10 +7,11 @@ import { Command, type CommandUnknownOpts, InvalidArgumentError, Option } from "
 import { bytes } from "../../base/setting_values.ts";
 import { type ConvertArgs, WRITTEN_COMPRESSORS } from "../actions.ts";
 import { examples, outputOption, type Run } from "../command.ts";
+import { INSTALLATION, settingsFile } from "../installation.ts";
 
 /** Creates the command, which passes its arguments to `run`. */
 export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
-  return new Command("convert")
+  const command = new Command("convert")
     .description(
       "Convert an image into a lazy one. Docker pulls the first entry of its index, which is metadata only; " +
         "the second lists the data blobs, so that registries keep them.",
@@ -55,6 +56,7 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
       "--work-dir <dir>",
       "folder for temporary data and records of converted layers, instead of ~/.cache/nydus-gd",
     )
+    .option(...INSTALLATION.settings)
     .addOption(outputOption())
     .addHelpText(
       "after",
@@ -65,18 +67,20 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
         "nydus-gd convert docker:app:1 registry.example/app:1-lazy",
         "nydus-gd convert dir:/srv/rootfs tar:lazy.tar",
       ),
-    )
-    .action((source, target, { fsVersion, level, chunkSize, batchSize, ...options }) =>
-      run({
-        source,
-        target,
-        ...options,
-        fsVersion: fsVersion === "5" ? 5 : 6,
-        ...(level === undefined ? {} : { level }),
-        ...(chunkSize === undefined ? {} : { chunkSize }),
-        ...(batchSize === undefined ? {} : { batchSize }),
-      })
     );
+  command.action((source, target, { fsVersion, level, chunkSize, batchSize, ...options }) =>
+    run({
+      source,
+      target,
+      ...options,
+      ...settingsFile(command, options),
+      fsVersion: fsVersion === "5" ? 5 : 6,
+      ...(level === undefined ? {} : { level }),
+      ...(chunkSize === undefined ? {} : { chunkSize }),
+      ...(batchSize === undefined ? {} : { batchSize }),
+    })
+  );
+  return command;
 }
 
 function wholeNumber(text: string): number {

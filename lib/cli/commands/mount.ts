@@ -7,19 +7,20 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import { FS_DRIVERS, type MountArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { blobDirOption, configOption, IMAGE_HELP } from "../image_options.ts";
+import { INSTALLATION, settingsFile } from "../installation.ts";
 
 /** Creates the command, which passes its arguments to `run`. */
 export function mountCommand(run: Run<MountArgs>): CommandUnknownOpts {
-  return new Command("mount")
+  const command = new Command("mount")
     .description("Mount an image's tree at DIR; file data is fetched on first access. Serves until SIGINT or SIGTERM.")
     .argument("<bootstrap>", IMAGE_HELP)
     .argument("<dir>", "an existing folder")
     .addOption(blobDirOption())
     .addOption(configOption())
+    .option(...INSTALLATION.settings)
     .option("--cache-dir <dir>", "where fetched chunks are kept")
     .addOption(
-      new Option("--fs-driver <name>", "data path").choices(FS_DRIVERS).default("auto" as const)
-        .env("NYDUS_GD_MOUNT_FS_DRIVER"),
+      new Option("--fs-driver <name>", "data path, overriding the settings").choices(FS_DRIVERS),
     )
     .option("--background", "return as soon as the mount is usable", false)
     .addHelpText(
@@ -28,6 +29,7 @@ export function mountCommand(run: Run<MountArgs>): CommandUnknownOpts {
         "nydus-gd mount image.boot /mnt/image --blob-dir ./blobs",
         "nydus-gd mount registry.example/app:1 /mnt/image --background",
       ),
-    )
-    .action((bootstrap, dir, options) => run({ bootstrap, dir, ...options }));
+    );
+  command.action((bootstrap, dir, options) => run({ bootstrap, dir, ...options, ...settingsFile(command, options) }));
+  return command;
 }

@@ -34,7 +34,7 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
   const platform = args.platform === undefined ? undefined : parsePlatform(args.platform);
   const prefetch = args.prefetchPatterns === undefined ? undefined : await readPatterns(args.prefetchPatterns);
   const workDir = args.workDir ?? defaultWorkDir();
-  using access = await ImageAccess.open();
+  using access = await ImageAccess.open(args.settings);
   await using scratch = await ScratchFolder.make();
   const sources = access.sources(scratch.path, args.dockerHost);
   const images = await openSource(args.source, platform, sources, signal);

@@ -9,7 +9,8 @@ import type { BackendDeps } from "../../backend/open_backend.ts";
 import { certsDirs, Mirrors } from "../../backend/registry/certs_dir.ts";
 import type { InsecureRegistries } from "../../backend/registry/insecure_registries.ts";
 import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
-import { parseSettings, type Settings } from "../../base/settings.ts";
+import type { Settings } from "../../base/settings.ts";
+import { type ConfigPath, readSettings } from "../../image/config_files.ts";
 import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
 import { insecureRegistries } from "../../setup/docker_registries.ts";
 import type { SourceAccess } from "../../image/source/source_access.ts";
@@ -29,12 +30,9 @@ export class ImageAccess implements Disposable {
     };
   }
 
-  /**
-   * @param settings default: those of the environment alone
-   * @throws {NydusGdError} "config" for an invalid `NYDUS_GD_…`
-   */
-  static async open(settings = parseSettings("", Deno.env.toObject())): Promise<ImageAccess> {
-    return new ImageAccess(settings, await insecureRegistries());
+  /** Reads the settings. @throws {NydusGdError} as {@link readSettings} */
+  static async open(file: ConfigPath): Promise<ImageAccess> {
+    return new ImageAccess(await readSettings(file), await insecureRegistries());
   }
 
   /**

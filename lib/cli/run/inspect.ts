@@ -17,7 +17,7 @@ import { ScratchFolder } from "./scratch_folder.ts";
 /** Describes the image, or one of its paths. */
 export async function inspect(args: InspectArgs, { signal, stdout }: ActionContext): Promise<void> {
   const { image: what, path, depth, blobDir, config, output } = args;
-  using access = await ImageAccess.open();
+  using access = await ImageAccess.open(args.settings);
   await using scratch = await ScratchFolder.make();
   const located = await locateImage({ what, blobDir, config }, access.sources(scratch.path), signal);
   const { source, sourceName, manifest } = located;

@@ -22,18 +22,25 @@ export async function mount(args: MountArgs, context: ActionContext): Promise<nu
   if (Deno.uid() !== 0) {
     throw new NydusGdError("environment", "Cannot mount: it needs root", { hint: "sudo nydus-gd mount …" });
   }
-  namedFsDriver(args.fsDriver);
+  if (args.fsDriver !== undefined) namedFsDriver(args.fsDriver);
   if (!args.background) return await serve(args, context);
-  const options = [["--blob-dir", args.blobDir], ["--config", args.config], ["--cache-dir", args.cacheDir]] as const;
+  const { settings } = args;
+  const options = [
+    ["--blob-dir", args.blobDir],
+    ["--config", args.config],
+    ["--cache-dir", args.cacheDir],
+    ["--fs-driver", args.fsDriver],
+    ["--settings", settings.explicit ? settings.path : undefined],
+  ] as const;
   const flags = options.flatMap(([flag, value]) => value === undefined ? [] : [flag, value]);
   const { level, format } = context.log;
   const style = ["--log-level", level, "--log-format", format];
-  const words = [...style, "mount", ...flags, "--fs-driver", args.fsDriver, "--", args.bootstrap, args.dir];
+  const words = [...style, "mount", ...flags, "--", args.bootstrap, args.dir];
   return await startInBackground(words, args.dir, context);
 }
 
 async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promise<void> {
-  using access = await ImageAccess.open();
+  using access = await ImageAccess.open(args.settings);
   const { settings } = access;
   await using state = await MountState.take(args.dir);
   const { bootstrap: what, blobDir, config: configPath } = args;
@@ -53,7 +60,7 @@ async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promis
     prefetch: config?.prefetch.configured ? prefetchScope(settings, config) : undefined,
     minFree: settings.cache.minFree,
     validate: config?.rafs.validate ?? false,
-    fsDriver: args.fsDriver,
+    fsDriver: args.fsDriver ?? settings.mount.fsDriver,
     warn: (warning) => log.warn(warning),
     workers: settings.mount.workers,
     deadlineMs: settings.fetch.deadlineMs,

@@ -6,7 +6,7 @@
 import { type BackendDeps, openBackend } from "../../backend/open_backend.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
 import { bytesText } from "../../base/byte_text.ts";
-import { readNydusdConfig, readSettings } from "../../image/config_files.ts";
+import { readNydusdConfig } from "../../image/config_files.ts";
 import { registryAt } from "../../image/lazy/backend_candidates.ts";
 import type { LazyDaemon, PullEvent, PullResult } from "../../image/pull/pull.ts";
 import { pullImage } from "../../image/pull/pull_image.ts";
@@ -29,9 +29,8 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
   const { output, adminSocket } = args;
   const reference = parseReference(args.reference);
   const platform = args.platform === undefined ? undefined : parsePlatform(args.platform);
-  const settings = await readSettings(args.settings);
+  using access = await ImageAccess.open(args.settings);
   const config = await readNydusdConfig(args.config);
-  using access = await ImageAccess.open(settings);
   const logins = new SeenLogins(access.deps.keychain);
   const deps: BackendDeps = { ...access.deps, keychain: logins };
   const backend = config?.backend;
@@ -46,7 +45,7 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
       openMemory: async () => scratch.use(new PagedMemory(scratch.use(await ScratchFolder.make()).path)),
       docker: access.docker(args.dockerHost),
       snapshotter: SNAPSHOTTER,
-      daemon: daemonAt(adminSocket, settings.fetch.deadlineMs),
+      daemon: daemonAt(adminSocket, access.settings.fetch.deadlineMs),
       onEvent(event) {
         if (output === "jsonl") stdout.write(`${JSON.stringify(jsonOf(event))}\n`);
         else if (output === "text") showEvent(event, familiarReference(reference), progress);

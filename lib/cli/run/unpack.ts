@@ -26,7 +26,7 @@ export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: Actio
       hint: "nydus-gd unpack IMAGE - > FILE, or name a folder",
     });
   }
-  using access = await ImageAccess.open();
+  using access = await ImageAccess.open(args.settings);
   await using scratch = await ScratchFolder.make();
   const located = await locateImage({ what, blobDir, config: configPath }, access.sources(scratch.path), signal);
   const backend = requireBackend(located, "unpack");
