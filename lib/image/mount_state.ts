@@ -56,7 +56,7 @@ export class MountState implements AsyncDisposable {
     if (!info?.isDirectory) {
       const [state, hint] = info === undefined
         ? ["there is no such folder", `mkdir -p ${place}`]
-        : ["it is not a folder", "name an existing folder"];
+        : ["it is not a folder", "nydus-gd mount IMAGE DIR, where DIR is an existing folder"];
       throw new NydusGdError("not-found", `Cannot mount on ${place}: ${state}`, { hint });
     }
     await makeStateFolder(path);

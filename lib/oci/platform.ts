@@ -1,7 +1,8 @@
 /**
  * Platforms: the machines for which an image is built.
  *
- * Source: OCI image spec, image-index.md; notation of containerd's platforms package ("linux/amd64", "linux/arm/v7").
+ * Source: OCI image spec, image-index.md; notation of containerd's platforms package ("linux/amd64", "linux/arm/v7");
+ * names of Go 1.24, internal/syslist/syslist.go.
  *
  * @module
  */
@@ -20,6 +21,21 @@ export interface Platform {
 /** The part of a platform that determines which programs run there. */
 type Machine = Pick<Platform, "os" | "architecture" | "variant">;
 
+/** Operating systems by their names in Go. */
+const SYSTEMS: ReadonlySet<string> = new Set(
+  "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris wasip1 windows zos"
+    .split(" "),
+);
+
+/** Architectures by their names in Go. */
+const KNOWN_ARCHITECTURES: ReadonlySet<string> = new Set(
+  ("386 amd64 amd64p32 arm arm64 arm64be armbe loong64 mips mips64 mips64le mips64p32 mips64p32le mipsle ppc ppc64 " +
+    "ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm").split(" "),
+);
+
+/** Architectures whose variants are called "v7". */
+const NUMBERED_VARIANTS: ReadonlySet<string> = new Set(["amd64", "arm", "arm64"]);
+
 /** Aliases of architectures. */
 const ARCHITECTURES: Readonly<Record<string, readonly [architecture: string, variant?: string]>> = {
   x86_64: ["amd64"],
@@ -34,23 +50,26 @@ const ARCHITECTURES: Readonly<Record<string, readonly [architecture: string, var
 const DEFAULT_VARIANTS: Readonly<Record<string, string>> = { arm: "v7", arm64: "v8" };
 
 /**
- * Parses "linux/amd64", "linux/arm/v7", or an architecture alone.
+ * Parses "linux/amd64", "linux/arm/v7", or an architecture alone, which is one of Linux.
  *
- * @throws {NydusGdError} "usage"
+ * @throws {NydusGdError} "usage", also for names that do not exist: an image for them cannot
  */
 export function parsePlatform(text: string): Platform {
+  const refuse = (state: string, hint = "write it as linux/amd64") =>
+    new NydusGdError("usage", `Cannot parse platform ${JSON.stringify(text.slice(0, 80))}: ${state}`, { hint });
   const parts = text.toLowerCase().split("/");
   if (parts.length > 3 || parts.some((part) => !/^[a-z0-9_.-]+$/.test(part))) {
-    throw new NydusGdError(
-      "usage",
-      `Cannot parse platform ${JSON.stringify(text.slice(0, 80))}: it is not OS/ARCH[/VARIANT]`,
-      {
-        hint: "write it as linux/amd64",
-      },
-    );
+    throw refuse("it is not OS/ARCH[/VARIANT]");
   }
   const [os = "linux", word = "", variant] = parts.length === 1 ? ["linux", ...parts] : parts;
   const [architecture, implied] = Object.hasOwn(ARCHITECTURES, word) ? ARCHITECTURES[word] ?? [word] : [word];
+  if (!SYSTEMS.has(os)) throw refuse(`there is no operating system ${os}`);
+  if (!KNOWN_ARCHITECTURES.has(architecture)) {
+    throw refuse(`there is no architecture ${architecture}`, `one of ${[...KNOWN_ARCHITECTURES].join(", ")}`);
+  }
+  if (variant !== undefined && NUMBERED_VARIANTS.has(architecture) && !/^v\d(?:\.\d)?$/.test(variant)) {
+    throw refuse(`there is no variant ${variant} of ${architecture}`, "write it as linux/arm/v7");
+  }
   return { os, architecture, ...(variant ?? implied ? { variant: variant ?? implied } : {}) };
 }
 

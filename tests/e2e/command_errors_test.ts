@@ -177,6 +177,21 @@ Deno.test({ name: "mount reports which argument is wrong, and leaves nothing beh
     ["no folder to mount on", [BOOTSTRAP, none, ...BLOBS], /cannot mount on \S+none: there is no such/, /mkdir -p/],
     ["a file to mount on", [BOOTSTRAP, garbage, ...BLOBS], /cannot mount on \S+garbage: it is not a folder/, /folder/],
     [
+      "swapped arguments",
+      [dir, BOOTSTRAP, ...BLOBS],
+      /cannot mount on \S+: it is not a folder/,
+      new RegExp(`the image comes first: nydus-gd mount ${BOOTSTRAP} ${dir}$`),
+      2,
+    ],
+    [
+      "a reference where a folder is expected",
+      [dir, "registry.example/app:1"],
+      /cannot find folder registry\.example\/app:1: there is no registry\.example/,
+      /the image comes first: nydus-gd mount registry\.example\/app:1 \S+$/,
+      2,
+    ],
+    ["a folder that is no image", [dir, dir, ...BLOBS], /cannot read bootstrap \S+: it is not a file/, /oci:\S+/, 2],
+    [
       "another data path",
       [BOOTSTRAP, dir, ...BLOBS, "--fs-driver", "erofs-fscache"],
       /fs_driver erofs-fscache/,

@@ -18,7 +18,7 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
     )
     .argument("<source>", "image reference, docker:NAME, oci:DIR[:TAG], tar:FILE[:NAME] (of images or files), dir:DIR")
     .argument("<target>", "image reference, oci:DIR[:TAG], tar:FILE")
-    .option("--platform <platform>", "only OS/ARCH[/VARIANT], instead of all platforms of the source")
+    .option("--platform <platform>", "only OS/ARCH[/VARIANT] or ARCH, instead of all platforms of the source")
     .addOption(
       new Option("--fs-version <version>", "RAFS version: 6 is EROFS, 5 for old tools").choices(["5", "6"] as const)
         .default("6" as const),

@@ -15,7 +15,7 @@ export function pullCommand(run: Run<PullArgs>): CommandUnknownOpts {
       "Fetch what Docker needs to start an image, and leave its data for later. Ordinary images are pulled whole.",
     )
     .argument("<ref>", "[HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST]")
-    .option("--platform <platform>", "OS/ARCH[/VARIANT] instead of this machine's")
+    .option("--platform <platform>", "OS/ARCH[/VARIANT] or ARCH, instead of this machine's")
     .option("--prefetch", "have the daemon fetch the rest as well, in the background", false)
     .option(...INSTALLATION.dockerHost)
     .addOption(

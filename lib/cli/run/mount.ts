@@ -4,7 +4,7 @@
  * @module
  */
 import { whenAborted } from "../../base/abort.ts";
-import { NydusGdError } from "../../base/errors.ts";
+import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { cacheOptions, prefetchScope } from "../../image/fetch_plan.ts";
 import { locateImage, requireBackend } from "../../image/source/locate_image.ts";
@@ -36,13 +36,29 @@ export async function mount(args: MountArgs, context: ActionContext): Promise<nu
   const { level, format } = context.log;
   const style = ["--log-level", level, "--log-format", format];
   const words = [...style, "mount", ...flags, "--", args.bootstrap, args.dir];
-  return await startInBackground(words, args.dir, context);
+  return await inOrder(args, () => startInBackground(words, args.dir, context));
+}
+
+/** Adds a hint for swapped arguments to the refusal of a mount point. */
+async function inOrder<T>({ bootstrap, dir }: MountArgs, take: () => Promise<T>): Promise<T> {
+  try {
+    return await take();
+  } catch (error) {
+    if (!hasCode(error, "not-found") || !await isFolder(bootstrap)) throw error;
+    const hint = `the image comes first: nydus-gd mount ${dir} ${bootstrap}`;
+    throw new NydusGdError("usage", error.message, { hint, cause: error });
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  const entry = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
+  return entry?.isDirectory ?? false;
 }
 
 async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promise<void> {
   using access = await ImageAccess.open(args.settings);
   const { settings } = access;
-  await using state = await MountState.take(args.dir);
+  await using state = await inOrder(args, () => MountState.take(args.dir));
   const { bootstrap: what, blobDir, config: configPath } = args;
   const located = await locateImage({ what, blobDir, config: configPath }, access.sources(state.path), signal);
   const { source, sourceName, config } = located;

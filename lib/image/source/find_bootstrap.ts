@@ -44,7 +44,10 @@ const HEAD_BYTES = EROFS_SUPER_OFFSET + 4;
  */
 export async function findBootstrap(path: string, unpackTo: string, name?: string): Promise<FoundBootstrap> {
   const { size, isFile } = await statFile(path);
-  if (!isFile) throw new NydusGdError("usage", `Cannot read bootstrap ${path}: it is not a file`);
+  if (!isFile) {
+    const hint = `name a file in it, or oci:${path} for an OCI layout`;
+    throw new NydusGdError("usage", `Cannot read bootstrap ${path}: it is not a file`, { hint });
+  }
   const container = BLOB_FILE.exec(basename(path))?.[1];
   using file = open(path, O.RDONLY);
   const read = (offset: number, length: number) => {

@@ -8,7 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Backend } from "../../backend/blob_source.ts";
-import { ignore, NydusGdError } from "../../base/errors.ts";
+import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.ts";
 import {
@@ -35,6 +35,9 @@ const MAX_DEPTH = 4;
 /** The file that lists the images. */
 const INDEX = "index.json";
 
+/** For folders that are no layout. */
+const HINT = "oci:DIR or oci:DIR:TAG, where DIR has index.json";
+
 /** Marks the name of a layout folder. */
 const PREFIX = "oci:";
 
@@ -57,9 +60,7 @@ export class OciLayout {
     const colon = path.lastIndexOf(":");
     const dir = path.slice(0, Math.max(colon, 0));
     if (dir !== "" && await isFolder(dir)) return new OciLayout(folderFiles(dir), path.slice(colon + 1));
-    throw new NydusGdError("not-found", `Cannot read image ${text}: there is no such folder`, {
-      hint: "oci:DIR or oci:DIR:TAG, where DIR has index.json",
-    });
+    throw new NydusGdError("not-found", `Cannot read image ${text}: there is no such folder`, { hint: HINT });
   }
 
   /** Opens a layout in an archive; undefined for an archive of something else. */
@@ -139,7 +140,12 @@ export class OciLayout {
 
   async #index(): Promise<ManifestDocument> {
     const name = `${INDEX} of ${this.description}`;
-    return parseManifestDocument(await this.files.read(INDEX, MAX_INDEX_BYTES), MEDIA_TYPE.ociIndex, name);
+    try {
+      return parseManifestDocument(await this.files.read(INDEX, MAX_INDEX_BYTES), MEDIA_TYPE.ociIndex, name);
+    } catch (error) {
+      if (!hasCode(error, "not-found")) throw error;
+      throw new NydusGdError(error.code, error.message, { hint: HINT, cause: error });
+    }
   }
 
   /** Reads a manifest or index that an index lists. */

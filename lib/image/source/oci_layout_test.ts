@@ -121,6 +121,12 @@ Deno.test("content with a wrong digest, missing content and deep nesting are ref
   layout.write([text]);
   await fails("invalid-image", new RegExp(`^Cannot read manifest ${text.digest} of .*image:1: it is not an object$`));
   await assert.rejects(OciLayout.open("oci:/no/such:1"), (error) => hasCode(error, "not-found"));
+  await Deno.remove(`${layout.path}/index.json`);
+  await assert.rejects((await OciLayout.open(`oci:${layout.path}:1`)).manifest("nydus"), {
+    code: "not-found",
+    message: `Cannot read image oci:${layout.path}: there is no file ${layout.path}/index.json`,
+    hint: "oci:DIR or oci:DIR:TAG, where DIR has index.json",
+  });
 });
 
 Deno.test("bootstrap and blobs are located for a layout, a file, and a layer that names its home", async () => {
