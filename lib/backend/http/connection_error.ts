@@ -15,11 +15,16 @@ export interface Peer {
   readonly name: string;
   /** The name to resolve: "registry.example.com". */
   readonly hostname: string;
+  /** Of a proxy: what the user can change if it cannot be reached. */
+  readonly remedy?: string;
 }
 
 /** A proxy failed to open a tunnel. The message is a complete state: "proxy 10.0.0.1:3128 …". */
 export class TunnelError extends Error {
   override readonly name = "TunnelError";
+  constructor(message: string, readonly remedy: string) {
+    super(message);
+  }
 }
 
 /** Certificate errors, which a retry does not fix. */
@@ -43,7 +48,9 @@ export function isDisconnect(error: SocketError): boolean {
  */
 export function connectionError(error: SocketError, peer: Peer, handshaking: boolean): TransferError {
   const details = { cause: error, prospect: "transient" } as const;
-  if (error instanceof TunnelError) return new TransferError("unavailable", error.message, details);
+  if (error instanceof TunnelError) {
+    return new TransferError("unavailable", error.message, { ...details, hint: error.remedy });
+  }
   const code = error.code ?? "";
   if (CERTIFICATE_ERRORS.test(code)) {
     return new TransferError("unavailable", `certificate of ${peer.name} is not trusted (${error.message})`, {
@@ -56,7 +63,7 @@ export function connectionError(error: SocketError, peer: Peer, handshaking: boo
   if (handshaking && (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "EPROTO" || isDisconnect(error))) {
     return new TransferError("unavailable", `${peer.name} does not speak TLS`, { ...details, notTls: true });
   }
-  const hint = hintOf(code, peer);
+  const hint = peer.remedy ?? hintOf(code, peer);
   return new TransferError(
     "unavailable",
     stateOf(error, code, peer),

@@ -112,14 +112,14 @@ function dialTunnel(
     return (step = dialing).socket;
   };
   const connect = async () => {
-    const peer = { name: `proxy ${proxy.name}`, hostname: proxy.hostname };
+    const peer = { name: `proxy ${proxy.name}`, hostname: proxy.hostname, remedy: proxy.remedy };
     let socket: Socket;
     try {
       socket = await step.socket;
       await next(askForTunnel(socket, hostname, port, proxy));
     } catch (error) {
       if (error instanceof TunnelError || !(error instanceof Error)) throw error;
-      throw new TunnelError(connectionError(error, peer, false).state);
+      throw new TunnelError(connectionError(error, peer, false).state, proxy.remedy);
     }
     return await next(startTls(hostname, tls, { socket }));
   };
@@ -138,7 +138,8 @@ function askForTunnel(socket: Socket, hostname: string, port: number, proxy: Pro
   const authority = `${isIP(hostname) === 6 ? `[${hostname}]` : hostname}:${port}`;
   const authorization = proxy.authorization === undefined ? [] : [`proxy-authorization: ${proxy.authorization}`];
   const parser = new ResponseParser("CONNECT", {
-    head: ({ status }) => status === 200 ? resolve(socket) : reject(new TunnelError(refusal(status, proxy))),
+    head: ({ status }) =>
+      status === 200 ? resolve(socket) : reject(new TunnelError(refusal(status, proxy), proxy.remedy)),
     data: () => {},
     end: () => {},
   });

@@ -59,7 +59,7 @@ function find(environment: Environment, name: string): [name: string, value: str
 function addressIn(environment: Environment, variable: string): ProxyAddress | undefined {
   const [name, value] = find(environment, variable);
   if (value === undefined) return undefined;
-  const address = parseProxyAddress(value);
+  const address = parseProxyAddress(value, `correct ${name}, or name hosts to ask directly in NO_PROXY`);
   if (address !== undefined) return address;
   throw new NydusGdError("config", `Cannot use ${name}: it is not an http:// or https:// URL`, {
     hint: `unset ${name}`,

@@ -15,6 +15,8 @@ export interface ProxyAddress {
   readonly secure: boolean;
   /** Value of Proxy-Authorization. */
   readonly authorization: string | undefined;
+  /** What the user can change if the proxy cannot be used: "correct HTTPS_PROXY". */
+  readonly remedy: string;
 }
 
 /** A route through a proxy. */
@@ -47,8 +49,10 @@ export interface ProxyRule {
 /**
  * Parses "http://user:password@10.0.0.1:3128"; the default scheme is http. Returns undefined if it is not the address
  * of an HTTP proxy. The text may contain a password, so callers must not print any part of it.
+ *
+ * @param remedy see {@link ProxyAddress}
  */
-export function parseProxyAddress(text: string): ProxyAddress | undefined {
+export function parseProxyAddress(text: string, remedy = "correct proxy.url"): ProxyAddress | undefined {
   const full = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
   if (!URL.canParse(full)) return undefined;
   const url = new URL(full);
@@ -61,6 +65,7 @@ export function parseProxyAddress(text: string): ProxyAddress | undefined {
     port,
     secure,
     authorization: authorizationOf(url),
+    remedy,
   };
 }
 

@@ -245,6 +245,28 @@ Deno.test("the environment's proxy is used unless NO_PROXY matches, also for tok
   });
 });
 
+Deno.test("a proxy of the environment that cannot be reached, or refuses, is reported with its variable", async () => {
+  const NOBODY = "http://127.0.0.1:1";
+  const cases = [
+    [{}, { http_proxy: NOBODY }, "http_proxy"],
+    [{ tls: TLS }, { HTTPS_PROXY: NOBODY }, "HTTPS_PROXY"],
+  ] as const;
+  for (const [options, environment, variable] of cases) {
+    await withProxy(options, async ({ openByName, id }) => {
+      await assert.rejects(openByName(environment).blob(id).size(), {
+        message: /connection to proxy 127\.0\.0\.1:1 refused$/,
+        hint: `correct ${variable}, or name hosts to ask directly in NO_PROXY`,
+      });
+    });
+  }
+  await withProxy({ tls: TLS, proxy: { login: LOGIN } }, async ({ proxy, openByName, id }) => {
+    await assert.rejects(openByName({ HTTPS_PROXY: proxy.url }).blob(id).size(), {
+      message: /proxy 127\.0\.0\.1:\d+ requires user and password$/,
+      hint: /^correct HTTPS_PROXY,/,
+    });
+  });
+});
+
 Deno.test("an error of the environment's proxy names the proxy", () =>
   withProxy({}, async ({ proxy, openByName, id }) => {
     proxy.fault = { kind: "status", status: 503 };

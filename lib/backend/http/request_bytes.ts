@@ -77,5 +77,5 @@ export function speaksTls(url: URL, route: ProxyRoute | undefined): boolean {
 /** Returns the peer of the connection that carries the request. */
 export function peerOf(url: URL, route: ProxyRoute | undefined): Peer {
   if (route === undefined || isTunnel(url, route)) return { name: url.host, hostname: url.hostname };
-  return { name: `proxy ${route.proxy.name}`, hostname: route.proxy.hostname };
+  return { name: `proxy ${route.proxy.name}`, hostname: route.proxy.hostname, remedy: route.proxy.remedy };
 }

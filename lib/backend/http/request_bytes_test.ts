@@ -3,7 +3,7 @@ import { requestBytes } from "./request_bytes.ts";
 import type { ProxyRoute } from "./proxy.ts";
 
 const PROXY: ProxyRoute = {
-  proxy: { name: "p:3128", hostname: "p", port: 3128, secure: false, authorization: "Basic eDp5" },
+  proxy: { name: "p:3128", hostname: "p", port: 3128, secure: false, authorization: "Basic eDp5", remedy: "" },
   headers: { "x-for-proxy": "1" },
 };
 const textOf = (bytes: Uint8Array) => new TextDecoder("latin1").decode(bytes);
