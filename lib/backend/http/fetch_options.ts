@@ -20,6 +20,8 @@ export interface FetchOptions {
   readonly totalTimeoutMs: number;
   /** Attempts after the first one. */
   readonly retries: number;
+  /** All pauses between the attempts at one request together, however long a server asks to wait. */
+  readonly pausesTimeoutMs: number;
 }
 
 /** Defaults where neither the settings nor nydusd's configuration set a limit. */
@@ -29,13 +31,17 @@ export const DEFAULT_FETCH_OPTIONS: FetchOptions = {
   readTimeoutMs: 30_000,
   totalTimeoutMs: 0,
   retries: 3,
+  pausesTimeoutMs: 60_000,
 };
 
 /** How many attempts at a read fit into its deadline if the server stays silent. */
 const ATTEMPTS_BEFORE_DEADLINE = 4;
 
-/** Returns the limits of the settings. Caps the read timeout to leave time for retries before the deadline. */
+/**
+ * Returns the limits of the settings. Caps the read timeout to leave time for retries before the deadline, which bounds
+ * the pauses, too.
+ */
 export function fetchOptionsOf({ deadlineMs, ...limits }: Settings["fetch"]): FetchOptions {
   const readTimeoutMs = Math.min(limits.readTimeoutMs, Math.ceil(deadlineMs / ATTEMPTS_BEFORE_DEADLINE));
-  return { ...DEFAULT_FETCH_OPTIONS, ...limits, readTimeoutMs };
+  return { ...DEFAULT_FETCH_OPTIONS, ...limits, readTimeoutMs, pausesTimeoutMs: deadlineMs };
 }

@@ -108,7 +108,7 @@ export class HttpBlob implements BlobSource {
   async #retrying<T>(options: ReadOptions, attempt: (options: RoutingOptions) => Promise<T>): Promise<T> {
     try {
       return await withRetries(
-        this.server.access.http.options.retries,
+        this.server.access.http.options,
         options.signal,
         (isLast) => attempt({ ...options, bypassProxy: isLast && options.priority === "on-demand" }),
       );

@@ -4,7 +4,11 @@
  * @module
  */
 import { delay, throwIfAborted } from "../../base/abort.ts";
+import { logger } from "../../base/log.ts";
+import type { FetchOptions } from "./fetch_options.ts";
 import { TransferError } from "./transfer_error.ts";
+
+const log = logger("backend");
 
 /** Average delay before the first retry; doubled for each further one. */
 const FIRST_PAUSE_MS = 100;
@@ -12,6 +16,8 @@ const FIRST_PAUSE_MS = 100;
 const PATIENT_PAUSE_MS = 1_000;
 /** Maximum delay, whatever a server asks for, since a reader is waiting. */
 const MAX_PAUSE_MS = 10_000;
+/** Waits that a server asks for are logged from this length on: whoever looks on would take them for a hang. */
+const LOGGED_WAIT_MS = 1_000;
 
 /**
  * Returns the delay before retry `attempt` (from 1): exponential, with ±50 % jitter, and at least what the server asked
@@ -34,21 +40,26 @@ export function parseRetryAfter(header: string | undefined, now = Date.now()): n
 }
 
 /**
- * Runs `attempt` until it succeeds, fails permanently, or has been retried `retries` times. The argument tells it
- * whether this is the last retry, which may take another route.
+ * Runs `attempt` until it succeeds, fails permanently, has been retried `retries` times, or the time for pauses is over.
+ * The argument tells it whether this is the last retry, which may take another route.
  */
 export async function withRetries<T>(
-  retries: number,
+  { retries, pausesTimeoutMs }: Pick<FetchOptions, "retries" | "pausesTimeoutMs">,
   signal: AbortSignal | undefined,
   attempt: (isLastRepetition: boolean) => Promise<T>,
 ): Promise<T> {
+  let leftMs = pausesTimeoutMs || Infinity;
   for (let repetition = 1;; repetition++) {
     try {
       return await attempt(repetition > 1 && repetition > retries);
     } catch (error) {
       throwIfAborted(signal);
-      if (!(error instanceof TransferError) || error.prospect === "permanent" || repetition > retries) throw error;
-      await delay(pauseBefore(repetition, error.retryAfterMs), signal);
+      if (!(error instanceof TransferError) || error.prospect === "permanent") throw error;
+      if (repetition > retries || leftMs <= 0) throw error;
+      const pauseMs = Math.min(leftMs, pauseBefore(repetition, error.retryAfterMs));
+      leftMs -= pauseMs;
+      logWait(error);
+      await delay(pauseMs, signal);
     }
   }
 }
@@ -68,6 +79,18 @@ export async function whileTransient<T>(signal: AbortSignal, attempt: () => Prom
       if (signal.aborted) throw last ?? error;
       if (!(error instanceof TransferError) || error.prospect === "permanent") throw error;
       last = error;
+      logWait(error);
     }
   }
+}
+
+/** Until when no further log entry is due, by the state that a server answered with; on the monotonic clock. */
+const loggedUntilMs = new Map<string, number>();
+
+/** Logs that a server asks to wait, once for the time that it asks for. */
+function logWait({ state, retryAfterMs = 0 }: TransferError): void {
+  const now = performance.now();
+  if (retryAfterMs < LOGGED_WAIT_MS || now < (loggedUntilMs.get(state) ?? -Infinity)) return;
+  loggedUntilMs.set(state, now + retryAfterMs);
+  log.warn("a server asks to wait", { error: state, seconds: Math.ceil(retryAfterMs / 1000) });
 }

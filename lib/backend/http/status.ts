@@ -38,6 +38,7 @@ export function errorOfStatus(response: HttpResponse, code: string | undefined):
     prospect: isTransient ? "transient" : "permanent",
     status,
     retryAfterMs,
+    ...(retryAfterMs ? { hint: `try again in ${Math.ceil(retryAfterMs / 1000)} s, as the server asks` } : {}),
   });
 }
 

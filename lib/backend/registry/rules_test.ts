@@ -1,9 +1,11 @@
+import type { LogRecord } from "@logtape/logtape";
 import assert, { rejects } from "node:assert/strict";
+import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { parseContentRange } from "../http/content_range.ts";
 import { isLoopback } from "../http/loopback.ts";
 import { Endpoint } from "./endpoint.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
-import { parseRetryAfter, pauseBefore, whileTransient } from "../http/retry.ts";
+import { parseRetryAfter, pauseBefore, whileTransient, withRetries } from "../http/retry.ts";
 import { TransferError } from "../http/transfer_error.ts";
 
 Deno.test("Content-Range is parsed, and refused if it contradicts itself", () => {
@@ -22,6 +24,24 @@ Deno.test("retry pauses double, are randomised, and stay within their bound what
   assert.equal(pauseBefore(1, 2_000, () => 0.5), 2_000);
   assert.equal(pauseBefore(1, 3_600_000, () => 0.5), 10_000);
   assert.equal(pauseBefore(60, undefined, () => 0.5), 10_000);
+});
+
+Deno.test("a wait that a server asks for is logged once, and pauses end with their time", async () => {
+  const warnings: LogRecord[] = [];
+  await using _quiet = await quietLogs(warnings);
+  for (const [retries, pausesTimeoutMs, attempts] of [[9, 30, 2], [0, 30, 1]] as const) {
+    let seen = 0;
+    const refused = withRetries({ retries, pausesTimeoutMs }, undefined, () => {
+      seen++;
+      const details = { prospect: "transient", retryAfterMs: 3_600_000 } as const;
+      return Promise.reject(new TransferError("unavailable", "HTTP 429 from registry.test", details));
+    });
+    await rejects(refused, { state: "HTTP 429 from registry.test" });
+    assert.equal(seen, attempts);
+  }
+  assert.deepEqual(warnings.map(({ properties }) => properties), [
+    { error: "HTTP 429 from registry.test", seconds: 3600 },
+  ]);
 });
 
 Deno.test("what waits for a server that fails learns its failure, at once if it is permanent", async () => {
