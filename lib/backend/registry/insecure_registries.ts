@@ -12,12 +12,12 @@
  * counts, not the image's. A network frees no address of this machine, though, and not what a registry in it leads to:
  * that takes its host and port.
  *
- * The file is read when a registry is opened, so a change applies from the next image on. Source: moby 20.10 to 28,
- * registry/config.go.
+ * The file is looked at when a registry is opened, and read if it has changed: that applies from the next image on.
+ * Source: moby 20.10 to 28, registry/config.go.
  *
  * @module
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
 import * as v from "valibot";
 import { messageOf } from "../../base/errors.ts";
@@ -40,6 +40,7 @@ interface Listed {
 /** The registries of one daemon.json. One instance per process. */
 export class InsecureRegistries {
   readonly #warned = new Set<string>();
+  #known: { readonly version: string; readonly listed: Listed } | undefined;
 
   constructor(private readonly path: string = DAEMON_JSON) {}
 
@@ -69,28 +70,50 @@ export class InsecureRegistries {
   }
 
   #read(): Listed {
-    const networks = new BlockList();
-    const hosts = new Set<string>();
-    for (const entry of this.#entries()) {
-      const name = entry.replace(/^https?:\/\//i, "");
-      const [, address = "", prefix = ""] = /^([^/]+)\/(\d{1,3})$/.exec(name) ?? [];
-      const version = isIP(address);
-      if (version === 0 || Number(prefix) > (version === 4 ? 32 : 128)) hosts.add(name);
-      else networks.addSubnet(address, Number(prefix), version === 4 ? "ipv4" : "ipv6");
-    }
-    return { hosts, networks };
+    const version = this.#version();
+    if (version === undefined) return listedOf([]);
+    if (this.#known?.version !== version) this.#known = { version, listed: listedOf(this.#entries()) };
+    return this.#known.listed;
+  }
+
+  /** Identifies the file's present content; undefined if there is none. */
+  #version(): string | undefined {
+    return this.#unlessUnreadable(() => {
+      const { dev, ino, size, mtimeNs, ctimeNs } = statSync(this.path, { bigint: true });
+      return [dev, ino, size, mtimeNs, ctimeNs].join();
+    });
+  }
+
+  #entries(): readonly string[] {
+    const read = () => v.parse(File, JSON.parse(readFileSync(this.path, "utf8")))["insecure-registries"];
+    return this.#unlessUnreadable(read) ?? [];
   }
 
   /** Docker does not start with a file that it cannot read: then nothing is pulled from these, either. */
-  #entries(): readonly string[] {
+  #unlessUnreadable<T>(read: () => T): T | undefined {
     try {
-      return v.parse(File, JSON.parse(readFileSync(this.path, "utf8")))["insecure-registries"];
+      return read();
     } catch (error) {
-      if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) return [];
+      if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) {
+        return undefined;
+      }
       const reason = messageOf(error);
       if (!this.#warned.has(reason)) log.warn("insecure-registries cannot be read", { path: this.path, reason });
       this.#warned.add(reason);
-      return [];
+      return undefined;
     }
   }
+}
+
+function listedOf(entries: readonly string[]): Listed {
+  const networks = new BlockList();
+  const hosts = new Set<string>();
+  for (const entry of entries) {
+    const name = entry.replace(/^https?:\/\//i, "");
+    const [, address = "", prefix = ""] = /^([^/]+)\/(\d{1,3})$/.exec(name) ?? [];
+    const version = isIP(address);
+    if (version === 0 || Number(prefix) > (version === 4 ? 32 : 128)) hosts.add(name);
+    else networks.addSubnet(address, Number(prefix), version === 4 ? "ipv4" : "ipv6");
+  }
+  return { hosts, networks };
 }

@@ -1,4 +1,4 @@
-import { deepEqual } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { InsecureRegistries } from "./insecure_registries.ts";
@@ -50,3 +50,26 @@ Deno.test("without a file only loopback belongs to them, and an image may not na
     deepEqual(judge(json, [...loopback, "a", "10.0.0.1:5000"]), { has: loopback, names: [], frees: [] });
   }
 });
+
+Deno.test("the file is read once, and anew when it has changed", () => {
+  using dir = TempDir.make();
+  const path = dir.join("daemon.json");
+  const registries = new InsecureRegistries(path);
+  equal(registries.has("a.example"), false);
+  const padding = "x".repeat(1 << 20);
+  for (const hosts of [["a.example"], ["other.example"], []]) {
+    Deno.writeTextFileSync(path, JSON.stringify({ "insecure-registries": hosts, padding }));
+    const before = bytesRead();
+    for (let i = 0; i < 10; i++) {
+      for (const host of ["a.example", "other.example"]) equal(registries.has(host), hosts.includes(host));
+    }
+    ok(bytesRead() - before < 2 * padding.length);
+  }
+  Deno.removeSync(path);
+  equal(registries.has("other.example"), false);
+});
+
+/** Bytes that this process has read in all. */
+function bytesRead(): number {
+  return Number(/^rchar: (\d+)$/m.exec(Deno.readTextFileSync("/proc/self/io"))?.[1]);
+}
