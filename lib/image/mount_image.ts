@@ -19,7 +19,7 @@ import type { SizeLimit } from "../base/setting_values.ts";
 import { trimMemory } from "../base/trim_memory.ts";
 import { BlobCache, type BlobCacheOptions } from "../blob/blob_cache.ts";
 import { chooseDataPath } from "../mount/choose.ts";
-import { ErofsTasks } from "../mount/erofs/erofs_tasks.ts";
+import { EarlyThreads } from "../mount/early_threads.ts";
 import { clearProbes } from "../mount/erofs/probe_places.ts";
 import type { ImageMount } from "../mount/image_mount.ts";
 import { mountSingle, type SingleMountOptions, takeOverSingle } from "../mount/mount_single.ts";
@@ -61,6 +61,8 @@ export interface MountImageOptions {
   /** Whether to verify inode digests: inode_digests.ts. */
   readonly validate: boolean;
   readonly workers: number;
+  /** Threads that are already starting, owned from now on. */
+  readonly threads?: EarlyThreads;
   /** How long a read waits for data before it fails with EIO. Also limits the initial check of the blobs. */
   readonly deadlineMs: number;
   /** Aborts mounting, not the mount. */
@@ -84,9 +86,7 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   const { dir, stateDir, source, sourceName } = options;
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(trimMemory(dropImagePages));
-  const mayBeErofs = !options.takeOver && options.fsDriver !== "fuse";
-  // started early to overlap with the other steps: a mount by erofs-fuse waits for it
-  using tasks = mayBeErofs ? new ErofsTasks() : undefined;
+  using threads = options.threads ?? new EarlyThreads(options);
   const { path: bootstrapPath, container } = await findBootstrap(source, `${stateDir}/image.boot`, sourceName);
   const cache = cleanup.use(BlobCache.open(options.cacheDir ?? `${stateDir}/cache`, options.fetching));
   const image = cleanup.use(
@@ -102,11 +102,20 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   const { workers, deadlineMs, minFree } = options;
   const { ownMount: cacheMount } = cache;
   const cacheDir = cache.stats().dir;
-  const places = { mountpoint: dir, stateDir, workers, deadlineMs, cacheMount, cacheDir, minFree };
+  const places = {
+    mountpoint: dir,
+    stateDir,
+    workers,
+    deadlineMs,
+    cacheMount,
+    cacheDir,
+    minFree,
+    thread: threads.fuse,
+  };
   const mount = cleanup.use(
     options.takeOver
       ? await takeOver({ places, image, bootstrapPath })
-      : await start({ places, image, bootstrapPath }, options, tasks),
+      : await start({ places, image, bootstrapPath }, options, threads),
   );
   image.openAhead();
   if (options.prefetch !== undefined) {
@@ -132,7 +141,7 @@ interface Mounting {
 async function start(
   { places, image, bootstrapPath }: Mounting,
   options: MountImageOptions,
-  tasks: ErofsTasks | undefined,
+  { tasks }: EarlyThreads,
 ): Promise<ImageMount> {
   const reachable = requireBlobs(image, options);
   const noted = note(places.stateDir, bootstrapPath);
@@ -143,6 +152,7 @@ async function start(
     const dataPath = await chooseDataPath(options.fsDriver, places, options);
     log.debug("data path chosen", { fsDriver: dataPath.fsDriver, reason: dataPath.reason });
     if (dataPath.warning !== undefined) options.warn?.(dataPath.warning);
+    if (dataPath.fsDriver === "fuse") tasks?.[Symbol.dispose]();
     return await mountSingle(image, dataPath, { ...places, mayMount, tasks });
   } finally {
     await Promise.allSettled([noted]); // it must not write after the folder is removed

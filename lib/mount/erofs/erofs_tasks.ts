@@ -19,6 +19,8 @@ export function imagePath(stateDir: string, { name }: Pick<MountableImage, "name
 
 /** Messages to the Worker. */
 export type ErofsTask =
+  /** Make the image of the bootstrap in the file `path`, for a "keep" that may follow. Is not answered. */
+  | { readonly kind: "prepare"; readonly path: string }
   /** Make sure that an image of the bootstrap at `address` is in the file `path`. */
   | { readonly kind: "keep"; readonly address: bigint; readonly length: number; readonly path: string }
   /** Only compute the devices of such an image. */
@@ -42,6 +44,14 @@ export interface ErofsReply {
 /** One Worker, terminated on disposal. */
 export class ErofsTasks implements Disposable {
   readonly #worker = startWorker(workerUrl(import.meta, "erofs_worker.ts"), "erofs");
+
+  /**
+   * Makes an image in advance, of the bootstrap in the file at `path`, for a {@link keep} of the same bootstrap. If that
+   * fails, or there is no bootstrap, this has no effect.
+   */
+  prepare(path: string): void {
+    this.#worker.postMessage({ kind: "prepare", path } satisfies ErofsTask);
+  }
 
   /** See {@link keepImage}; the bootstrap must stay mapped meanwhile. */
   async keep({ address, length }: MountableImage["bootstrap"], path: string): Promise<readonly DeviceTable[]> {

@@ -13,17 +13,22 @@ import { openBootstrap } from "../../rafs/open.ts";
 import { makeCachedImage } from "./made_image.ts";
 import { mountErofs, mountErofsCached } from "./erofs_mount.ts";
 import type { ErofsReply, ErofsTask } from "./erofs_tasks.ts";
-import { keepImage } from "./kept_image.ts";
+import { keepImage, type PreparedImage, prepareImage } from "./kept_image.ts";
 
 const scope = self as unknown as {
   postMessage(message: ErofsReply): void;
   onmessage: ((event: MessageEvent<ErofsTask>) => void) | null;
 };
 
-function run(task: ErofsTask): ErofsReply {
+type AnsweredTask = Exclude<ErofsTask, { readonly kind: "prepare" }>;
+
+/** Made in advance. */
+let prepared: PreparedImage | undefined;
+
+function run(task: AnsweredTask): ErofsReply {
   switch (task.kind) {
     case "keep":
-      return { devices: keepImage(viewAt(task.address, task.length), task.path) };
+      return { devices: keepImage(viewAt(task.address, task.length), task.path, prepared) };
     case "make-cached":
       return { digest: makeCachedImage(task.kept, task.path, task.names) };
     case "devices":
@@ -52,6 +57,10 @@ function readByte(path: string, offset: number): number | string {
 }
 
 scope.onmessage = ({ data }) => {
+  if (data.kind === "prepare") {
+    prepared = prepareImage(data.path);
+    return;
+  }
   try {
     scope.postMessage(run(data));
   } catch (error) {

@@ -10,24 +10,57 @@
 import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { MADV, Mapping } from "../../../ffi/sys_mman.ts";
-import { fstat } from "../../../ffi/sys_stat.ts";
+import { fstat, S } from "../../../ffi/sys_stat.ts";
 import { writeAll } from "../../../ffi/unistd.ts";
+import { equalBytes } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
-import { makeErofsImage } from "../../rafs/erofs_image.ts";
+import { type ErofsImage, makeErofsImage } from "../../rafs/erofs_image.ts";
 import { decodeErofsFile, digestOf, encodeErofsFile, imageUuid } from "../../rafs/erofs_image_file.ts";
 import { openBootstrap } from "../../rafs/open.ts";
+
+/** An image that was made in advance. */
+export interface PreparedImage {
+  readonly image: ErofsImage;
+  /** Digest of the bootstrap. */
+  readonly digest: Uint8Array;
+}
+
+/**
+ * Makes the image of the bootstrap in the file at `path`. Returns undefined if there is none, or no image can be made of
+ * it: {@link keepImage} will tell why.
+ */
+export function prepareImage(path: string): PreparedImage | undefined {
+  try {
+    using file = open(path, O.RDONLY | O.NONBLOCK);
+    const { size, mode } = fstat(file);
+    if ((mode & S.IFMT) !== S.IFREG) return undefined;
+    using mapping = Mapping.ofFile(file, size);
+    const tree = openBootstrap(mapping.bytes); // at once refuses a file that is something else, however large
+    const digest = digestOf(mapping.bytes);
+    return { image: makeErofsImage(tree, imageUuid(digest)), digest };
+  } catch {
+    return undefined;
+  }
+}
 
 /**
  * Makes sure that the image of `bootstrap` is at `path`, and returns its devices.
  *
+ * @param prepared an image that was made in advance, perhaps of another bootstrap
  * @throws {RafsError} as {@link makeErofsImage}; {NydusGdError} "io"
  */
-export function keepImage(bootstrap: Uint8Array, path: string): readonly DeviceTable[] {
+export function keepImage(
+  bootstrap: Uint8Array,
+  path: string,
+  prepared?: PreparedImage,
+): readonly DeviceTable[] {
   const digest = digestOf(bootstrap);
   const kept = readKept(path, digest);
   if (kept !== undefined) return kept;
-  const image = makeErofsImage(openBootstrap(bootstrap), imageUuid(digest));
+  const image = prepared !== undefined && equalBytes(prepared.digest, digest)
+    ? prepared.image
+    : makeErofsImage(openBootstrap(bootstrap), imageUuid(digest));
   replace(path, encodeErofsFile(image, digest));
   return image.devices;
 }

@@ -121,7 +121,7 @@ export class FuseSession implements AsyncDisposable {
     }
     if (single !== undefined) checkImageNumber(single.number);
     checkLibrary();
-    using threads = new FuseWorkerSet();
+    using threads = new FuseWorkerSet(options.thread);
     const session = new FuseSession(options, await FuseConnection.mount(options, MAX_READ), threads);
     try {
       if (single !== undefined) session.#images.add(single.image, single.number);
@@ -151,7 +151,7 @@ export class FuseSession implements AsyncDisposable {
     const connection = await FuseConnection.take(options);
     if (connection === undefined) return undefined;
     try {
-      using threads = new FuseWorkerSet();
+      using threads = new FuseWorkerSet(options.thread);
       const session = new FuseSession(options, connection, threads);
       const references = await takeReferences(stateDir);
       const entries = (await images()).map(({ image, number }) =>

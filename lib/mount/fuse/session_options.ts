@@ -4,6 +4,7 @@
  * @module
  */
 import type { MountableImage } from "../image_mount.ts";
+import type { EarlyFuseThread } from "./fuse_thread.ts";
 
 /** An image with its number in node ids. */
 export interface NumberedImage {
@@ -31,6 +32,8 @@ export interface FuseSessionOptions {
   readonly openRequests?: boolean;
   /** Nothing is mounted before this resolves, or if it rejects; threads start meanwhile. */
   readonly mayMount?: Promise<void> | undefined;
+  /** The first thread, if it is already starting; the session takes it. */
+  readonly thread?: EarlyFuseThread | undefined;
 }
 
 /** Totals since the start. */

@@ -6,7 +6,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Fd } from "../../../ffi/fd.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { startWorker, workerUrl } from "../../base/worker.ts";
 import { Poster } from "../reads/posted.ts";
 import { RequestRegion } from "./request_file.ts";
 import { COUNTER, type FromWorker, GATE, type ToWorker, type WorkerStart } from "./worker_messages.ts";
@@ -28,15 +27,6 @@ export interface ConnectionPart {
 /** Polling interval while waiting for a Worker to stop at its gate. */
 const STOP_POLL_MS = 2;
 
-/**
- * Starts the thread for a {@link FuseWorkerHandle}.
- *
- * @throws {NydusGdError} "environment" if the process is out of descriptors
- */
-export function startFuseThread(index: number): Worker {
-  return startWorker(workerUrl(import.meta, "fuse_worker.ts"), `fuse-${index}`);
-}
-
 /** Controls one Worker: starts serving, sends messages, ends it. */
 export class FuseWorkerHandle {
   /** Cells of COUNTER, written by the Worker. */
@@ -50,7 +40,7 @@ export class FuseWorkerHandle {
   #session = 0n;
 
   /**
-   * @param worker from {@link startFuseThread}, owned from now on
+   * @param worker from startFuseThread, owned from now on
    */
   constructor(
     private readonly worker: Worker,

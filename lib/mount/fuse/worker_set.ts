@@ -11,7 +11,8 @@ import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { FuseConnection } from "./fuse_connection.ts";
 import type { ServeCounters } from "./session_options.ts";
-import { type CommonStart, FuseWorkerHandle, startFuseThread } from "./worker_handle.ts";
+import { type EarlyFuseThread, startFuseThread } from "./fuse_thread.ts";
+import { type CommonStart, FuseWorkerHandle } from "./worker_handle.ts";
 import { COUNTER, type FromWorker, type ToWorker } from "./worker_messages.ts";
 
 const log = logger("mount", "fuse");
@@ -38,12 +39,12 @@ export class FuseWorkerSet implements Disposable {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
-   * Starts the first thread.
+   * Starts the first thread, or takes the one that is already starting.
    *
    * @throws {NydusGdError} "environment" if the process is out of descriptors
    */
-  constructor() {
-    this.#thread = startFuseThread(0);
+  constructor(early?: EarlyFuseThread) {
+    this.#thread = early?.take() ?? startFuseThread(0);
   }
 
   /**
