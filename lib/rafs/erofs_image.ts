@@ -21,6 +21,7 @@ import { DEVICE_BLOCK, DeviceBuilder, type DeviceTable } from "./device_table.ts
 import { BLOB_FEATURE } from "./flags.ts";
 import { S_IFLNK, S_IFMT, S_IFREG } from "./inode_mode.ts";
 import { TreeBudget } from "./tree_budget.ts";
+import type { PatchableTree } from "./v6/patch_tree.ts";
 import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec, type MovablePlace } from "./v6/writer.ts";
 import { CHUNKS_AT_ONCE, fileExtents, type TreeEntry, walkTree } from "./walk.ts";
 
@@ -38,13 +39,29 @@ export interface ErofsImage {
  * @param uuid 16 bytes; zeros by default
  * @throws {RafsError} "invalid-image" for damage anywhere in the tree, "unsupported" for what EROFS cannot represent
  */
-export function makeErofsImage(tree: Bootstrap, uuid?: Uint8Array): ErofsImage {
+export function makeErofsImage(tree: Bootstrap & Partial<PatchableTree>, uuid?: Uint8Array): ErofsImage {
+  return patchedImage(tree, uuid) ?? writtenImage(tree, uuid);
+}
+
+/** Changes a copy of the bootstrap; undefined if that is not possible. */
+function patchedImage(
+  tree: Bootstrap & Partial<PatchableTree>,
+  uuid: Uint8Array | undefined,
+): ErofsImage | undefined {
+  const devices = new DeviceBuilders();
+  const patched = tree.patchTree?.(devices.add);
+  if (patched === undefined) return undefined;
+  const tables = devices.finish();
+  return { bytes: patched.finish(blobEntries(tree, tables), devices.move, uuid), devices: tables };
+}
+
+/** Writes the image anew. */
+function writtenImage(tree: Bootstrap, uuid: Uint8Array | undefined): ErofsImage {
   const devices = new DeviceBuilders();
   const writer = new BootstrapWriter({ chunkSize: tree.chunkSize, compressor: "none", digester: "sha256", uuid });
-  if (!writer.copyTree(tree, devices.add)) addTree(tree, writer, devices);
+  addTree(tree, writer, devices);
   const tables = devices.finish();
-  const entries = tables.map((device, index) => blobEntry(tree, device, index));
-  return { bytes: writer.finish(entries, [], devices.move), devices: tables };
+  return { bytes: writer.finish(blobEntries(tree, tables), [], devices.move), devices: tables };
 }
 
 /** Adds every inode and name found by walking the tree. */
@@ -156,9 +173,9 @@ function chunksOf(tree: Bootstrap, entry: TreeEntry, devices: DeviceBuilders, bu
   return places;
 }
 
-/** Blob table row of a device. The kernel uses only its name and size. */
-function blobEntry(tree: Bootstrap, { blobIndex, sizeBytes }: DeviceTable, index: number): BlobEntry {
-  return {
+/** The blob table. The kernel uses only names and sizes. */
+function blobEntries(tree: Bootstrap, devices: readonly DeviceTable[]): BlobEntry[] {
+  return devices.map(({ blobIndex, sizeBytes }, index) => ({
     index,
     id: tree.blobs[blobIndex]?.id ?? String(blobIndex),
     compressor: "none",
@@ -169,5 +186,5 @@ function blobEntry(tree: Bootstrap, { blobIndex, sizeBytes }: DeviceTable, index
     compressedSize: 0,
     uncompressedSize: sizeBytes,
     meta: { compressor: "none", offset: 0, compressedSize: 0, uncompressedSize: 0 },
-  };
+  }));
 }

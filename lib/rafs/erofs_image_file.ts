@@ -19,7 +19,7 @@ import type { ErofsImage } from "./erofs_image.ts";
 import { readU64 } from "./guard.ts";
 
 /** Increase whenever the same bootstrap yields a different file, even if only the image bytes differ. */
-const LAYOUT = 2;
+const LAYOUT = 3;
 const MAGIC = new TextEncoder().encode("NGDEROFS");
 const DIGEST_SIZE = 32;
 const UUID_SIZE = 16;

@@ -11,8 +11,8 @@ import { openBootstrap } from "./open.ts";
  * not accepted.
  */
 const MADE = {
-  "v5-lz4-sha256-64k": "ca32bd8866bcb190a57e1c353940668af06bc5140e84fa0194294e44f1e774e4",
-  "v6-layers-merged": "0c197e40f65bfdb7bbd765c7893539e0ff0ef52abb7595ebb9b2314e7c4886e0",
+  "v5-lz4-sha256-64k": "80c9e2ac7f921a759d831a9c607d78715d9b9dd2a14c6120bf748bd64ef6cc9d",
+  "v6-layers-merged": "59001290d6a92be348049be5501eb757fbe85af1fd5e5842667bf4d7520605d5",
 };
 
 async function fileOf(name: string) {

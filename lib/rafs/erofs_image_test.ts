@@ -3,9 +3,16 @@ import assert from "node:assert/strict";
 import { contradictoryBootstrap } from "../../tests/support/contradictory_image.ts";
 import { overlappingBootstrap } from "../../tests/support/overlapping_image.ts";
 import { listBootstrap, listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
+import { equalBytes } from "../base/bytes.ts";
 import { type Bootstrap, RafsError } from "./bootstrap.ts";
+import { EROFS_SUPER_OFFSET } from "./detect.ts";
+import { DEVICE_BLOCK } from "./device_table.ts";
 import { devicesOf, makeErofsImage } from "./erofs_image.ts";
+import { IMAGE_FLAG } from "./flags.ts";
+import { S_IFMT, S_IFREG } from "./inode_mode.ts";
 import { openBootstrap } from "./open.ts";
+import { COMPACT, DIRENT, EXT_SUPER, EXTENDED, INODE_SLOT, SUPER } from "./v6/layout.ts";
+import { walkTree } from "./walk.ts";
 
 Deno.test("the image for the kernel shows the tree of the bootstrap, v5 and v6", async () => {
   for (const fixture of listRafsFixtures().filter(({ blobsAbsent }) => !blobsAbsent)) {
@@ -25,41 +32,112 @@ Deno.test("the same bootstrap yields the same image and devices", async () => {
   }
 });
 
-Deno.test("copying and walking the tree yield the same image or the same error", async () => {
-  for (const fixture of listRafsFixtures().filter(({ name }) => name.startsWith("v6"))) {
-    const intact = await readFixtureBootstrap(fixture);
-    if (!("copyTree" in openBootstrap(intact, { treeOnly: true }))) continue;
-    fc.assert(
-      fc.property(damage(intact.length), (changes) => {
+Deno.test("a changed copy of a bootstrap and an image written anew show the same tree, or give the same error", async () => {
+  for (const { name, intact } of await plainFixtures()) {
+    await fc.assert(
+      fc.asyncProperty(damage(intact.length), async (changes) => {
         const bytes = intact.slice();
         for (const [at, value] of changes) bytes[at] = value;
-        assert.deepEqual(imageOf(bytes, (tree) => tree), imageOf(bytes, walked), fixture.name);
+        const copied = await shownBy(bytes, (tree) => tree);
+        assert.deepEqual(copied, await shownBy(bytes, written), name);
       }),
       { numRuns: 40 },
     );
   }
 });
 
+Deno.test("inodes stay in their places in a changed copy, and the chunk table is not in it", async () => {
+  for (const { name, intact } of await plainFixtures()) {
+    const tree = openBootstrap(intact, { treeOnly: true });
+    const image = openBootstrap(makeErofsImage(tree).bytes);
+    assert.deepEqual(nidsOf(image), nidsOf(tree), name);
+    assert.equal(image.tables.find((table) => table.name === "chunk table")?.size, 0);
+    if (tree.inodeCount > 10) assert.ok(image.byteLength < tree.byteLength, name);
+  }
+});
+
+Deno.test("what only the kernel interprets does not reach it from the bootstrap", async () => {
+  for (const { name, intact } of await plainFixtures()) {
+    const tree = openBootstrap(intact, { treeOnly: true });
+    const made = makeErofsImage(tree);
+    const odd = intact.slice(), view = new DataView(odd.buffer);
+    const meta = view.getUint32(EROFS_SUPER_OFFSET + SUPER.metaBlock, true) * DEVICE_BLOCK;
+    odd.fill(0xff, EROFS_SUPER_OFFSET + SUPER.uuid, EROFS_SUPER_OFFSET + SUPER.uuid + 32); // with the volume's name
+    for (const nid of nidsOf(tree)) {
+      const at = meta + nid * INODE_SLOT;
+      view.setUint16(at + EXTENDED.mode + 2, 0xffff, true);
+      odd.fill(0xff, at + EXTENDED.reserved, at + EXTENDED.SIZE);
+      const mode = view.getUint16(at + EXTENDED.mode, true);
+      if ((mode & S_IFMT) === S_IFREG) view.setUint32(at + EXTENDED.union, 0xffff_ffff, true);
+    }
+    assert.deepEqual(makeErofsImage(openBootstrap(odd, { treeOnly: true })), made, name);
+  }
+});
+
+Deno.test("an image is written anew if the kernel would see anything else in the copy", async () => {
+  const { intact } = (await plainFixtures()).find(({ name }) => name === "v6-zstd-toc") ?? assert.fail();
+  const tree = openBootstrap(intact);
+  const meta = new DataView(intact.buffer).getUint32(EROFS_SUPER_OFFSET + SUPER.metaBlock, true) * DEVICE_BLOCK;
+  const nameOf = (text: string) => new TextEncoder().encode(text);
+  const file = meta + tree.lookup(tree.lookup(tree.rootIno, nameOf("data")), nameOf("empty")) * INODE_SLOT;
+  const changes: [what: string, change: (bytes: Uint8Array, view: DataView) => void][] = [
+    ["no bit that says that there are attributes", (_, view) => {
+      const at = EXT_SUPER.AT + EXT_SUPER.flags;
+      view.setBigUint64(at, view.getBigUint64(at, true) & ~BigInt(IMAGE_FLAG.hasXattr), true);
+    }],
+    ["a compact inode", (_, view) => {
+      view.setUint16(file + EXTENDED.format, view.getUint16(file + EXTENDED.format, true) & ~1, true);
+      view.setUint32(file + COMPACT.size, 0, true);
+    }],
+    ["an entry without a type", (bytes) => {
+      const root = meta + tree.rootIno * INODE_SLOT;
+      bytes[root + EXTENDED.SIZE + DIRENT.SIZE * 2 + DIRENT.type] = 0;
+    }],
+  ];
+  for (const [what, change] of changes) {
+    const bytes = intact.slice();
+    change(bytes, new DataView(bytes.buffer));
+    const odd = openBootstrap(bytes);
+    assert.ok(equalBytes(makeErofsImage(odd).bytes, makeErofsImage(written(odd)).bytes), what);
+  }
+});
+
+/** Fixtures of v6 whose images are changed copies. */
+async function plainFixtures(): Promise<{ readonly name: string; readonly intact: Uint8Array<ArrayBuffer> }[]> {
+  const plain = [];
+  for (const fixture of listRafsFixtures().filter(({ name }) => name.startsWith("v6") && name !== "v6-tarfs")) {
+    const intact = (await readFixtureBootstrap(fixture)).slice();
+    plain.push({ name: fixture.name, intact });
+  }
+  return plain;
+}
+
+/** Numbers of all inodes, in ascending order. */
+function nidsOf(tree: Bootstrap): number[] {
+  return [...new Set([...walkTree(tree)].map(({ ino }) => ino))].sort((a, b) => a - b);
+}
+
 /** A few changed bytes, possibly none. */
 function damage(length: number): fc.Arbitrary<[number, number][]> {
   return fc.array(fc.tuple(fc.nat(length - 1), fc.nat(255)), { maxLength: 4 });
 }
 
-/** The image, or "refused" if the bootstrap is refused. */
-function imageOf(bytes: Uint8Array, way: (tree: Bootstrap) => Bootstrap): Uint8Array | "refused" {
+/** The tree that the image shows and its devices, or "refused" if the bootstrap is refused. */
+async function shownBy(bytes: Uint8Array, way: (tree: Bootstrap) => Bootstrap): Promise<unknown> {
   try {
-    return makeErofsImage(way(openBootstrap(bytes, { treeOnly: true }))).bytes;
+    const { bytes: image, devices } = makeErofsImage(way(openBootstrap(bytes, { treeOnly: true })));
+    return { tree: await listBootstrap(openBootstrap(image)), devices };
   } catch (error) {
     if (error instanceof RafsError) return "refused";
     throw error;
   }
 }
 
-/** The bootstrap without `copyTree`, so that it is walked. */
-function walked(tree: Bootstrap): Bootstrap {
+/** The bootstrap without `patchTree`, so that its image is written anew. */
+function written(tree: Bootstrap): Bootstrap {
   return new Proxy(tree, {
     get(target, key) {
-      if (key === "copyTree") return undefined;
+      if (key === "patchTree") return undefined;
       const value = Reflect.get(target, key, target);
       return typeof value === "function" ? value.bind(target) : value;
     },

@@ -26,13 +26,12 @@ import { TreeBudget } from "../tree_budget.ts";
 import { fileExtents, walkTree } from "../walk.ts";
 import { readBlobTable } from "./blob_table.ts";
 import { ChunkIndex } from "./chunk_index.ts";
-import { type CopyableTree, copyTree, type PlaceChunk } from "./copy_tree.ts";
 import { DirectoryReader } from "./directory.ts";
 import { InodeCursor } from "./inode.ts";
 import { INODE_SLOT } from "./layout.ts";
+import { type PatchableTree, type PatchedTree, patchTree, type PlaceChunk } from "./patch_tree.ts";
 import { readSuperBlock, type SuperBlock, tablesOf } from "./super_block.ts";
 import { TarChunks } from "./tar_chunks.ts";
-import type { TreeTable } from "./tree_table.ts";
 import { readXattrs } from "./xattrs.ts";
 
 const CHUNKS = "RAFS v6 chunk table entry";
@@ -49,7 +48,7 @@ export function openV6(bytes: Uint8Array, options: OpenOptions = {}): Bootstrap 
   return bootstrap;
 }
 
-class V6Bootstrap extends ImageFacts implements Bootstrap, CopyableTree {
+class V6Bootstrap extends ImageFacts implements Bootstrap, PatchableTree {
   readonly version = 6;
   readonly rootIno: number;
   readonly #view: DataView;
@@ -141,21 +140,25 @@ class V6Bootstrap extends ImageFacts implements Bootstrap, CopyableTree {
     }
   }
 
-  copyTree(tree: TreeTable, placeChunk: PlaceChunk): boolean {
-    if (this.#isTarfs) return false; // chunks are numbered by walking the tree
+  patchTree(placeChunk: PlaceChunk): PatchedTree | undefined {
+    if (this.#isTarfs) return undefined; // its blocks are smaller, and its chunks numbered by walking the tree
+    const { blobTable, chunkTable, metaOffset } = this.#sb;
     const source = {
       bytes: this.bytes,
       view: this.#view,
       inode: this.#inode,
       directory: this.#directory,
       chunkIndex: this.#chunkIndex,
+      tables: this.tables,
+      blobTableAt: blobTable.at,
+      chunkTable,
       rootNid: this.rootIno,
+      metaOffset,
       chunkSize: this.chunkSize,
       explicitUidGid: this.explicitUidGid,
       hasXattrs: this.hasXattrs,
     };
-    copyTree(source, tree, placeChunk);
-    return true;
+    return patchTree(source, placeChunk);
   }
 
   get #isTarfs(): boolean {

@@ -105,6 +105,7 @@ export const EXTENDED = {
   mtime: 32,
   mtimeNsec: 40,
   nlink: 44,
+  reserved: 48,
 } as const;
 
 /** Bits 1..3 of i_format. */

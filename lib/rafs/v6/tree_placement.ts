@@ -144,7 +144,7 @@ export function* emitTree(emission: Emission): Generator<number> {
 }
 
 /** Moves the chunks whose indexes are written at `[start, end)`. */
-function moveChunks(view: DataView, start: number, end: number, move: MoveChunk): void {
+export function moveChunks(view: DataView, start: number, end: number, move: MoveChunk): void {
   const place = { blobIndex: 0, chunkIndex: 0, uncompressedOffset: 0 };
   for (let at = start; at < end; at += CHUNK_INDEX.SIZE) {
     readChunkIndex(view, at, place);

@@ -13,33 +13,24 @@
  *
  * @module
  */
-import { roundUp, writeU64 } from "../../base/bytes.ts";
-import {
-  type BlobDescriptor,
-  type Bootstrap,
-  COMPRESSOR,
-  type Compressor,
-  DIGESTER,
-  type Digester,
-} from "../bootstrap.ts";
+import { roundUp } from "../../base/bytes.ts";
+import type { Compressor, Digester } from "../bootstrap.ts";
 import { CHUNK_INFO, copyChunkInfo } from "../chunk_info.ts";
 import type { ChunkInfos } from "../chunk_info_table.ts";
-import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
-import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
+import { checkChunkSize } from "../flags.ts";
 import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
 import { SequentialImage } from "../sequential_image.ts";
-import type { CopyableTree, PlaceChunk } from "./copy_tree.ts";
-import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, INODE_SLOT, SUPER } from "./layout.ts";
+import { BLOB, DEVICE, INODE_SLOT } from "./layout.ts";
+import { type BlobEntry, writeSuperBlocks } from "./super_block_writer.ts";
 import { type InodeSpec, type MoveChunk, TreeTable, unwritable } from "./tree_table.ts";
 import { type Emission, emitTree, placeTree, WRITTEN_AT_ONCE } from "./tree_placement.ts";
 
+export type { BlobEntry } from "./super_block_writer.ts";
 export type { ChunkPlace, InodeSpec, MovablePlace, MoveChunk } from "./tree_table.ts";
 
 const BLOCK = 4096;
 /** nid of the root: 4096 / 32. nids count from the last block of the tables, so that no inode has nid 0. */
 const ROOT_NID = BLOCK / INODE_SLOT;
-/** Alignment of blobs, in bytes, in the flat device as which an image can be exported. */
-const DEVICE_ALIGNMENT = 0x80000;
 /** Maximum bootstrap size that readers accept. */
 const MAX_SIZE = 2 ** 31;
 
@@ -55,14 +46,6 @@ export interface WriterOptions {
   readonly uuid?: Uint8Array | undefined;
   /** Memory for the bootstrap; ordinary memory by default. */
   readonly memory?: ImageMemory | undefined;
-}
-
-/** Entry of the blob table. */
-export interface BlobEntry extends BlobDescriptor {
-  /** Bytes of the ToC entries and their tar header. */
-  readonly tocSize?: number;
-  /** sha256 of the ToC entries and their tar header. */
-  readonly tocDigest?: Uint8Array;
 }
 
 /** Collects a tree and writes it as a bootstrap. */
@@ -87,11 +70,6 @@ export class BootstrapWriter {
     this.tree.addEntry(directory, name, inode);
   }
 
-  /** Copies the whole tree of `bootstrap` into the empty writer. False if it has to be walked instead. */
-  copyTree(bootstrap: Bootstrap & Partial<CopyableTree>, placeChunk: PlaceChunk): boolean {
-    return bootstrap.copyTree?.(this.tree, placeChunk) ?? false;
-  }
-
   /** Adds entries to the chunk table, one per chunk that files use. They are iterated while the image is written. */
   addChunks(chunks: ChunkInfos): void {
     this.#chunkSources.push(chunks);
@@ -112,7 +90,6 @@ export class BootstrapWriter {
    */
   begin(blobs: readonly BlobEntry[], prefetch: readonly number[] = [], move?: MoveChunk): SequentialImage {
     if (this.tree.inodeCount === 0) unwritable("image", "it has no root");
-    if (blobs.length > 254) unwritable("image", `${blobs.length} blobs, 254 at most`);
     const sorted = this.tree.sort();
     const blobTable = roundUp(DEVICE.AT + blobs.length * DEVICE.SIZE, BLOCK);
     const prefetchTable = blobTable + blobs.length * BLOB.SIZE;
@@ -125,17 +102,22 @@ export class BootstrapWriter {
     const { memory = ORDINARY_MEMORY } = this.options;
     const image = memory.allocate(size);
     const view = new DataView(image.buffer);
-    if (this.options.uuid !== undefined) image.set(this.options.uuid, EROFS_SUPER_OFFSET + SUPER.uuid);
-    this.#writeSuperBlocks(view, blobs, {
-      blobTable,
-      prefetchTable,
-      prefetchSize: prefetch.length * 4,
-      meta,
-      chunkTable,
-      chunkTableSize,
-    });
-    writeBlobs(image, view, blobs, blobTable, size);
     const metaStart = meta - BLOCK;
+    const { chunkSize, compressor, digester, explicitUidGid = true, uuid } = this.options;
+    writeSuperBlocks(image, view, blobs, {
+      inodeCount: this.tree.inodeCount,
+      rootNid: ROOT_NID,
+      metaOffset: metaStart,
+      chunkSize,
+      compressor,
+      digester,
+      explicitUidGid,
+      hasXattrs: this.tree.hasXattrs,
+      uuid,
+      blobTableAt: blobTable,
+      chunkTable: { at: chunkTable, size: chunkTableSize },
+      prefetchTable: { at: prefetchTable, size: prefetch.length * 4 },
+    });
     prefetch.forEach((inode, k) => {
       if (!(inode < this.tree.inodeCount)) unwritable("prefetch table", `there is no inode ${inode}`);
       view.setUint32(prefetchTable + k * 4, (placement.atOf(inode) - metaStart) / INODE_SLOT, true);
@@ -172,95 +154,4 @@ export class BootstrapWriter {
     memory.dropPages();
     yield image.length;
   }
-
-  #writeSuperBlocks(
-    view: DataView,
-    blobs: readonly BlobEntry[],
-    at: {
-      readonly blobTable: number;
-      readonly prefetchTable: number;
-      readonly prefetchSize: number;
-      readonly meta: number;
-      readonly chunkTable: number;
-      readonly chunkTableSize: number;
-    },
-  ): void {
-    const sb = EROFS_SUPER_OFFSET;
-    view.setUint32(sb + SUPER.magic, EROFS_MAGIC, true);
-    view.setUint32(sb + SUPER.featureCompat, COMPAT_RAFS_V6, true);
-    view.setUint8(sb + SUPER.blockBits, Math.log2(BLOCK));
-    view.setUint16(sb + SUPER.rootNid, ROOT_NID, true);
-    writeU64(view, sb + SUPER.inodes, this.tree.inodeCount);
-    view.setUint32(sb + SUPER.blocks, blobs.reduce((sum, blob) => sum + deviceBlocks(blob), 0) >>> 0, true);
-    view.setUint32(sb + SUPER.metaBlock, (at.meta - BLOCK) / BLOCK, true);
-    view.setUint32(sb + SUPER.featureIncompat, INCOMPAT_RAFS_V6, true);
-    view.setUint16(sb + SUPER.extraDevices, blobs.length, true);
-    view.setUint16(sb + SUPER.deviceSlot, DEVICE_SLOT, true);
-    const ext = EXT_SUPER.AT;
-    writeU64(view, ext + EXT_SUPER.flags, this.#flags(blobs));
-    writeU64(view, ext + EXT_SUPER.blobTableOffset, at.blobTable);
-    view.setUint32(ext + EXT_SUPER.blobTableSize, blobs.length * BLOB.SIZE, true);
-    view.setUint32(ext + EXT_SUPER.chunkSize, this.options.chunkSize, true);
-    writeU64(view, ext + EXT_SUPER.chunkTableOffset, at.chunkTable);
-    writeU64(view, ext + EXT_SUPER.chunkTableSize, at.chunkTableSize);
-    writeU64(view, ext + EXT_SUPER.prefetchTableOffset, at.prefetchSize > 0 ? at.prefetchTable : 0);
-    view.setUint32(ext + EXT_SUPER.prefetchTableSize, at.prefetchSize, true);
-  }
-
-  #flags(blobs: readonly BlobEntry[]): number {
-    const { compressor, digester, explicitUidGid = true } = this.options;
-    const inlinedDigests = blobs.length > 0 &&
-      blobs.every((blob) => has(blob.features, BLOB_FEATURE.inlinedChunkDigest));
-    return {
-      none: IMAGE_FLAG.compressionNone,
-      lz4_block: IMAGE_FLAG.compressionLz4,
-      gzip: IMAGE_FLAG.compressionGzip,
-      zstd: IMAGE_FLAG.compressionZstd,
-    }[compressor] +
-      (digester === "blake3" ? IMAGE_FLAG.digestBlake3 : IMAGE_FLAG.digestSha256) +
-      (explicitUidGid ? IMAGE_FLAG.explicitUidGid : 0) +
-      (this.tree.hasXattrs ? IMAGE_FLAG.hasXattr : 0) +
-      (inlinedDigests ? IMAGE_FLAG.inlinedChunkDigest : 0) +
-      IMAGE_FLAG.encryptionNone;
-  }
-}
-
-/** Whole blocks of a blob's address space; at least one per device. */
-function deviceBlocks(blob: BlobEntry): number {
-  return Math.max(1, Math.ceil(blob.uncompressedSize / BLOCK));
-}
-
-const encoder = new TextEncoder();
-
-function writeBlobs(image: Uint8Array, view: DataView, blobs: readonly BlobEntry[], table: number, size: number): void {
-  let end = size;
-  blobs.forEach((blob, index) => {
-    const id = encoder.encode(blob.id);
-    if (id.length === 0 || id.length > BLOB.ID_SIZE) {
-      unwritable("blob", `id ${JSON.stringify(blob.id)} has ${id.length} bytes`);
-    }
-    const device = DEVICE.AT + index * DEVICE.SIZE;
-    const start = roundUp(end, DEVICE_ALIGNMENT);
-    end = start + deviceBlocks(blob) * BLOCK;
-    image.set(id, device + DEVICE.tag);
-    view.setUint32(device + DEVICE.blocks, deviceBlocks(blob), true);
-    view.setUint32(device + DEVICE.mappedBlock, start / BLOCK, true);
-    const at = table + index * BLOB.SIZE;
-    image.set(id, at + BLOB.id);
-    view.setUint32(at + BLOB.index, index, true);
-    view.setUint32(at + BLOB.chunkSize, blob.chunkSize, true);
-    view.setUint32(at + BLOB.chunkCount, blob.chunkCount, true);
-    view.setUint32(at + BLOB.compressor, COMPRESSOR[blob.compressor], true);
-    view.setUint32(at + BLOB.digester, DIGESTER[blob.digester], true);
-    view.setUint32(at + BLOB.features, blob.features, true);
-    writeU64(view, at + BLOB.compressedSize, blob.compressedSize);
-    writeU64(view, at + BLOB.uncompressedSize, blob.uncompressedSize);
-    view.setUint32(at + BLOB.tocSize, blob.tocSize ?? 0, true);
-    if (blob.tocDigest !== undefined) image.set(blob.tocDigest, at + BLOB.tocDigest);
-    if (blob.meta === undefined) return;
-    view.setUint32(at + BLOB.ciCompressor, COMPRESSOR[blob.meta.compressor], true);
-    writeU64(view, at + BLOB.ciOffset, blob.meta.offset);
-    writeU64(view, at + BLOB.ciCompressedSize, blob.meta.compressedSize);
-    writeU64(view, at + BLOB.ciUncompressedSize, blob.meta.uncompressedSize);
-  });
 }
