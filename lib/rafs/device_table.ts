@@ -79,7 +79,7 @@ export class DeviceBuilder {
   finish(): DeviceTable {
     const count = this.#offset.length;
     const order = this.#inOrder();
-    const identical = order.every((row) => this.#offset.at(row) % DEVICE_BLOCK === 0);
+    const identical = this.#offset.values.every((offset) => offset % DEVICE_BLOCK === 0);
     const table = {
       block: new Uint32Array(new SharedArrayBuffer(count * 4)),
       ...(identical ? {} : { blobOffset: new Float64Array(new SharedArrayBuffer(count * 8)) }),
@@ -88,7 +88,8 @@ export class DeviceBuilder {
     };
     this.#placed = new Float64Array(count);
     let blobEnd = 0, next = 0;
-    order.forEach((row, k) => {
+    for (let k = 0; k < count; k++) {
+      const row = order[k] as number;
       const offset = this.#offset.at(row), length = this.#length.at(row), chunk = this.#chunk.at(row);
       if (offset < blobEnd) this.#contradiction(order[k - 1] as number, chunk, offset);
       blobEnd = offset + length;
@@ -98,7 +99,7 @@ export class DeviceBuilder {
       table.length[k] = length;
       table.chunkIndex[k] = chunk;
       next = roundUp(at + length, DEVICE_BLOCK);
-    });
+    }
     return { ...table, blobIndex: this.blobIndex, count, identical, sizeBytes: Math.max(DEVICE_BLOCK, next) };
   }
 
@@ -107,12 +108,15 @@ export class DeviceBuilder {
     const count = this.#offset.length;
     let last = 0;
     for (let row = 0; row < count; row++) last = Math.max(last, this.#offset.at(row));
-    const rows = Uint32Array.from({ length: count }, (_, row) => row);
+    const rows = new Uint32Array(count);
+    for (let row = 0; row < count; row++) rows[row] = row;
     if ((last + 1) * count > Number.MAX_SAFE_INTEGER) {
       return rows.sort((a, b) => this.#offset.at(a) - this.#offset.at(b));
     }
     // Sorting plain numbers avoids a callback per comparison.
-    const keys = Float64Array.from(rows, (row) => this.#offset.at(row) * count + row).sort();
+    const keys = new Float64Array(count);
+    for (let row = 0; row < count; row++) keys[row] = this.#offset.at(row) * count + row;
+    keys.sort();
     for (let k = 0; k < count; k++) rows[k] = (keys[k] as number) % count;
     return rows;
   }

@@ -17,10 +17,12 @@
  * @module
  */
 import type { Bootstrap, Extent } from "./bootstrap.ts";
+import { EROFS_SUPER_OFFSET } from "./detect.ts";
 import { DEVICE_BLOCK, DeviceBuilder, type DeviceTable } from "./device_table.ts";
 import { BLOB_FEATURE } from "./flags.ts";
 import { S_IFLNK, S_IFMT, S_IFREG } from "./inode_mode.ts";
 import { TreeBudget } from "./tree_budget.ts";
+import { SUPER } from "./v6/layout.ts";
 import type { PatchableTree } from "./v6/patch_tree.ts";
 import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec, type MovablePlace } from "./v6/writer.ts";
 import { CHUNKS_AT_ONCE, fileExtents, type TreeEntry, walkTree } from "./walk.ts";
@@ -35,30 +37,32 @@ export interface ErofsImage {
 /**
  * Makes the image. Its devices are named by blob ids, which the kernel ignores when it is given devices explicitly;
  * otherwise see device_names.ts.
+ * The UUID is zeros; see {@link setImageUuid}.
  *
- * @param uuid 16 bytes; zeros by default
  * @throws {RafsError} "invalid-image" for damage anywhere in the tree, "unsupported" for what EROFS cannot represent
  */
-export function makeErofsImage(tree: Bootstrap & Partial<PatchableTree>, uuid?: Uint8Array): ErofsImage {
-  return patchedImage(tree, uuid) ?? writtenImage(tree, uuid);
+export function makeErofsImage(tree: Bootstrap & Partial<PatchableTree>): ErofsImage {
+  return patchedImage(tree) ?? writtenImage(tree);
+}
+
+/** Gives the image a UUID of 16 bytes. */
+export function setImageUuid({ bytes }: ErofsImage, uuid: Uint8Array): void {
+  bytes.set(uuid, EROFS_SUPER_OFFSET + SUPER.uuid);
 }
 
 /** Changes a copy of the bootstrap; undefined if that is not possible. */
-function patchedImage(
-  tree: Bootstrap & Partial<PatchableTree>,
-  uuid: Uint8Array | undefined,
-): ErofsImage | undefined {
+function patchedImage(tree: Bootstrap & Partial<PatchableTree>): ErofsImage | undefined {
   const devices = new DeviceBuilders();
   const patched = tree.patchTree?.(devices.add);
   if (patched === undefined) return undefined;
   const tables = devices.finish();
-  return { bytes: patched.finish(blobEntries(tree, tables), devices.move, uuid), devices: tables };
+  return { bytes: patched.finish(blobEntries(tree, tables), devices.move), devices: tables };
 }
 
 /** Writes the image anew. */
-function writtenImage(tree: Bootstrap, uuid: Uint8Array | undefined): ErofsImage {
+function writtenImage(tree: Bootstrap): ErofsImage {
   const devices = new DeviceBuilders();
-  const writer = new BootstrapWriter({ chunkSize: tree.chunkSize, compressor: "none", digester: "sha256", uuid });
+  const writer = new BootstrapWriter({ chunkSize: tree.chunkSize, compressor: "none", digester: "sha256" });
   addTree(tree, writer, devices);
   const tables = devices.finish();
   return { bytes: writer.finish(blobEntries(tree, tables), [], devices.move), devices: tables };

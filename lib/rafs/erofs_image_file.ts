@@ -5,15 +5,15 @@
  *   0 │ EROFS image, whole blocks: the part that the kernel reads
  *     │ each device: u32 blob, u32 chunks, u32 identical, u32 0, f64 bytes; then its columns (device_table.ts)
  * -96 │ "NGDEROFS" │ u32 layout │ u32 devices │ u64 bytes of the image │ u64 0
- *     │ digest of the bootstrap │ digest of everything before it
+ *     │ digest of the bootstrap │ digest of two digests: of the image, and of what lies between it and here
  * ```
- * Little-endian; digests are SHA-256. A file that is damaged, belongs to another bootstrap or has another layout is
+ * Little-endian. Digests are SHA-256 of the SHA-256 of each MiB, computed by other threads: of 12 MB while the image is
+ * made. To load node:crypto in a Worker would take longer than to digest. A file that is damaged, belongs to another bootstrap or has another layout is
  * treated as absent, because it can be rebuilt from the bootstrap.
  *
  * @module
  */
-import { createHash } from "node:crypto";
-import { equalBytes, writeU64 } from "../base/bytes.ts";
+import { concatenate, equalBytes, writeU64 } from "../base/bytes.ts";
 import type { DeviceTable } from "./device_table.ts";
 import type { ErofsImage } from "./erofs_image.ts";
 import { readU64 } from "./guard.ts";
@@ -28,11 +28,25 @@ const TAIL = { SIZE: 96, magic: 0, layout: 8, devices: 12, imageBytes: 16, boots
 /** Byte offsets in the header of a device, which precedes its columns. */
 const HEAD = { SIZE: 24, blobIndex: 0, count: 4, identical: 8, sizeBytes: 16 } as const;
 
-/** SHA-256 over the concatenated pieces. */
-export function digestOf(...pieces: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash("sha256");
-  for (const piece of pieces) hash.update(piece);
-  return hash.digest();
+/** SHA-256. The bytes are copied. */
+export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+}
+
+/** Bytes of which a digest goes into a digest of all, and the number of them in memory. */
+const PIECE_BYTES = 1 << 20, PIECES_AT_ONCE = 12;
+
+/** SHA-256 of the SHA-256 of each piece. The first pieces are being digested when this returns. */
+export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  const digests: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const pieces: Promise<Uint8Array>[] = [];
+    for (; pieces.length < PIECES_AT_ONCE && at < bytes.length; at += PIECE_BYTES) {
+      pieces.push(sha256(bytes.subarray(at, at + PIECE_BYTES)));
+    }
+    digests.push(...await Promise.all(pieces));
+  }
+  return await sha256(concatenate(digests));
 }
 
 /**
@@ -45,8 +59,8 @@ export function digestOf(...pieces: readonly Uint8Array[]): Uint8Array {
  *
  * @param bootstrap {@link digestOf} the bootstrap
  */
-export function imageUuid(bootstrap: Uint8Array): Uint8Array {
-  return digestOf(MAGIC, Uint8Array.of(LAYOUT), bootstrap).subarray(0, UUID_SIZE);
+export async function imageUuid(bootstrap: Uint8Array): Promise<Uint8Array> {
+  return (await digestOf(concatenate([MAGIC, Uint8Array.of(LAYOUT), bootstrap]))).subarray(0, UUID_SIZE);
 }
 
 /**
@@ -54,7 +68,10 @@ export function imageUuid(bootstrap: Uint8Array): Uint8Array {
  *
  * @param bootstrap {@link digestOf} the bootstrap from which the image was made
  */
-export function encodeErofsFile({ bytes, devices }: ErofsImage, bootstrap: Uint8Array): Uint8Array<ArrayBuffer>[] {
+export async function encodeErofsFile(
+  { bytes, devices }: ErofsImage,
+  bootstrap: Uint8Array,
+): Promise<Uint8Array<ArrayBuffer>[]> {
   const tail = new Uint8Array(TAIL.SIZE);
   const view = new DataView(tail.buffer);
   tail.set(MAGIC, TAIL.magic);
@@ -62,9 +79,14 @@ export function encodeErofsFile({ bytes, devices }: ErofsImage, bootstrap: Uint8
   view.setUint32(TAIL.devices, devices.length, true);
   writeU64(view, TAIL.imageBytes, bytes.length);
   tail.set(bootstrap, TAIL.bootstrap);
-  const before = [bytes, ...devices.flatMap(encodeDevice)];
-  tail.set(digestOf(...before, tail.subarray(0, TAIL.digest)), TAIL.digest);
-  return [...before, tail];
+  const tables = devices.flatMap(encodeDevice);
+  tail.set(await digestOfBoth(bytes, concatenate([...tables, tail.subarray(0, TAIL.digest)])), TAIL.digest);
+  return [bytes, ...tables, tail];
+}
+
+/** Digest at the end of the file, of the image and of what follows it. */
+async function digestOfBoth(image: Uint8Array<ArrayBuffer>, rest: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  return await digestOf(concatenate(await Promise.all([digestOf(image), digestOf(rest)])));
 }
 
 function encodeDevice(table: DeviceTable): Uint8Array<ArrayBuffer>[] {
@@ -84,7 +106,10 @@ function encodeDevice(table: DeviceTable): Uint8Array<ArrayBuffer>[] {
  *
  * @param bootstrap {@link digestOf} the bootstrap
  */
-export function decodeErofsFile(file: Uint8Array, bootstrap: Uint8Array): DeviceTable[] | undefined {
+export async function decodeErofsFile(
+  file: Uint8Array<ArrayBuffer>,
+  bootstrap: Uint8Array,
+): Promise<DeviceTable[] | undefined> {
   const tailAt = file.length - TAIL.SIZE;
   if (tailAt < 0) return undefined;
   const tail = file.subarray(tailAt);
@@ -93,9 +118,12 @@ export function decodeErofsFile(file: Uint8Array, bootstrap: Uint8Array): Device
     view.getUint32(TAIL.layout, true) === LAYOUT &&
     equalBytes(tail.subarray(TAIL.bootstrap, TAIL.bootstrap + DIGEST_SIZE), bootstrap);
   if (!isOurs) return undefined;
-  const digest = digestOf(file.subarray(0, tailAt + TAIL.digest));
+  const imageBytes = view.getBigUint64(TAIL.imageBytes, true);
+  if (imageBytes > tailAt) return undefined;
+  const image = file.subarray(0, Number(imageBytes));
+  const digest = await digestOfBoth(image, file.subarray(image.length, tailAt + TAIL.digest));
   if (!equalBytes(digest, tail.subarray(TAIL.digest))) return undefined;
-  const reader = new DeviceReader(file, readU64(view, TAIL.imageBytes, "EROFS image file"));
+  const reader = new DeviceReader(file, image.length);
   return Array.from({ length: view.getUint32(TAIL.devices, true) }, () => reader.next());
 }
 

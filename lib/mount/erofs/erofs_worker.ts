@@ -23,14 +23,14 @@ const scope = self as unknown as {
 type AnsweredTask = Exclude<ErofsTask, { readonly kind: "prepare" }>;
 
 /** Made in advance. */
-let prepared: PreparedImage | undefined;
+let preparing: Promise<PreparedImage | undefined> | undefined;
 
-function run(task: AnsweredTask): ErofsReply {
+async function run(task: AnsweredTask): Promise<ErofsReply> {
   switch (task.kind) {
     case "keep":
-      return { devices: keepImage(viewAt(task.address, task.length), task.path, prepared) };
+      return { devices: await keepImage(viewAt(task.address, task.length), task.path, await preparing) };
     case "make-cached":
-      return { digest: makeCachedImage(task.kept, task.path, task.names) };
+      return { digest: await makeCachedImage(task.kept, task.path, task.names) };
     case "devices":
       return { devices: devicesOf(openBootstrap(viewAt(task.address, task.length))) };
     case "mount":
@@ -56,13 +56,13 @@ function readByte(path: string, offset: number): number | string {
   }
 }
 
-scope.onmessage = ({ data }) => {
+scope.onmessage = async ({ data }) => {
   if (data.kind === "prepare") {
-    prepared = prepareImage(data.path);
+    preparing = prepareImage(data.path);
     return;
   }
   try {
-    scope.postMessage(run(data));
+    scope.postMessage(await run(data));
   } catch (error) {
     scope.postMessage({ error: sendError(error) });
   }

@@ -15,7 +15,7 @@ import { writeAll } from "../../../ffi/unistd.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
-import { type ErofsImage, makeErofsImage } from "../../rafs/erofs_image.ts";
+import { type ErofsImage, makeErofsImage, setImageUuid } from "../../rafs/erofs_image.ts";
 import { decodeErofsFile, digestOf, encodeErofsFile, imageUuid } from "../../rafs/erofs_image_file.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 
@@ -30,18 +30,25 @@ export interface PreparedImage {
  * Makes the image of the bootstrap in the file at `path`. Returns undefined if there is none, or no image can be made of
  * it: {@link keepImage} will tell why.
  */
-export function prepareImage(path: string): PreparedImage | undefined {
+export async function prepareImage(path: string): Promise<PreparedImage | undefined> {
   try {
     using file = open(path, O.RDONLY | O.NONBLOCK);
     const { size, mode } = fstat(file);
     if ((mode & S.IFMT) !== S.IFREG) return undefined;
     using mapping = Mapping.ofFile(file, size);
     const tree = openBootstrap(mapping.bytes); // at once refuses a file that is something else, however large
-    const digest = digestOf(mapping.bytes);
-    return { image: makeErofsImage(tree, imageUuid(digest)), digest };
+    const digesting = digestOf(mapping.bytes);
+    return await withUuid(makeErofsImage(tree), digesting);
   } catch {
     return undefined;
   }
+}
+
+/** Gives a new image the UUID for its bootstrap's digest. */
+async function withUuid(image: ErofsImage, digesting: Uint8Array | Promise<Uint8Array>): Promise<PreparedImage> {
+  const digest = await digesting;
+  setImageUuid(image, await imageUuid(digest));
+  return { image, digest };
 }
 
 /**
@@ -50,18 +57,17 @@ export function prepareImage(path: string): PreparedImage | undefined {
  * @param prepared an image that was made in advance, perhaps of another bootstrap
  * @throws {RafsError} as {@link makeErofsImage}; {NydusGdError} "io"
  */
-export function keepImage(
-  bootstrap: Uint8Array,
+export async function keepImage(
+  bootstrap: Uint8Array<ArrayBuffer>,
   path: string,
   prepared?: PreparedImage,
-): readonly DeviceTable[] {
-  const digest = digestOf(bootstrap);
-  const kept = readKept(path, digest);
+): Promise<readonly DeviceTable[]> {
+  const digest = await digestOf(bootstrap);
+  const kept = await readKept(path, digest);
   if (kept !== undefined) return kept;
-  const image = prepared !== undefined && equalBytes(prepared.digest, digest)
-    ? prepared.image
-    : makeErofsImage(openBootstrap(bootstrap), imageUuid(digest));
-  replace(path, encodeErofsFile(image, digest));
+  const isSame = prepared !== undefined && equalBytes(prepared.digest, digest);
+  const { image } = isSame ? prepared : await withUuid(makeErofsImage(openBootstrap(bootstrap)), digest);
+  replace(path, await encodeErofsFile(image, digest));
   return image.devices;
 }
 
@@ -70,18 +76,21 @@ export function keepImage(
  *
  * @throws {NydusGdError} "io"
  */
-export function keptDevices(bootstrap: Uint8Array, path: string): readonly DeviceTable[] | undefined {
-  return readKept(path, digestOf(bootstrap));
+export async function keptDevices(
+  bootstrap: Uint8Array<ArrayBuffer>,
+  path: string,
+): Promise<readonly DeviceTable[] | undefined> {
+  return await readKept(path, await digestOf(bootstrap));
 }
 
-function readKept(path: string, bootstrap: Uint8Array): DeviceTable[] | undefined {
+async function readKept(path: string, bootstrap: Uint8Array): Promise<DeviceTable[] | undefined> {
   try {
     using file = open(path, O.RDONLY | O.NOFOLLOW);
     const { size } = fstat(file);
     if (size === 0) return undefined;
     using mapping = Mapping.ofFile(file, size);
     mapping.advise(MADV.WILLNEED);
-    return decodeErofsFile(mapping.bytes, bootstrap);
+    return await decodeErofsFile(mapping.bytes, bootstrap);
   } catch (error) {
     if (isErrno(error, "ENOENT")) return undefined;
     throw cannot("read", path, error);

@@ -6,7 +6,7 @@
  */
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { deviceNamesIn, nameDevices } from "../../rafs/device_names.ts";
-import { digestOf, imageIn } from "../../rafs/erofs_image_file.ts";
+import { imageIn, sha256 } from "../../rafs/erofs_image_file.ts";
 
 /**
  * Writes the image kept at `kept` (kept_image.ts) to `path`, with devices of these names.
@@ -15,12 +15,12 @@ import { digestOf, imageIn } from "../../rafs/erofs_image_file.ts";
  * @returns its SHA-256, hexadecimal
  * @throws {NydusGdError} "io"
  */
-export function makeCachedImage(kept: string, path: string, names: readonly string[]): string {
+export async function makeCachedImage(kept: string, path: string, names: readonly string[]): Promise<string> {
   try {
     const image = imageIn(Deno.readFileSync(kept));
     nameDevices(image, names);
     Deno.writeFileSync(path, image, { mode: 0o600 });
-    return digestOf(image).toHex();
+    return (await sha256(image)).toHex();
   } catch (error) {
     throw new NydusGdError("io", `Cannot write EROFS image ${path}: ${messageOf(error)}`, { cause: error });
   }
@@ -31,5 +31,5 @@ export async function readCachedImage(
   path: string,
 ): Promise<{ readonly names: readonly string[]; readonly digest: string } | undefined> {
   const image = await ignore(Deno.errors.NotFound, Deno.readFile(path));
-  return image && { names: deviceNamesIn(image), digest: digestOf(image).toHex() };
+  return image && { names: deviceNamesIn(image), digest: (await sha256(image)).toHex() };
 }

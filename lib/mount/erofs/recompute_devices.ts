@@ -5,10 +5,14 @@
  * @module
  */
 import { viewAt } from "../../../ffi/sys_mman.ts";
+import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { MountableImage } from "../image_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
 import { keptDevices } from "./kept_image.ts";
+
+/** One file is read at a time, as each takes memory. */
+const reading = new KeyedMutex<"file">();
 
 /**
  * Returns the devices. If the image file was kept, it is read in this thread, which takes some milliseconds while
@@ -22,7 +26,8 @@ export async function recomputeDevices(
   stateDir: string,
 ): Promise<readonly DeviceTable[]> {
   const { address, length } = image.bootstrap;
-  const kept = keptDevices(viewAt(address, length), imagePath(stateDir, image));
+  const path = imagePath(stateDir, image);
+  const kept = await reading.run("file", () => keptDevices(viewAt(address, length), path));
   if (kept !== undefined) return kept;
   using tasks = new ErofsTasks();
   return await tasks.devices(image.bootstrap);

@@ -22,8 +22,8 @@ Deno.test("an image's devices are computed with its file, without it, and if it 
   const devices = devicesOf(openBootstrap(bytes));
   assert.deepEqual(await recomputeDevices(image, temp.path), devices);
   assert.deepEqual([...Deno.readDirSync(temp.path)].map(({ name }) => name), ["image.boot"], "no file is created");
-  keepImage(makeSyntheticImage({ file: 6 * CHUNK }, CHUNK).bootstrap, path);
+  await keepImage(makeSyntheticImage({ file: 6 * CHUNK }, CHUNK).bootstrap, path);
   assert.deepEqual(await recomputeDevices(image, temp.path), devices);
-  keepImage(bytes, path);
+  await keepImage(bytes, path);
   assert.deepEqual(await recomputeDevices(image, temp.path), devices);
 });

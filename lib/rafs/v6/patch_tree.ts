@@ -228,9 +228,8 @@ export class PatchedTree {
    *
    * @param blobs its devices, at most as many as the bootstrap has
    * @param move called for every chunk of every file, once
-   * @param uuid 16 bytes; zeros by default
    */
-  finish(blobs: readonly BlobEntry[], move: MoveChunk, uuid: Uint8Array | undefined): Uint8Array<ArrayBuffer> {
+  finish(blobs: readonly BlobEntry[], move: MoveChunk): Uint8Array<ArrayBuffer> {
     const { image, view, chunks, inodeCount } = this;
     const { rootNid, metaOffset, chunkSize, hasXattrs, blobTableAt } = this.source;
     for (let k = 0; k < chunks.length; k += 2) moveChunks(view, chunks[k] as number, chunks[k + 1] as number, move);
@@ -243,7 +242,6 @@ export class PatchedTree {
       digester: "sha256",
       explicitUidGid: true,
       hasXattrs,
-      uuid,
       blobTableAt,
       chunkTable: { at: 0, size: 0 },
       prefetchTable: { at: 0, size: 0 },

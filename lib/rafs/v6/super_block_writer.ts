@@ -42,8 +42,6 @@ export interface SuperBlockFacts {
   readonly digester: Digester;
   readonly explicitUidGid: boolean;
   readonly hasXattrs: boolean;
-  /** 16 bytes; zeros by default. */
-  readonly uuid?: Uint8Array | undefined;
   /** Byte offset of the blob table, which has a row for each blob. */
   readonly blobTableAt: number;
   readonly chunkTable: Table;
@@ -64,7 +62,6 @@ export function writeSuperBlocks(
 ): void {
   if (blobs.length > MAX_BLOBS) unwritable("image", `${blobs.length} blobs, ${MAX_BLOBS} at most`);
   const sb = EROFS_SUPER_OFFSET;
-  if (facts.uuid !== undefined) image.set(facts.uuid, sb + SUPER.uuid);
   view.setUint32(sb + SUPER.magic, EROFS_MAGIC, true);
   view.setUint32(sb + SUPER.featureCompat, COMPAT_RAFS_V6, true);
   view.setUint8(sb + SUPER.blockBits, Math.log2(BLOCK));

@@ -42,8 +42,6 @@ export interface WriterOptions {
   readonly digester: Digester;
   /** Whether ids are stored; true by default. */
   readonly explicitUidGid?: boolean;
-  /** 16 bytes, for images that the kernel mounts; zeros by default. */
-  readonly uuid?: Uint8Array | undefined;
   /** Memory for the bootstrap; ordinary memory by default. */
   readonly memory?: ImageMemory | undefined;
 }
@@ -103,7 +101,7 @@ export class BootstrapWriter {
     const image = memory.allocate(size);
     const view = new DataView(image.buffer);
     const metaStart = meta - BLOCK;
-    const { chunkSize, compressor, digester, explicitUidGid = true, uuid } = this.options;
+    const { chunkSize, compressor, digester, explicitUidGid = true } = this.options;
     writeSuperBlocks(image, view, blobs, {
       inodeCount: this.tree.inodeCount,
       rootNid: ROOT_NID,
@@ -113,7 +111,6 @@ export class BootstrapWriter {
       digester,
       explicitUidGid,
       hasXattrs: this.tree.hasXattrs,
-      uuid,
       blobTableAt: blobTable,
       chunkTable: { at: chunkTable, size: chunkTableSize },
       prefetchTable: { at: prefetchTable, size: prefetch.length * 4 },
