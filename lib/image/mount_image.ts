@@ -87,6 +87,7 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(trimMemory(dropImagePages));
   using threads = options.threads ?? new EarlyThreads(options);
+  if (options.takeOver) threads.tasks?.[Symbol.dispose]();
   const { path: bootstrapPath, container } = await findBootstrap(source, `${stateDir}/image.boot`, sourceName);
   const cache = cleanup.use(BlobCache.open(options.cacheDir ?? `${stateDir}/cache`, options.fetching));
   const image = cleanup.use(
