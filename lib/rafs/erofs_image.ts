@@ -8,9 +8,9 @@
  * ```
  * RAFS v6 is already EROFS, but the kernel does not validate its chunk indexes: each is a device and a block, and the
  * kernel serves whatever is stored there. Here the reader has validated every index, and two indexes that contradict
- * each other refuse the image. Structures that only the kernel interprets (chunk formats, device slots, shared
- * attributes, compact inodes) are always written by our own writer, whatever the image contained. v5 is converted to
- * the same form.
+ * each other refuse the image. A copy of such a bootstrap is changed (v6/patch_tree.ts); if it has structures that we
+ * leave to no kernel (shared attributes, compact inodes), and for v5, the image is written anew. Fields that only the
+ * kernel interprets (chunk formats, device slots) are ours in either case, whatever the bootstrap contained.
  *
  * The output is deterministic, so inode numbers do not change across restarts.
  *
