@@ -126,26 +126,13 @@ export class FanotifyImages implements AsyncDisposable {
     const isReplaced = replacements(marked, opened);
     const mounts = await Promise.all(before.map(async (placed, index) => {
       const devices = opened[index];
-      if (devices === undefined) return undefined;
-      let reason = "other files have the names of those that the kernel reads";
-      try {
-        if (!isReplaced(devices)) return resumed.#restore(placed, devices, isGuarded);
-      } catch (error) {
-        reason = messageOf(error);
-      }
-      await resumed.#close(devices);
-      return lose(placed, isGuarded, reason);
+      return devices && await resumed.#takeOver(placed, devices, isReplaced, isGuarded);
     }));
-    const suspects = kept !== undefined
-      ? []
-      : before.filter((one, index) => !gone.has(one) && (mounts[index]?.isSuspect ?? true))
-        .map(({ image }) => image.name);
-    if (suspects.length > 0) {
-      await dropPages();
-      log.error("images were not watched for a while, their users may have read zeros", { images: suspects });
+    if (!isGuarded) {
+      await tellUnwatched(before.filter((one, index) => !gone.has(one) && (mounts[index]?.isSuspect ?? true)));
     }
     await resumed.#server.serve();
-    log.info("fanotify group taken over", { images: before.length, guarded: kept !== undefined });
+    log.info("fanotify group taken over", { images: before.length, guarded: isGuarded });
     return { images: resumed, mounts };
   }
 
@@ -221,6 +208,23 @@ export class FanotifyImages implements AsyncDisposable {
     } catch (error) {
       return lose(placed, isGuarded, messageOf(error));
     }
+  }
+
+  /** Takes over an image if these are still the files that the kernel reads; undefined, and logged, if not. */
+  async #takeOver(
+    placed: PlacedImage,
+    devices: readonly ErofsDevice[],
+    isReplaced: (devices: readonly ErofsDevice[]) => boolean,
+    isGuarded: boolean,
+  ): Promise<ImageMount | undefined> {
+    let reason = "other files have the names of those that the kernel reads";
+    try {
+      if (!isReplaced(devices)) return this.#restore(placed, devices, isGuarded);
+    } catch (error) {
+      reason = messageOf(error);
+    }
+    await this.#close(devices);
+    return lose(placed, isGuarded, reason);
   }
 
   /** Takes over an image of an earlier process; undefined, and logged, if that fails. */
@@ -345,6 +349,14 @@ function replacements(
 
 function watchedOf(devices: readonly ErofsDevice[]): WatchedDevice[] {
   return devices.flatMap(({ watched }) => watched ?? []);
+}
+
+/** Says which images nobody watched while they were read, and drops what the page cache may have of them. */
+async function tellUnwatched(images: readonly PlacedImage[]): Promise<void> {
+  if (images.length === 0) return;
+  await dropPages();
+  const names = images.map(({ image }) => image.name);
+  log.error("images were not watched for a while, their users may have read zeros", { images: names });
 }
 
 /** Drops page cache if permitted; pages mapped by running programs stay. */
