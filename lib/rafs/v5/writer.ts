@@ -23,7 +23,7 @@ import type { BlobEntry, InodeSpec, MoveChunk } from "../v6/writer.ts";
 import { TreeTable } from "../v6/tree_table.ts";
 import { ChunkLookup } from "./chunk_lookup.ts";
 import { BLOB_HEAD, EXT_BLOB, SUPER, UNIT } from "./layout.ts";
-import { numberRecords, type RecordRows } from "./record_numbers.ts";
+import { RecordRows } from "./record_numbers.ts";
 import { placeRecords, RecordWriter } from "./record_writer.ts";
 import { encodeXattrs } from "./xattr_writer.ts";
 
@@ -104,7 +104,7 @@ export class BootstrapWriter {
    */
   finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = [], move?: MoveChunk): Uint8Array<ArrayBuffer> {
     if (this.tree.inodeCount === 0) unwritable("image", "it has no root");
-    const rows = numberRecords(this.tree, this.tree.sort());
+    const rows = new RecordRows(this.tree, this.tree.sort());
     const ids = blobIds(blobs);
     const inodeTable = SUPER.SIZE;
     const prefetchTable = roundUp(inodeTable + rows.count * 4, UNIT);
