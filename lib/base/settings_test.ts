@@ -159,3 +159,10 @@ Deno.test("arbitrary text yields settings or an error that names the file", () =
     }
   }));
 });
+
+Deno.test("the environment may say true, false, 1 and 0", () => {
+  const words = { true: true, false: false, "1": true, "0": false, " true ": true };
+  for (const [word, enabled] of Object.entries(words)) {
+    assert.equal(parseSettings("", { NYDUS_GD_PREFETCH_ENABLED: word }).prefetch.enabled, enabled, word);
+  }
+});

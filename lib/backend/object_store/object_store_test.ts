@@ -46,6 +46,8 @@ const MENDED: readonly [name: string, fault: Fault][] = [
   ["a body that is too short", { kind: "resize", by: -1 }],
   ["a body that is too long", { kind: "resize", by: 1 }],
   ["another range", { kind: "content-range", value: `bytes 101-200/${BYTES.length}` }],
+  ["a range that begins earlier", { kind: "content-range", value: `bytes 99-199/${BYTES.length}` }],
+  ["a range that ends later", { kind: "content-range", value: `bytes 100-200/${BYTES.length}` }],
   ["no Content-Range", { kind: "content-range", value: undefined }],
   ["HTTP 500", { kind: "status", status: 500 }],
   ["SlowDown", { kind: "status", status: 503, body: "<Error><Code>SlowDown</Code></Error>" }],
