@@ -25,6 +25,7 @@ import { dockerImageDir } from "../lib/image/docker/files.ts";
 import { recordedLayers } from "../lib/image/docker/layers.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "../lib/image/gc/collect_garbage.ts";
 import { discardBlobsOfBefore } from "../lib/image/gc/layer_blobs.ts";
+import { layersLeft } from "../lib/image/lazy/found_images.ts";
 import { dropImagePages } from "../lib/image/open_image.ts";
 import { Applier } from "../lib/layer/apply/applier.ts";
 import { Differ } from "../lib/layer/diff/differ.ts";
@@ -32,6 +33,7 @@ import { lockFileSoon } from "../lib/base/server_lock.ts";
 import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore, type LayerStoreParts } from "../lib/layer/layer_store.ts";
 import { parseSize } from "../lib/layer/storage_options.ts";
+import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../lib/mount/keeper/keeper.ts";
 import { namedFsDriver } from "../lib/mount/data_path.ts";
 import { snapshotterDir } from "../lib/snapshot/snapshot_paths.ts";
 import type { SnapshotStore, SnapshotStoreParts } from "../lib/snapshot/snapshot_store.ts";
@@ -131,10 +133,14 @@ class Daemon implements AsyncDisposable {
     const config = await NydusdConfigInUse.read(args.config);
     const known = new KnownLayers(snapshotterDir(root));
     const layers = () => known.list();
-    const images = parts.use(await DaemonImages.open({ folders, settings, config, fsDriver, layers }));
+    const left = (home?: string) => layersLeft(home, snapshotterDir(root));
+    const images = parts.use(
+      await DaemonImages.open({ folders, settings, config, fsDriver, layers, layersLeft: left }),
+    );
     const { store, offered, cache, pulled, containers } = images;
     const driver = known.driver = parts.use(await resumeDriver(folders, images, workers));
-    if (offered.hasPredecessor || snapshotterSocket !== undefined) await store.resume();
+    if (offered.hasPredecessor || snapshotterSocket !== undefined) await store.resume(left);
+    if (!driver.ready && !store.hasSession) await reportWaiting(folders.state);
     if (snapshotterSocket !== undefined) {
       known.snapshots = parts.use(await openSnapshots(root, { lazyImages: store, differ: workers.differ }));
     }
@@ -174,12 +180,22 @@ async function resumeDriver(
 ): Promise<GraphDriver> {
   const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
     const limitBytes = options.size === undefined ? 0 : parseSize(options.size, "limit containers");
-    await images.configure(options);
+    await images.configure(home, options);
     const recorded = () => recordedLayers(dockerImageDir(home));
     const parts = { ...workers, lazyImages: images.store, idMaps, limitBytes, recordedLayers: recorded };
     return await LayerStore.open(home, parts);
   };
   return await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore });
+}
+
+/** Logs that programs wait for images of an earlier daemon, if a keeper has them: it is not known which home is served. */
+async function reportWaiting(stateDir: string): Promise<void> {
+  const records = [keeperPath(stateDir), fanotifyKeeperPath(stateDir), fscacheKeeperPath(stateDir)];
+  const keepers = await Promise.all(records.map((record) => Keeper.pidOf(record)));
+  if (keepers.every((pid) => pid === undefined)) return;
+  log.error("programs that read lazy images wait until dockerd says where its layers are", {
+    remedy: "systemctl restart docker",
+  });
 }
 
 /** Frees cache space. What no layer needs is known only if all layers are. */
@@ -190,7 +206,7 @@ async function collectUnused(
   options: GarbageOptions,
 ): Promise<GarbageReport> {
   const layers = known.areAll ? await known.list() : undefined;
-  return await collectGarbage({ cache, stateDir: folders.state, pulled, layers, images: store }, options);
+  return await collectGarbage({ cache, stateDir: folders.state, pulled, layers, mounted: [], images: store }, options);
 }
 
 /** Loads what snapshots need, and opens them. */

@@ -23,13 +23,14 @@ import { dockerImageDir } from "../lib/image/docker/files.ts";
 import { discardBlobs, keepBlobs } from "../lib/image/gc/layer_blobs.ts";
 import { ImageNumbers } from "../lib/image/lazy/image_numbers.ts";
 import { backendCandidates, whenPlaced } from "../lib/image/lazy/backend_candidates.ts";
+import { findMounted } from "../lib/image/lazy/found_images.ts";
 import { LazyImageStore } from "../lib/image/lazy/lazy_image_store.ts";
 import { LearnedReads } from "../lib/image/lazy/learned_reads.ts";
 import { MountRecord } from "../lib/image/lazy/mount_record.ts";
 import { OfferedImages } from "../lib/image/lazy/offered_images.ts";
 import { PulledImages } from "../lib/image/lazy/pulled_images.ts";
 import { ReadRecorder } from "../lib/image/lazy/read_recorder.ts";
-import type { LazyLayer } from "../lib/layer/lazy_images.ts";
+import type { LayersLeft, LazyLayer } from "../lib/layer/lazy_images.ts";
 import { isInitLayer } from "../lib/layer/make_layer.ts";
 import { chooseDataPath } from "../lib/mount/choose.ts";
 import type { DataPathChoice } from "../lib/mount/data_path.ts";
@@ -53,6 +54,8 @@ export interface DaemonImagesOptions {
   readonly fsDriver: string;
   /** Lists all bootstrap layers that are known. */
   readonly layers: () => Promise<readonly LazyLayer[]>;
+  /** Lists those that the disk tells of, with Docker's if its home is passed. */
+  readonly layersLeft: (home?: string) => Promise<LayersLeft>;
 }
 
 /** Dependencies shared by several parts. */
@@ -82,7 +85,7 @@ export class DaemonImages implements AsyncDisposable {
     await clearProbes(shared.places.stateDir, shared.places.cacheDir);
     const offered = parts.use(
       await openOffered(shared, async () => {
-        await store.resume();
+        await store.resume(() => options.layersLeft());
         return await store.serving();
       }),
     );
@@ -103,13 +106,13 @@ export class DaemonImages implements AsyncDisposable {
   }
 
   /** Applies Docker's storage options, and takes over the mounts of an earlier daemon. */
-  async configure(options: StorageOptions): Promise<void> {
-    const { settings, config, cache } = this.shared;
+  async configure(home: string, options: StorageOptions): Promise<void> {
+    const { settings, config, cache, layersLeft } = this.shared;
     const wanted = options["fs-driver"];
     if (wanted !== undefined) this.store.useDataPath(await dataPathOf(this.shared, wanted));
     await config.use(options.config);
     cache.tune(fetchTuning(settings, config.current));
-    await this.store.resume();
+    await this.store.resume(() => layersLeft(home));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -183,6 +186,7 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
       await offered.forgetBefore();
       return taken;
     },
+    findMounted: (left) => findMounted(left, places),
     deadlineMs,
     candidates: (layer) => backendCandidates(layer, { config: config.current, trustedOrigins, deps, pulled }),
     whenPlaced: (layer, signal) => whenPlaced(layer, pulled, signal),

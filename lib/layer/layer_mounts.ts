@@ -9,10 +9,10 @@
 import { ignore } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { foundationOf, type Layer } from "./layer.ts";
-import { isLayerId } from "./layer_id.ts";
 import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages } from "./lazy_images.ts";
-import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
+import { mountedLayerIds } from "./lazy_layers.ts";
+import { mountCount } from "../../ffi/mountinfo.ts";
 import { mountOverlay, unmountAll } from "./overlay_mount.ts";
 import { effectiveLabel } from "./overlay_options.ts";
 
@@ -144,10 +144,7 @@ export class LayerMounts {
 
   /** Ids of mounted layers, whoever mounted them. */
   mountedIds(): string[] {
-    const { home } = this.#home;
-    const points = mountsBelow(home).map((mount) => mount.mountPoint.slice(home.length + 1).split("/"));
-    const ids = points.filter(([id, name, rest]) => isLayerId(id ?? "") && name === "merged" && rest === undefined);
-    return [...new Set(ids.map(([id]) => id ?? ""))];
+    return mountedLayerIds(this.#home.home);
   }
 
   /** Ids that are counted or hold an image. */

@@ -35,6 +35,14 @@ export interface LazyLayer {
   readonly reference?: string;
 }
 
+/** What an earlier process may have left mounted, as the disk and mountinfo tell. */
+export interface LayersLeft {
+  /** All bootstrap layers. */
+  readonly all: readonly LazyLayer[];
+  /** Those that layers which are mounted, or may be, are stacked on. */
+  readonly inUse: readonly LazyLayer[];
+}
+
 /** An image that is visible in the file system. */
 export interface LazyMount {
   /** Absolute path of the image's root. */

@@ -32,6 +32,7 @@ async function withParts(
     record: await MountRecord.open(temp.join("mounted.json")),
     kernelImages: new KernelImages(temp.path),
     takeOverMounts: () => Promise.resolve(undefined),
+    findMounted: () => Promise.resolve([]),
     startMounts: () => Promise.reject(new Error("no session here")),
     deadlineMs: 1000,
     candidates: () => Promise.resolve([]),
@@ -49,7 +50,7 @@ async function withParts(
   };
   const pulled = await PulledImages.open(temp.join("pulled"));
   const collect = (options: GarbageOptions) =>
-    collectGarbage({ cache, stateDir: temp.path, pulled, layers: undefined }, options);
+    collectGarbage({ cache, stateDir: temp.path, pulled, layers: undefined, mounted: [] }, options);
   const containers = new DockerContainers();
   await test({ root: temp.path, images, driver, containers, pulled, collect, log }, cache, levels);
 }

@@ -2,15 +2,16 @@
  * The graph driver across restarts: remembers which home it serves, and serves it again when only this program
  * restarts.
  *
- * dockerd sends Init when it starts, not when the plugin does, so home and options are kept in a state file.
+ * dockerd sends Init when it starts, not when the plugin does, so home and options are kept in a state file, twice:
+ * without it, programs that read lazy images would wait until dockerd starts anew.
  *
  * @module
  */
 import * as v from "valibot";
 import { ignore, messageOf, NydusGdError } from "../../lib/base/errors.ts";
-import { readJsonFile, writeJsonFile } from "../../lib/base/json_file.ts";
 import { KeyedMutex } from "../../lib/base/keyed_mutex.ts";
 import { logger } from "../../lib/base/log.ts";
+import { TwofoldFile } from "../../lib/base/twofold_file.ts";
 import { type IdMaps, NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
 import type { LayerStore } from "../../lib/layer/layer_store.ts";
 import { readInit, STORAGE_OPTIONS, type StorageOptions } from "./init_options.ts";
@@ -18,7 +19,7 @@ import type { InitRequest } from "./protocol.ts";
 
 /** Dependencies of a driver. */
 export interface GraphDriverParts {
-  /** JSON file that survives restarts; its folder exists. */
+  /** JSON file that survives restarts, beside its copy; its folder exists. */
   readonly stateFile: string;
   /** Opens the layers in `home` with the options of dockerd's `--storage-opt` and `--userns-remap`. */
   openStore(home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore>;
@@ -49,12 +50,14 @@ const log = logger("docker");
 /** One graph driver; serves one home at a time. */
 export class GraphDriver implements AsyncDisposable {
   readonly #parts: GraphDriverParts;
+  readonly #state: TwofoldFile<typeof StateSchema>;
   readonly #inits = new KeyedMutex<"init">();
   #serving: Serving | undefined;
 
   /** @param wasUsed whether dockerd has ever called an earlier process */
   private constructor(parts: GraphDriverParts, private readonly wasUsed: boolean) {
     this.#parts = parts;
+    this.#state = stateOf(parts.stateFile);
   }
 
   /**
@@ -64,13 +67,15 @@ export class GraphDriver implements AsyncDisposable {
    * @throws {NydusGdError} if the home cannot be opened, in particular "busy" while another process serves it
    */
   static async resume(parts: GraphDriverParts): Promise<GraphDriver> {
-    const state = await readState(parts.stateFile);
-    const driver = new GraphDriver(parts, state !== undefined);
-    if (state === undefined) return driver;
+    const found = await stateOf(parts.stateFile).read();
+    const driver = new GraphDriver(parts, found !== undefined);
+    if (found === undefined) return driver;
+    const state = wantedOf(found);
     if (!await isThere(state.home)) {
       log.warn("home is gone, waiting for dockerd", { home: state.home });
       return driver;
     }
+    await driver.#state.mend(state);
     driver.#serving = { ...state, store: await parts.openStore(state.home, state.options, state.idMaps) };
     return driver;
   }
@@ -106,7 +111,7 @@ export class GraphDriver implements AsyncDisposable {
       if (before === undefined || !isSame(before, wanted)) {
         if (before !== undefined) await this.#leave(before, home);
         this.#serving = { ...wanted, store: await this.#parts.openStore(home, options, idMaps) };
-        await writeJsonFile(this.#parts.stateFile, wanted);
+        await this.#state.write(wanted);
         log.info("graph driver initialised", { home, ...options });
       }
       await this.store.beginAnew();
@@ -149,18 +154,11 @@ function isSame(before: Wanted, { home, options, idMaps }: Wanted): boolean {
   return before.home === home && text(before) === text({ options, idMaps });
 }
 
-async function readState(stateFile: string): Promise<Wanted | undefined> {
-  try {
-    const value = await readJsonFile(stateFile);
-    if (value === undefined) return undefined;
-    const { home, options, idMaps } = v.parse(StateSchema, value);
-    const set = Object.entries(options).filter(([, setting]) => setting !== undefined);
-    return { home, options: Object.fromEntries(set), idMaps };
-  } catch (error) {
-    if (!(error instanceof SyntaxError) && !(error instanceof v.ValiError)) throw error;
-    throw new NydusGdError("corrupt", `Cannot read "${stateFile}": ${error.message}`, {
-      hint: `rm "${stateFile}" and systemctl restart docker`,
-      cause: error,
-    });
-  }
+function stateOf(path: string): TwofoldFile<typeof StateSchema> {
+  return new TwofoldFile(path, StateSchema, "systemctl restart docker");
+}
+
+function wantedOf({ home, options, idMaps }: v.InferOutput<typeof StateSchema>): Wanted {
+  const set = Object.entries(options).filter(([, setting]) => setting !== undefined);
+  return { home, options: Object.fromEntries(set), idMaps };
 }

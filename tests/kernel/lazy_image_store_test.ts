@@ -74,6 +74,7 @@ class Kit implements AsyncDisposable {
       deadlineMs: 60_000,
       startMounts: (dataPath) => kit.startMounts(dataPath),
       takeOverMounts: () => Promise.resolve(undefined),
+      findMounted: () => Promise.resolve([]),
       candidates: () => Promise.resolve([kit.candidate]),
       dataPath: { fsDriver: "fuse", reason: "selected by name", named: true },
       minFree: { percent: 0 },

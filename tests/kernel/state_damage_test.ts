@@ -6,25 +6,33 @@
  */
 import { deepEqual, equal, match } from "node:assert/strict";
 import { processStat } from "../../ffi/procfs.ts";
+import { ignore } from "../../lib/base/errors.ts";
 import { keeperPath } from "../../lib/mount/keeper/keeper.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
-/** Damages of a file's text. */
+/** Damages of a file's text; undefined: the file is removed. */
 const empty = () => "";
 const truncated = (text: string) => text.slice(0, text.length / 2);
 const garbage = (text: string) => text.replaceAll('"', "\0");
 const ofAnotherVersion = () => '{"version":99}';
+const removed = () => undefined;
 
 /** Damages the files of the state folder after the server was killed, and starts the next one under a reader. */
-async function startDamaged(container: LazyContainer, names: readonly string[], damage: (text: string) => string) {
+async function startDamaged(
+  container: LazyContainer,
+  names: readonly string[],
+  damage: (text: string) => string | undefined,
+) {
   await using readers = await container.read(1);
   await container.driver.kill();
   for (const name of names) {
     const path = `${container.stateDir}/${name}`;
-    await Deno.writeTextFile(path, damage(await Deno.readTextFile(path).catch(() => "[]")));
+    const damaged = damage(await Deno.readTextFile(path).catch(() => "[]"));
+    if (damaged !== undefined) await Deno.writeTextFile(path, damaged);
+    else await ignore(Deno.errors.NotFound, Deno.remove(path));
   }
   await container.driver.restart();
   return await readers.stop();
@@ -40,7 +48,11 @@ for (const fsDriver of TESTED_DATA_PATHS) {
         [["offered-images.json"], empty, false],
         [[keeper], garbage, false],
         [["image-numbers.json", keeper], ofAnotherVersion, false],
-        [["mounted-images.json"], empty, true], // nothing else says what to go on with
+        [["mounted-images.json"], empty, false],
+        [["mounted-images.json", "offered-images.json"], ofAnotherVersion, false],
+        [["mounted-images.json", keeper], removed, false],
+        [["graph-driver.json"], truncated, false],
+        [["graph-driver.json"], removed, false],
         [["image-numbers.json", "mounted-images.json", keeper], truncated, true],
       ] as const
     ) {
@@ -86,3 +98,21 @@ fuseTest("a keeper whose record is damaged is ended with its session", async () 
   await container[Symbol.asyncDispose]();
   match(processStat(pid)?.[0] ?? "gone", /^(Z|gone)$/);
 });
+
+fuseTest(
+  "without the file that says what dockerd wanted, and its copy, the log says what readers wait for",
+  async () => {
+    using temp = TempDir.make();
+    const logPath = temp.join("log");
+    await using container = await LazyContainer.start("fuse", { logPath });
+    const files = ["graph-driver.json", "graph-driver.json.copy"].map((name) => `${container.stateDir}/${name}`);
+    await container.driver.kill();
+    for (const path of files) await Deno.rename(path, `${path}.before`);
+    await container.driver.restart();
+    match(await Deno.readTextFile(logPath), /"remedy":"systemctl restart docker".*programs that read lazy images wait/);
+    await container.driver.kill();
+    for (const path of files) await Deno.rename(`${path}.before`, path);
+    await container.driver.restart();
+    deepEqual(await Deno.readFile(`${container.root}/2`), container.content(2));
+  },
+);

@@ -57,8 +57,8 @@ export interface GarbageSources {
   readonly pulled: PulledImages;
   /** All bootstrap layers that Docker and containerd have; undefined: unknown. */
   readonly layers: readonly LazyLayer[] | undefined;
-  /** Layers whose images another process has left mounted. */
-  readonly mounted?: readonly LazyLayer[];
+  /** Layers whose images another process has left mounted; undefined: unknown. */
+  readonly mounted: readonly LazyLayer[] | undefined;
   /** The images mounted by this process. Default: none. */
   readonly images?: Pick<LazyImageStore, "unmountIdle" | "idleBlobs" | "emptyKernelCache">;
 }
@@ -72,10 +72,10 @@ export async function collectGarbage(
   sources: GarbageSources,
   { dryRun, all }: GarbageOptions,
 ): Promise<GarbageReport> {
-  const { cache, stateDir, pulled, layers, mounted = [], images } = sources;
+  const { cache, stateDir, pulled, layers, mounted, images } = sources;
   try {
     const wanted = all ? new Set<string>() : layers && await knownOwners(layers);
-    const inUse = await knownOwners(mounted);
+    const inUse = mounted && await knownOwners(mounted);
     const idle = all && dryRun ? images?.idleBlobs() : undefined;
     if (all && !dryRun) await images?.unmountIdle();
     const { unwanted, evicted, leftOvers, keptBytes } = await cache.collect({

@@ -8,8 +8,8 @@
  */
 import * as v from "valibot";
 import { mountAt, mountsBelow } from "../../../ffi/mountinfo.ts";
-import { ignore, NydusGdError } from "../../base/errors.ts";
-import { readJsonFile } from "../../base/json_file.ts";
+import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
+import { TwofoldFile } from "../../base/twofold_file.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
 import type { CacheLimits } from "../../blob/cache/cache_limits.ts";
 import { lockFile } from "../../base/server_lock.ts";
@@ -58,20 +58,29 @@ export async function collectOffline(
   return await collectGarbage(sources, options);
 }
 
-/** Returns undefined if neither Docker nor containerd has ever called, or Docker's folder does not exist at present. */
+/**
+ * Returns undefined if it is not known: neither Docker nor containerd has ever called, Docker's folder does not exist at
+ * present, or the file that names it is damaged.
+ */
 async function layersOf(stateFile: string, snapshotsDir: string): Promise<LazyLayer[] | undefined> {
-  const document = await ignore(SyntaxError, readJsonFile(stateFile).then((value) => value ?? NEVER_CALLED));
-  if (document === NEVER_CALLED) return await isThere(snapshotsDir) ? await lazySnapshotsIn(snapshotsDir) : undefined;
-  const serving = v.safeParse(Serving, document);
-  if (!serving.success || !await isThere(serving.output.home)) return undefined;
-  return [...await lazyLayersIn(serving.output.home), ...await lazySnapshotsIn(snapshotsDir)];
+  const state = new TwofoldFile(stateFile, Serving, "systemctl restart docker");
+  const serving = await state.read().then((value) => value ?? NEVER_CALLED).catch((error) => {
+    if (!hasCode(error, "corrupt")) throw error;
+    return undefined;
+  });
+  if (serving === NEVER_CALLED) return await isThere(snapshotsDir) ? await lazySnapshotsIn(snapshotsDir) : undefined;
+  if (serving === undefined || !await isThere(serving.home)) return undefined;
+  return [...await lazyLayersIn(serving.home), ...await lazySnapshotsIn(snapshotsDir)];
 }
 
 async function isThere(folder: string): Promise<boolean> {
   return await ignore(Deno.errors.NotFound, Deno.stat(folder)) !== undefined;
 }
 
-async function leftMounted(root: string): Promise<LazyLayer[]> {
+/** Layers whose images are mounted; undefined if that is not known. */
+async function leftMounted(root: string): Promise<LazyLayer[] | undefined> {
   const isMounted = mountAt(`${root}/images`) !== undefined || mountsBelow(`${root}/erofs`).length > 0;
-  return isMounted ? (await MountRecord.open(`${root}/state/mounted-images.json`)).list() : [];
+  if (!isMounted) return [];
+  const record = await MountRecord.open(`${root}/state/mounted-images.json`);
+  return record.isLost ? undefined : record.list();
 }

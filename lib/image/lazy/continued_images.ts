@@ -2,7 +2,7 @@
  * Goes on serving the images of a killed or stopped process, whose mounts a keeper has held.
  *
  * ```
- * record ─► open each image again ─► take over the session ─► LiveImage
+ * record, or what is found ─► open each image again ─► take over the session ─► LiveImage
  * ```
  * An image that cannot be opened, or that has no mount any more, is lost: its readers get errors.
  *
@@ -26,17 +26,20 @@ type ReopenedImage = OpenedImage & Pick<RecordedLayer, "fsDriver" | "isSuspect">
  * these.
  *
  * @param record of the images that the process had mounted
+ * @param find finds them if the record is lost
  * @param open opens the image of a layer
  * @throws {NydusGdError} if the session exists but cannot be taken over; it is left as it is
  */
 export async function* continueImages(
   server: ImageServer,
   record: MountRecord,
+  find: () => Promise<readonly RecordedLayer[]>,
   open: (layer: LazyLayer) => Promise<OpenedImage>,
 ): AsyncGenerator<LiveImage> {
   const reopened: ReopenedImage[] = [];
   const taken = await server.takeOver(async () => {
-    const images = await Promise.all(record.list().map((layer) => reopen(layer, open)));
+    const layers = record.isLost ? await findAgain(find) : record.list();
+    const images = await Promise.all(layers.map((layer) => reopen(layer, open)));
     reopened.push(...images.filter((image) => image !== undefined));
     return reopened;
   });
@@ -53,6 +56,12 @@ export async function* continueImages(
     await record.add(opened.layer, continued.facts); // of an older version it may lack some
     yield continued;
   }
+}
+
+async function findAgain(find: () => Promise<readonly RecordedLayer[]>): Promise<readonly RecordedLayer[]> {
+  const layers = await find();
+  log.warn("record of mounted images is lost, it is made again of what is mounted", { images: layers.length });
+  return layers;
 }
 
 /** Logs a failure and returns undefined. */

@@ -5,7 +5,7 @@
  */
 import type { SizeLimit } from "../../base/setting_values.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
-import type { LazyLayer } from "../../layer/lazy_images.ts";
+import type { LayersLeft, LazyLayer } from "../../layer/lazy_images.ts";
 import type { DataPathChoice } from "../../mount/data_path.ts";
 import type { KernelImages } from "../../mount/erofs/kernel_images.ts";
 import type { ImageMounts, MountedBefore } from "../../mount/image_mounts.ts";
@@ -13,7 +13,7 @@ import type { BackendCandidate } from "../choose_backend.ts";
 import type { Command } from "../programs/command_files.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
 import type { ImagePrefetchOptions } from "./image_prefetch.ts";
-import type { MountRecord } from "./mount_record.ts";
+import type { MountRecord, RecordedLayer } from "./mount_record.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
 
 /** Options of a `LazyImageStore`. */
@@ -35,6 +35,8 @@ export interface LazyImageStoreOptions {
     dataPath: DataPathChoice,
     images: () => Promise<readonly MountedBefore[]>,
   ) => ReturnType<typeof ImageMounts.takeOver>;
+  /** Finds those of the layers that are mounted, if the record is lost. */
+  readonly findMounted: (left: LayersLeft) => Promise<readonly RecordedLayer[]>;
   /** Timeout of the search for an image's blobs. */
   readonly deadlineMs: number;
   /** Returns the backends that may have the blobs of a layer, in order of preference. */

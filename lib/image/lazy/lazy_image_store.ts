@@ -28,7 +28,7 @@ import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { SingleFlight } from "../../base/single_flight.ts";
 import { cacheUsage } from "../../blob/cache/cache_usage.ts";
-import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../../layer/lazy_images.ts";
+import type { ImageRoot, LayersLeft, LazyImages, LazyLayer, LazyMount } from "../../layer/lazy_images.ts";
 import type { DataPathChoice } from "../../mount/data_path.ts";
 import type { ImageMount } from "../../mount/image_mount.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
@@ -84,6 +84,11 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return this.#server.start();
   }
 
+  /** Whether a session serves images. */
+  get hasSession(): boolean {
+    return this.#server.session !== undefined;
+  }
+
   /** Sets the data path. No effect while a session uses another one. */
   useDataPath(dataPath: DataPathChoice): void {
     this.#server.useDataPath(dataPath);
@@ -104,11 +109,14 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   /**
    * Takes over the images of an earlier process, if a keeper has them. Call before the first {@link acquire}.
    *
+   * @param left returns the layers that there are, asked for if the record of mounted images is lost
    * @throws {NydusGdError} if the session exists but cannot be taken over; it is left as it is
    */
-  async resume(): Promise<void> {
+  async resume(left: () => Promise<LayersLeft>): Promise<void> {
     if (this.#server.session !== undefined) return;
-    for await (const mounted of continueImages(this.#server, this.options.record, (layer) => this.#open(layer))) {
+    const { record, findMounted } = this.options;
+    const find = async () => await findMounted(await left());
+    for await (const mounted of continueImages(this.#server, record, find, (layer) => this.#open(layer))) {
       this.#images.addContinued(mounted);
       this.#prefetchMounted(mounted);
     }

@@ -48,11 +48,13 @@ export class MountRecord {
     layers: readonly RecordedLayer[],
     /** Whether there is a file: some image was mounted before. */
     readonly wasUsed: boolean,
+    /** Whether it does not tell what is mounted: the file is damaged, or there is none. */
+    readonly isLost: boolean,
   ) {
     this.#layers = new Map(layers.map((layer) => [layer.id, layer]));
   }
 
-  /** Reads the record. A damaged one counts as empty: its images are then unreachable, but not wrong. */
+  /** Reads the record. A damaged one is empty: what is mounted has to be found again (found_images.ts). */
   static async open(path: string): Promise<MountRecord> {
     const document = await readJsonFile(path).catch((error) => {
       if (!(error instanceof SyntaxError)) throw error;
@@ -60,7 +62,8 @@ export class MountRecord {
     });
     const state = v.safeParse(State, document ?? []);
     if (!state.success) log.warn("record of mounted images is damaged", { path, reason: state.issues[0].message });
-    return new MountRecord(path, state.success ? state.output : [], document !== undefined);
+    const isLost = document === undefined || !state.success;
+    return new MountRecord(path, state.success ? state.output : [], document !== undefined, isLost);
   }
 
   /** Returns the mounted images, including those of the previous process. */

@@ -68,7 +68,7 @@ exec sleep infinity </dev/null
 const RECORDED_MESSAGE = new TextEncoder().encode("on record\n");
 
 /**
- * What a keeper has in its environment, so that it is found if its record is damaged: the path of the record, and
+ * What a keeper has in its environment, so that it is found if its record is damaged or missing: the path of the record, and
  * {@link Kept.descriptors} as JSON.
  */
 const KEEPER_ENV = { record: "NYDUS_GD_KEEPER_RECORD", descriptors: "NYDUS_GD_KEEPER_DESCRIPTORS" } as const;
@@ -103,11 +103,12 @@ export class Keeper implements AsyncDisposable {
    * @throws {NydusGdError} "environment" when no process can be started
    */
   static async start(recordPath: string, descriptors: Descriptors): Promise<Keeper> {
-    const kept = await readRecord(recordPath);
+    const kept = await readRecord(recordPath) ?? searched?.get(recordPath);
     endFormer(kept);
     using former = findLiving(kept);
     const keeper = new Keeper(recordPath, descriptors);
     await keeper.#spawn(former?.kept);
+    searched?.delete(recordPath);
     for (const [name, fd] of descriptors) storeDescriptor(name, fd);
     if (former !== undefined) kill(former.process);
     return keeper;
@@ -117,7 +118,7 @@ export class Keeper implements AsyncDisposable {
    * Duplicates the descriptors held by an earlier daemon's keeper or the service manager; undefined if they are gone.
    */
   static async take(recordPath: string): Promise<Map<string, Fd> | undefined> {
-    const kept = await readRecord(recordPath);
+    const kept = await readRecordOrSearch(recordPath);
     using living = findLiving(kept);
     if (living === undefined) return takeStored(kept);
     const taken = new Map<string, Fd>();
@@ -140,16 +141,17 @@ export class Keeper implements AsyncDisposable {
 
   /** Whether the record is of this boot, whether the keeper is alive or not. */
   static async isOfThisBoot(recordPath: string): Promise<boolean> {
-    return (await readRecord(recordPath))?.bootId === bootId();
+    return (await readRecordOrSearch(recordPath))?.bootId === bootId();
   }
 
   /** Kills a keeper left by an earlier daemon and removes its record, giving up what it held. */
   static async discard(recordPath: string): Promise<void> {
-    const kept = await readRecord(recordPath);
+    const kept = await readRecordOrSearch(recordPath);
     using living = findLiving(kept);
     if (living !== undefined) kill(living.process);
     endFormer(kept);
     for (const [name] of kept?.descriptors ?? []) forget(name);
+    searched?.delete(recordPath);
     await ignore(Deno.errors.NotFound, Deno.remove(recordPath));
   }
 
@@ -272,29 +274,43 @@ async function readRecord(recordPath: string): Promise<Kept | undefined> {
     return document === undefined ? undefined : v.parse(Kept, document);
   } catch (error) {
     if (!(error instanceof SyntaxError || error instanceof v.ValiError)) throw error;
-    const found = findKeeper(recordPath);
+    const found = findKeepers().get(recordPath);
     log.warn("record of the keeper is damaged", { recordPath, reason: error.message, found: found?.pid });
     return found;
   }
 }
 
-/** Looks for the keeper with this record among the processes that see the same files. */
-function findKeeper(recordPath: string): Kept | undefined {
-  for (const { name: pid } of Deno.readDirSync("/proc")) {
-    const kept = /^\d+$/.test(pid) ? keptBy(pid, recordPath) : undefined;
-    if (kept !== undefined) return kept;
-  }
-  return undefined;
+/** The keepers that ran when a record was missing for the first time: this process has replaced none of them then. */
+let searched: Map<string, Kept> | undefined;
+
+/** Like {@link readRecord}; also in place of a missing record. */
+async function readRecordOrSearch(recordPath: string): Promise<Kept | undefined> {
+  const kept = await readRecord(recordPath);
+  if (kept !== undefined) return kept;
+  const found = (searched ??= findKeepers()).get(recordPath);
+  if (found !== undefined) log.warn("record of the keeper is missing", { recordPath, found: found.pid });
+  return found;
 }
 
-/** Returns what process `pid` holds for this record; undefined if it is not its keeper, or may not be looked at. */
-function keptBy(pid: string, recordPath: string): Kept | undefined {
+/** Looks for keepers among the processes that see the same files. Returns them by the path of their record. */
+function findKeepers(): Map<string, Kept> {
+  const keepers = new Map<string, Kept>();
+  for (const { name: pid } of Deno.readDirSync("/proc")) {
+    const [recordPath, kept] = /^\d+$/.test(pid) ? keptBy(pid) ?? [] : [];
+    if (recordPath !== undefined && kept !== undefined) keepers.set(recordPath, kept);
+  }
+  return keepers;
+}
+
+/** Returns what process `pid` holds, and for which record; undefined if it is no keeper, or may not be looked at. */
+function keptBy(pid: string): [string, Kept] | undefined {
   try {
     const environment = new Map(environmentOf(pid));
-    if (environment.get(KEEPER_ENV.record) !== recordPath || mountsOf(pid) !== mountsOf("self")) return undefined;
+    const recordPath = environment.get(KEEPER_ENV.record);
+    if (recordPath === undefined || mountsOf(pid) !== mountsOf("self")) return undefined;
     const descriptors = JSON.parse(environment.get(KEEPER_ENV.descriptors) ?? "[]");
     const kept = { pid: Number(pid), startTime: startTimeOf(Number(pid)) ?? "", bootId: bootId(), descriptors };
-    return v.is(Kept, kept) ? kept : undefined;
+    return v.is(Kept, kept) ? [recordPath, kept] : undefined;
   } catch (error) {
     if (isErrno(error, "EACCES", "EPERM") || error instanceof Deno.errors.PermissionDenied) return undefined;
     throw error;
