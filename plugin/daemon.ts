@@ -22,7 +22,7 @@ import type { Settings } from "../lib/base/settings.ts";
 import { trimMemory } from "../lib/base/trim_memory.ts";
 import { type ConfigPath, readSettings } from "../lib/image/config_files.ts";
 import { dockerImageDir } from "../lib/image/docker/files.ts";
-import { recordedLayers } from "../lib/image/docker/layers.ts";
+import { recordedLayer, recordedLayers } from "../lib/image/docker/layers.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "../lib/image/gc/collect_garbage.ts";
 import { discardBlobsOfBefore } from "../lib/image/gc/layer_blobs.ts";
 import { layersLeft } from "../lib/image/lazy/found_images.ts";
@@ -32,6 +32,7 @@ import { Differ } from "../lib/layer/diff/differ.ts";
 import { lockFileSoon } from "../lib/base/server_lock.ts";
 import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore, type LayerStoreParts } from "../lib/layer/layer_store.ts";
+import { HOME_REMEDY, servedHomePath } from "../lib/layer/served_home.ts";
 import { parseSize } from "../lib/layer/storage_options.ts";
 import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../lib/mount/keeper/keeper.ts";
 import { namedFsDriver } from "../lib/mount/data_path.ts";
@@ -181,11 +182,17 @@ async function resumeDriver(
   const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
     const limitBytes = options.size === undefined ? 0 : parseSize(options.size, "limit containers");
     await images.configure(home, options);
-    const recorded = () => recordedLayers(dockerImageDir(home));
-    const parts = { ...workers, lazyImages: images.store, idMaps, limitBytes, recordedLayers: recorded };
-    return await LayerStore.open(home, parts);
+    const imageDir = dockerImageDir(home);
+    return await LayerStore.open(home, {
+      ...workers,
+      lazyImages: images.store,
+      idMaps,
+      limitBytes,
+      recordedLayers: () => recordedLayers(imageDir),
+      recordedLayer: (id) => recordedLayer(imageDir, id),
+    });
   };
-  return await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore });
+  return await GraphDriver.resume({ stateFile: servedHomePath(folders.state), openStore });
 }
 
 /** Logs that programs wait for images of an earlier daemon, if a keeper has them: it is not known which home is served. */
@@ -194,7 +201,7 @@ async function reportWaiting(stateDir: string): Promise<void> {
   const keepers = await Promise.all(records.map((record) => Keeper.pidOf(record)));
   if (keepers.every((pid) => pid === undefined)) return;
   log.error("programs that read lazy images wait until dockerd says where its layers are", {
-    remedy: "systemctl restart docker",
+    remedy: HOME_REMEDY,
   });
 }
 

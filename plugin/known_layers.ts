@@ -18,9 +18,10 @@ export class KnownLayers {
   /** @param snapshotsDir folder of the snapshots, if there are any */
   constructor(private readonly snapshotsDir: string) {}
 
-  /** Whether these are all: those of a graph driver that dockerd has not named yet are unknown. */
+  /** Whether these are all: those of a graph driver that dockerd has not named yet are unknown, and damaged ones. */
   get areAll(): boolean {
     const { driver, snapshots } = this;
+    if (snapshots?.isDamaged || (driver?.ready && driver.store.damaged.length > 0)) return false;
     return driver !== undefined && (driver.ready || (snapshots !== undefined && driver.unused));
   }
 

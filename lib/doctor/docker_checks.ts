@@ -5,6 +5,9 @@
  */
 import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
+import { damagedLayersIn, layerProblems } from "../layer/layer_damage.ts";
+import { HomePaths } from "../layer/layer_paths.ts";
+import { servedHome } from "../layer/served_home.ts";
 import { readDockerUnit } from "../setup/docker_flags.ts";
 import { pluginSupport } from "../setup/docker_version.ts";
 import { hasSystemd, lastLines, lastLoggedError, showUnit } from "../setup/systemd.ts";
@@ -56,7 +59,19 @@ export function dockerChecks(installation: Installation): Check[] {
     }),
     check("image store", (info) => judgeStore(info, driver)),
     check("user namespaces", judgeNamespaces),
+    { group: GROUP, name: "layer records", run: () => checkLayers(installation) },
   ];
+}
+
+/** Looks at the files, so that it works whether or not the daemon runs. */
+async function checkLayers({ isRoot, options: { root } }: Installation): Promise<Finding> {
+  if (!isRoot) return skipped("only root can read them", "sudo nydus-gd doctor");
+  const home = await servedHome(`${root}/state`);
+  if (home === undefined) return ok("none: dockerd has not called yet");
+  const problems = layerProblems(await damagedLayersIn(home), new HomePaths(home));
+  const [first] = problems;
+  if (first === undefined) return ok("none is damaged");
+  return fail(problems.map(({ message }) => message).join("; "), first.remedy);
 }
 
 /** Whether setup was told to set up containerd, beside a Docker with graph drivers. */

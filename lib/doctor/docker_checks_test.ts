@@ -2,6 +2,10 @@ import assert from "node:assert/strict";
 import { installationIn, results } from "../../tests/support/doctor_installation.ts";
 import { type FakeDockerState, plainDocker, serveFakeDocker } from "../../tests/support/fake_docker.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
+import { loadLayer } from "../layer/layer.ts";
+import { HomePaths } from "../layer/layer_paths.ts";
+import { makeLayer } from "../layer/make_layer.ts";
+import { servedHomePath } from "../layer/served_home.ts";
 import type { CheckResult } from "./check.ts";
 import { dockerChecks } from "./docker_checks.ts";
 
@@ -98,4 +102,28 @@ Deno.test("a response that is not Docker's is a failure, not a crash", async () 
   const say = await judge(({ info }) => delete info["Driver"]);
   assert.match(say("daemon").seen, /Cannot ask Docker: its response is not understood: Driver is missing/);
   assert.equal(say("storage driver").verdict, "skipped");
+});
+
+Deno.test({
+  name: "damaged layers are a failure that names them, whether or not anybody serves them",
+  ignore: Deno.uid() !== 0, // making a layer takes root, and so does looking at it
+  async fn() {
+    using temp = TempDir.make();
+    const home = new HomePaths(temp.join("home"));
+    await Deno.mkdir(home.links, { recursive: true });
+    await Deno.mkdir(temp.join("root/state"), { recursive: true });
+    await Deno.writeTextFile(servedHomePath(temp.join("root/state")), JSON.stringify({ home: home.home }));
+    using installation = await installationIn(temp);
+    const look = async () => (await results(dockerChecks(installation))).get("layer records");
+    await makeLayer(home, "base", undefined);
+    await makeLayer(home, "top", await loadLayer(home, "base"));
+    assert.equal((await look())?.verdict, "ok");
+    await Deno.writeTextFile(home.layer("top").lower, "l/AA");
+    await Deno.writeTextFile(home.layer("base").record, "{");
+    const found = await look();
+    assert.equal(found?.verdict, "fail");
+    assert.match(found?.seen ?? "", /layer top is damaged: .*file lower is damaged/);
+    assert.match(found?.seen ?? "", /layer base is damaged: Cannot read ".*\/base\/layer\.json"/);
+    assert.match(found?.mend ?? "", /^save what you need of .*\/diff, then remove the container or the images/);
+  },
 });

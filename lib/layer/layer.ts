@@ -35,17 +35,19 @@ export async function layerExists(home: HomePaths, id: string): Promise<boolean>
  */
 export async function loadLayer(home: HomePaths, id: string): Promise<Layer> {
   const paths = home.layer(id);
-  const [short, text, finished, committed] = await Promise.all([
+  const [short, text, finished, committed, work] = await Promise.all([
     ignore(Deno.errors.NotFound, Deno.readTextFile(paths.link)),
     ignore(Deno.errors.NotFound, Deno.readTextFile(paths.lower)),
     readFinished(paths),
     ignore(Deno.errors.NotFound, Deno.lstat(paths.committed)),
+    ignore(Deno.errors.NotFound, Deno.lstat(paths.work)),
   ]);
   if (short === undefined) {
     if (await layerExists(home, id)) throw corrupt(id, "its file link is missing");
     throw new NydusGdError("not-found", `Cannot find layer ${id}: there is none in ${home.home}`);
   }
   if (!isShortName(short.trimEnd())) throw corrupt(id, "its file link is damaged");
+  if (text === undefined && work !== undefined) throw corrupt(id, "its file lower is missing");
   const lower = text === undefined ? [] : parseLower(text);
   if (lower === undefined) throw corrupt(id, "its file lower is damaged");
   return {
@@ -118,7 +120,11 @@ export interface Foundation {
 export async function stackBelow(home: HomePaths, layer: Layer): Promise<Foundation> {
   const ids = await Promise.all(layer.lower.map((short) => idOfShortName(home, short, layer.id)));
   const lowest = ids.at(-1);
-  const lazy = lowest === undefined ? undefined : lazyImageOf(await loadLayer(home, lowest), home);
+  const bottom = lowest === undefined ? undefined : await loadLayer(home, lowest);
+  if (bottom !== undefined && bottom.lower.length > 0 && !hidesBelow(bottom)) {
+    throw corrupt(layer.id, "its file lower does not list all layers below it");
+  }
+  const lazy = bottom && lazyImageOf(bottom, home);
   const ordinary = lazy === undefined ? ids : ids.slice(0, -1);
   return { diffs: ordinary.map((id) => home.layer(id).diff), lazy };
 }

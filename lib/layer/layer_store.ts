@@ -29,6 +29,7 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import type { FileLock } from "../base/file_lock.ts";
 import { logger } from "../base/log.ts";
@@ -40,6 +41,7 @@ import { backingFileSystem, probeHomeUnlessFull } from "./home_probe.ts";
 import { isMapped, NO_ID_MAPS } from "./id_maps.ts";
 import { foundationOf, layerExists, lazyImageOf, loadLayer, requireWhole } from "./layer.ts";
 import { LayerCalls } from "./layer_calls.ts";
+import { type DamagedLayer, layerProblems } from "./layer_damage.ts";
 import { LayerDiffs } from "./layer_diffs.ts";
 import { LayerMounts } from "./layer_mounts.ts";
 import { HomePaths } from "./layer_paths.ts";
@@ -71,6 +73,8 @@ export class LayerStore implements AsyncDisposable {
   readonly #writer: LayerWriter;
   readonly #remover: LayerRemover;
   readonly #diffs: LayerDiffs;
+  /** As found when the store was opened. */
+  #damaged: readonly DamagedLayer[] = [];
 
   private constructor(paths: HomePaths, private readonly lock: FileLock, parts: Required<LayerStoreParts>) {
     const { lazyImages, differ, idMaps } = parts;
@@ -100,11 +104,12 @@ export class LayerStore implements AsyncDisposable {
     try {
       await probeHomeUnlessFull(paths.home, `${paths.making}/.probe`);
       const { idMaps = NO_ID_MAPS, limitBytes = 0, unbornAfterMs = UNBORN_AFTER_MS } = parts;
-      const { recordedLayers = () => Promise.resolve(undefined) } = parts;
+      const unknown = () => Promise.resolve(undefined);
+      const { recordedLayers = unknown, recordedLayer = unknown } = parts;
       if (limitBytes > 0) requireSizeLimits(paths.home, "limit containers");
       await openToNamespace(paths.home, idMaps);
       const lazyImages = isMapped(idMaps) ? refuseLazyImages(REMAPPED, REMAPPED_HINT) : parts.lazyImages;
-      const all = { ...parts, lazyImages, idMaps, limitBytes, unbornAfterMs, recordedLayers };
+      const all = { ...parts, lazyImages, idMaps, limitBytes, unbornAfterMs, recordedLayers, recordedLayer };
       const store = new LayerStore(paths, lock, all);
       await store.#recover();
       return store;
@@ -124,9 +129,16 @@ export class LayerStore implements AsyncDisposable {
     return this.#inside.mounts.mountedCount;
   }
 
-  /** Problems of mounted layers; see {@link layerWarnings}. */
+  /** Layers that could not be used when the store was opened, and are still there. */
+  get damaged(): DamagedLayer[] {
+    return this.#damaged.filter(({ id }) => existsSync(this.#inside.paths.layer(id).root));
+  }
+
+  /** Problems of mounted layers (see {@link layerWarnings}), and of damaged ones. */
   get warnings(): string[] {
-    return layerWarnings(this.#inside.mounts);
+    const { mounts, paths } = this.#inside;
+    const problems = layerProblems(this.damaged, paths);
+    return [...layerWarnings(mounts), ...problems.map(({ message, remedy }) => `${message}; ${remedy}`)];
   }
 
   /**
@@ -141,7 +153,8 @@ export class LayerStore implements AsyncDisposable {
 
   async #recover(): Promise<void> {
     const { paths, mounts, lazyLayers } = this.#inside;
-    const { layers, mounted } = await recoverHome(paths);
+    const { layers, mounted, damaged } = await recoverHome(paths, this.#inside);
+    this.#damaged = damaged;
     for (const layer of layers) lazyLayers.add(layer);
     await Promise.all(mounted.map(async (layer) => {
       try {

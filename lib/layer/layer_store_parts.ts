@@ -11,6 +11,7 @@ import type { LayerMounts } from "./layer_mounts.ts";
 import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages } from "./lazy_images.ts";
 import type { KnownLazyLayers } from "./lazy_layers.ts";
+import type { Mending } from "./mend_layer.ts";
 import type { LayerApplier } from "./unpack_layer.ts";
 import type { RecordedLayers } from "./unrecorded_layers.ts";
 
@@ -27,6 +28,8 @@ export interface LayerStoreParts {
   readonly unbornAfterMs?: number;
   /** What dockerd has recorded of layers; undefined if it has no records. Default: none are known of. */
   readonly recordedLayers?: () => Promise<RecordedLayers | undefined>;
+  /** What dockerd has recorded of one layer; undefined if it does not know it. Default: none is known of. */
+  readonly recordedLayer?: Mending["recordedLayer"];
 }
 
 /** What the parts of one store share. */

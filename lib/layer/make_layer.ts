@@ -12,7 +12,8 @@ import { GoneLayers } from "./gone_layers.ts";
 import { bootstrapOf } from "./bootstrap_layer.ts";
 import { syncFileSystem, syncFolder, writeDurably } from "../base/durable.ts";
 import { type IdMaps, isMapped, NO_ID_MAPS, type Owner, rootOwner } from "./id_maps.ts";
-import { hidesBelow, type Layer, loadLayer, parentOf, requireWhole } from "./layer.ts";
+import { type Layer, loadLayer, parentOf, requireWhole } from "./layer.ts";
+import { lowerOn } from "./layer_damage.ts";
 import { formatLower, type HomePaths, linkTarget, newShortName } from "./layer_paths.ts";
 import { isOpaque, type RecognisedLayer, writeFinished } from "./layer_record.ts";
 import type { LazyImages } from "./lazy_images.ts";
@@ -67,8 +68,7 @@ export async function makeLayer(
     if (parent !== undefined) {
       await Deno.mkdir(staging.work, { mode: 0o700 });
       await Deno.mkdir(staging.merged, { mode: 0o700 });
-      const lower = [parent.short, ...(hidesBelow(parent) ? [] : parent.lower)];
-      await writeDurably(staging.lower, formatLower(lower));
+      await writeDurably(staging.lower, formatLower(lowerOn(parent)));
     }
     if (limitBytes > 0) limitFolders([staging.diff, ...(parent === undefined ? [] : [staging.work])], limitBytes);
     await writeDurably(staging.link, short);

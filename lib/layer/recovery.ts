@@ -4,7 +4,8 @@
  * | found | action |
  * |---|---|
  * | something in `.making` or `.removing` | deleted: its creation was never confirmed, or its removal was |
- * | a layer whose ApplyDiff did not end, or failed | deleted: Docker records a layer only after the response |
+ * | a layer whose ApplyDiff did not end, or failed | deleted, unless Docker has recorded it, which it does only after the response |
+ * | a layer whose record, or list of layers below, is damaged or missing | the file is written again, if the disk tells what it said (mend_layer.ts) |
  * | a layer without its short link | the link is created again |
  * | a short link without its layer | deleted |
  * | a layer whose file `link` is damaged or missing | the file is written again, as its short link says |
@@ -19,9 +20,11 @@ import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { syncFolder, writeDurably } from "../base/durable.ts";
 import { GoneLayers } from "./gone_layers.ts";
-import { type Layer, loadLayer } from "./layer.ts";
+import { type Layer, loadLayer, requireWhole } from "./layer.ts";
+import { brokenStacks, type DamagedLayer, layerProblems } from "./layer_damage.ts";
 import { isLayerId } from "./layer_id.ts";
 import { type HomePaths, idOfLinkTarget, isShortName, linkTarget } from "./layer_paths.ts";
+import { type Mending, mendLower, mendRecord } from "./mend_layer.ts";
 import { isAtOrBelow, mountsBelow } from "../../ffi/mountinfo.ts";
 import { unmountAll } from "./overlay_mount.ts";
 
@@ -33,20 +36,23 @@ export interface Recovered {
   readonly layers: readonly Layer[];
   /** Layers that are mounted. */
   readonly mounted: readonly Layer[];
+  /** Layers that cannot be used. */
+  readonly damaged: readonly DamagedLayer[];
 }
 
 /** Creates the store's own folders, cleans up unfinished work and finds mounted layers. */
-export async function recoverHome(home: HomePaths): Promise<Recovered> {
+export async function recoverHome(home: HomePaths, mending: Mending): Promise<Recovered> {
   for (const folder of [home.links, home.making, home.removing]) {
     await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   }
   unmountStrays(home);
   for (const folder of [home.making, home.removing]) await emptyFolder(folder, new GoneLayers(home));
   await recoverShortNames(home);
-  const layers = await recoverLayers(home);
+  const { layers, damaged } = await recoverLayers(home, mending);
+  for (const { message, remedy } of layerProblems(damaged, home)) log.error(message, { remedy });
   await recoverLinks(home, layers);
   const points = new Set(mountsBelow(home.home).map((mount) => mount.mountPoint));
-  return { layers, mounted: layers.filter((layer) => points.has(layer.paths.merged)) };
+  return { layers, mounted: layers.filter((layer) => points.has(layer.paths.merged)), damaged };
 }
 
 /** Unmounts overlays whose layer is being removed; other file systems below the home belong to someone else. */
@@ -79,16 +85,48 @@ async function recoverShortNames(home: HomePaths): Promise<void> {
   }
 }
 
-async function recoverLayers(home: HomePaths): Promise<Layer[]> {
-  const layers: Layer[] = [];
-  for (const entry of [...Deno.readDirSync(home.home)]) {
-    if (!entry.isDirectory || !isLayerId(entry.name)) continue;
-    const layer = await attempt("read", entry.name, () => loadLayer(home, entry.name));
-    if (layer === undefined) continue;
-    if (layer.apply.kind === "none" || layer.apply.kind === "done") layers.push(layer);
-    else await attempt("delete", layer.paths.root, () => discardLayer(home, layer.id, layer.short));
+/** Mends what can be mended, lowest layers first, and deletes what dockerd does not know of. */
+async function recoverLayers(home: HomePaths, mending: Mending): Promise<Omit<Recovered, "mounted">> {
+  const layers = new Map<string, Layer>();
+  const reasons = new Map<string, string>();
+  for (const { name, isDirectory } of [...Deno.readDirSync(home.home)]) {
+    if (!isDirectory || !isLayerId(name)) continue;
+    try {
+      const layer = await recoverLayer(home, name, mending);
+      if (layer !== undefined) layers.set(name, layer);
+    } catch (error) {
+      reasons.set(name, messageOf(error));
+    }
   }
-  return layers;
+  const mended = new Set<string>();
+  for (;;) {
+    const broken = brokenStacks([...layers.values()]);
+    const damaged = new Map([...reasons, ...broken.map(({ id, reason }) => [id, reason] as const)]);
+    const whole = new Map([...layers].filter(([id]) => !damaged.has(id)));
+    const before = mended.size;
+    for (const id of damaged.keys()) {
+      const path = home.layer(id).lower;
+      const layer = mended.has(id) ? undefined : await attempt("mend", path, () => mendLower(home, id, whole, mending));
+      if (layer === undefined) continue;
+      mended.add(id);
+      reasons.delete(id);
+      layers.set(id, layer);
+    }
+    if (mended.size > before) continue;
+    return { layers: [...layers.values()], damaged: Array.from(damaged, ([id, reason]) => ({ id, reason })) };
+  }
+}
+
+/** Undefined if it was deleted. @throws {Error} if it cannot be used */
+async function recoverLayer(home: HomePaths, id: string, mending: Mending): Promise<Layer | undefined> {
+  const found = await loadLayer(home, id).catch(() => undefined);
+  if (found?.apply.kind === "none" || found?.apply.kind === "done") return found;
+  await mendRecord(home, id, mending);
+  const layer = await loadLayer(home, id);
+  if (layer.apply.kind === "none" || layer.apply.kind === "done") return layer;
+  if (await mending.recordedLayer(id) !== undefined) requireWhole(layer, "be used");
+  await attempt("delete", layer.paths.root, () => discardLayer(home, id, layer.short));
+  return undefined;
 }
 
 async function recoverLinks(home: HomePaths, layers: readonly Layer[]): Promise<void> {

@@ -1,9 +1,10 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
-import { loadLayer } from "./layer.ts";
-import { HomePaths } from "./layer_paths.ts";
+import { type Layer, loadLayer, stackBelow } from "./layer.ts";
+import { HomePaths, newShortName } from "./layer_paths.ts";
 import { markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.ts";
 import { makeLayer } from "./make_layer.ts";
+import type { DockerLayer } from "./mend_layer.ts";
 import { discardLayer, recoverHome } from "./recovery.ts";
 
 /** Creating a layer sets the owner of its root. */
@@ -15,13 +16,20 @@ function test(name: string, run: (home: HomePaths) => Promise<void>): void {
     const folder = await Deno.makeTempDir();
     try {
       const home = new HomePaths(folder);
-      await recoverHome(home);
+      await recover(home);
       await run(home);
     } finally {
       await Deno.remove(folder, { recursive: true });
     }
   };
   Deno.test({ name, ignore, fn });
+}
+
+/** Recovers beside a dockerd that has recorded these layers. */
+function recover(home: HomePaths, recorded: Record<string, DockerLayer> = {}) {
+  const recordedLayer = (id: string) => Promise.resolve(recorded[id]);
+  const verify = () => Promise.resolve({ mode: 0o755, uid: 0, gid: 0 });
+  return recoverHome(home, { lazyImages: { verify }, recordedLayer });
 }
 
 function namesIn(folder: string): string[] {
@@ -34,7 +42,7 @@ test("complete layers stay as they are", async (home) => {
   await makeLayer(home, "top", base);
   await markApplyBegun(base.paths);
   await writeFinished(base.paths, { opaque: false });
-  const { layers, mounted } = await recoverHome(home);
+  const { layers, mounted } = await recover(home);
   equal(layers.length, 2);
   deepEqual(mounted, []);
   deepEqual((await loadLayer(home, "top")).lower, [base.short]);
@@ -50,7 +58,7 @@ test("a damaged short name is written again, since layers above refer to it, and
     if (damage === undefined) await Deno.remove(base.paths.link);
     else await Deno.writeTextFile(base.paths.link, damage);
     if (damage !== undefined) await rejects(loadLayer(home, "base"), /its file link is damaged/);
-    const { layers } = await recoverHome(home);
+    const { layers } = await recover(home);
     deepEqual(layers.map(({ id, short }) => id === "base" ? short : id).sort(), [base.short, "top"].sort());
     deepEqual((await loadLayer(home, "top")).lower, [base.short]);
     equal(namesIn(home.links).length, 2);
@@ -62,7 +70,7 @@ test("a layer whose creation was interrupted is removed", async (home) => {
   const staging = home.staging("half");
   await Deno.mkdir(`${staging.diff}/deep`, { recursive: true });
   await Deno.symlink("../half/diff", home.shortLink("A".repeat(26)));
-  await recoverHome(home);
+  await recover(home);
   deepEqual(namesIn(home.making), []);
   equal(namesIn(home.links).length, 1);
   deepEqual(namesIn(home.home), [".making", ".removing", "l", "whole"]);
@@ -76,7 +84,7 @@ test("a layer whose unpacking was interrupted is removed", async (home) => {
     if (id === "failed") await markApplyFailed(paths, "broken");
     await Deno.writeTextFile(`${paths.diff}/part`, "of a layer");
   }
-  equal((await recoverHome(home)).layers.length, 0);
+  equal((await recover(home)).layers.length, 0);
   deepEqual(namesIn(home.home), [".making", ".removing", "l"]);
   deepEqual(namesIn(home.links), []);
 });
@@ -84,7 +92,7 @@ test("a layer whose unpacking was interrupted is removed", async (home) => {
 test("a layer whose removal was interrupted is removed at the next start", async (home) => {
   await makeLayer(home, "gone", undefined);
   await Deno.rename(home.layer("gone").root, `${home.removing}/gone-1`);
-  await recoverHome(home);
+  await recover(home);
   deepEqual(namesIn(home.removing), []);
   deepEqual(namesIn(home.links), []);
 });
@@ -96,7 +104,7 @@ test("a missing or wrong short link is made again", async (home) => {
   await Deno.remove(home.shortLink(a.short));
   await Deno.remove(home.shortLink(b.short));
   await Deno.symlink("/etc", home.shortLink(b.short));
-  await recoverHome(home);
+  await recover(home);
   equal(await Deno.readLink(home.shortLink(a.short)), "../a/diff");
   equal(await Deno.readLink(home.shortLink(b.short)), "../b/diff");
 });
@@ -107,7 +115,7 @@ test("a damaged layer does not keep others from being served", async (home) => {
   await Deno.writeTextFile(home.layer("bad").lower, "damaged");
   await Deno.writeTextFile(`${home.home}/a file`, "not ours");
   await Deno.mkdir(`${home.home}/lost+found`);
-  equal((await recoverHome(home)).layers.length, 1);
+  equal((await recover(home)).layers.length, 1);
 });
 
 test("deleting a layer follows no link out of it", async (home) => {
@@ -123,4 +131,89 @@ test("deleting a layer follows no link out of it", async (home) => {
   } finally {
     await Deno.remove(outside, { recursive: true });
   }
+});
+
+const DAMAGES = [undefined, "", '{"opa', "[]", "\0\xff"];
+
+async function damage(path: string, text: string | undefined): Promise<void> {
+  if (text === undefined) await Deno.remove(path);
+  else await Deno.writeTextFile(path, text);
+}
+
+test("the record of a layer that dockerd knows is written again, and its files stay", async (home) => {
+  await using _quiet = await quietLogs();
+  await makeLayer(home, "base", undefined);
+  const { paths } = await loadLayer(home, "base");
+  await markApplyBegun(paths);
+  await Deno.mkdir(`${paths.diff}/image`);
+  await Deno.writeTextFile(`${paths.diff}/image/image.boot`, "of a lazy image");
+  const root = { mode: 0o755, uid: 0, gid: 0 };
+  const finished = { diffId: "sha256:aa", opaque: false, bootstrap: { path: "image/image.boot", root } } as const;
+  await writeFinished(paths, finished);
+  for (const text of DAMAGES) {
+    await damage(paths.record, text);
+    const { layers, damaged } = await recover(home, { base: { diffId: "sha256:aa" } });
+    deepEqual([layers.map((layer) => layer.finished), damaged], [[finished], []], `${text}`);
+    deepEqual((await loadLayer(home, "base")).apply, { kind: "done" });
+  }
+});
+
+test("a layer without a record stays if dockerd's records cannot be read, and is named", async (home) => {
+  await using _quiet = await quietLogs();
+  await makeLayer(home, "base", undefined);
+  const { paths } = await loadLayer(home, "base");
+  await markApplyBegun(paths);
+  const recordedLayer = () => Promise.reject(new Error("no access"));
+  const { layers, damaged } = await recoverHome(home, {
+    lazyImages: { verify: () => Promise.reject() },
+    recordedLayer,
+  });
+  deepEqual([layers, damaged], [[], [{ id: "base", reason: "no access" }]]);
+  equal(namesIn(home.home).includes("base"), true);
+});
+
+test("a list of layers below that is lost is written again as dockerd's records say, lower layers first", async (home) => {
+  await using _quiet = await quietLogs();
+  const recorded = { base: {}, middle: { parent: "base" }, top: { parent: "middle" }, container: { parent: "top" } };
+  const lowers = new Map<string, string[]>();
+  let below: Layer | undefined;
+  for (const id of Object.keys(recorded)) {
+    await makeLayer(home, id, below);
+    below = await loadLayer(home, id);
+    lowers.set(id, [...below.lower]);
+  }
+  for (const text of [...DAMAGES, `l/${lowers.get("top")?.join(":l/")}:l/AA`]) {
+    for (const id of ["middle", "top", "container"]) await damage(home.layer(id).lower, text);
+    const { layers, damaged } = await recover(home, recorded);
+    deepEqual(damaged, [], `${text}`);
+    deepEqual(new Map(layers.map(({ id, lower }) => [id, lower])), lowers, `${text}`);
+  }
+});
+
+test("a list of layers below that nothing tells of is named, and its layer is never shown without them", async (home) => {
+  await using _quiet = await quietLogs();
+  await makeLayer(home, "base", undefined);
+  await makeLayer(home, "middle", await loadLayer(home, "base"));
+  await makeLayer(home, "top", await loadLayer(home, "middle"));
+  const [, bottom] = (await loadLayer(home, "top")).lower;
+  for (const text of DAMAGES) {
+    await damage(home.layer("top").lower, text);
+    deepEqual((await recover(home)).damaged.map(({ id }) => id), ["top"], `${text}`);
+    await rejects(loadLayer(home, "top"), /its file lower is/);
+  }
+  await damage(home.layer("top").lower, `l/${newShortName()}:l/${bottom}`);
+  deepEqual((await recover(home)).damaged.map(({ id }) => id), ["top"]);
+});
+
+test("a list of layers below that is cut off between two of them is written again, and never shown as it is", async (home) => {
+  await using _quiet = await quietLogs();
+  await makeLayer(home, "base", undefined);
+  await makeLayer(home, "middle", await loadLayer(home, "base"));
+  await makeLayer(home, "top", await loadLayer(home, "middle"));
+  const [first, second] = (await loadLayer(home, "top")).lower;
+  await damage(home.layer("top").lower, `l/${first}`);
+  await rejects(stackBelow(home, await loadLayer(home, "top")), /its file lower does not list all layers below it/);
+  const { layers, damaged } = await recover(home);
+  deepEqual(damaged, []);
+  deepEqual(layers.find(({ id }) => id === "top")?.lower, [first, second]);
 });

@@ -142,11 +142,21 @@ export class SnapshotStore implements AsyncDisposable {
     return known;
   }
 
+  /** Whether there are snapshots of which nothing is known. */
+  get isDamaged(): boolean {
+    return this.#damaged.length > 0;
+  }
+
+  /** Those that were damaged when the store was opened, and are still there. */
+  get #damaged(): DamagedSnapshot[] {
+    const { damaged, paths } = this.#inside;
+    return damaged.filter(({ number }) => existsSync(paths.of(number).root));
+  }
+
   /** Problems of mounted snapshots (see {@link layerWarnings}), and of damaged ones. */
   get warnings(): string[] {
     const { paths, index } = this.#inside;
-    const damaged = this.#inside.damaged.filter(({ number }) => existsSync(paths.of(number).root));
-    const problems = snapshotProblems({ snapshots: index.all(), damaged }, paths);
+    const problems = snapshotProblems({ snapshots: index.all(), damaged: this.#damaged }, paths);
     return [...layerWarnings(this.#images), ...problems.map(({ message, remedy }) => `${message}; ${remedy}`)];
   }
 

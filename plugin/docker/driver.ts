@@ -14,6 +14,7 @@ import { logger } from "../../lib/base/log.ts";
 import { TwofoldFile } from "../../lib/base/twofold_file.ts";
 import { type IdMaps, NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
 import type { LayerStore } from "../../lib/layer/layer_store.ts";
+import { HOME_REMEDY } from "../../lib/layer/served_home.ts";
 import { readInit, STORAGE_OPTIONS, type StorageOptions } from "./init_options.ts";
 import type { InitRequest } from "./protocol.ts";
 
@@ -84,7 +85,7 @@ export class GraphDriver implements AsyncDisposable {
   get store(): LayerStore {
     if (this.#serving !== undefined) return this.#serving.store;
     throw new NydusGdError("unavailable", "Cannot serve layers: dockerd has sent no GraphDriver.Init yet", {
-      hint: "systemctl restart docker",
+      hint: HOME_REMEDY,
     });
   }
 
@@ -155,7 +156,7 @@ function isSame(before: Wanted, { home, options, idMaps }: Wanted): boolean {
 }
 
 function stateOf(path: string): TwofoldFile<typeof StateSchema> {
-  return new TwofoldFile(path, StateSchema, "systemctl restart docker");
+  return new TwofoldFile(path, StateSchema, HOME_REMEDY);
 }
 
 function wantedOf({ home, options, idMaps }: v.InferOutput<typeof StateSchema>): Wanted {

@@ -3,7 +3,9 @@
  *
  * ```
  * <data-root>/image/<driver>/layerdb/sha256/<chain id>/cache-id              a layer of images, or one being removed
+ *                                                    {diff,parent}          digest of its tar; chain id of the one below
  *                            layerdb/mounts/<container>/{mount-id,init-id}   the two layers of a container
+ *                                                      parent               chain id of the layer below
  *                            imagedb/content/sha256/<image id>               an image
  * ```
  * dockerd makes a layer first and records it afterwards, so between the two it has layers that it would not know after
@@ -13,6 +15,7 @@
  */
 import { join } from "node:path";
 import { ignore } from "../../base/errors.ts";
+import type { DockerLayer } from "../../layer/mend_layer.ts";
 import type { RecordedLayers } from "../../layer/unrecorded_layers.ts";
 
 /** Files that name a layer, by the folder of layerdb whose folders have them. */
@@ -39,6 +42,38 @@ export async function recordedLayers(imageDir: string): Promise<RecordedLayers |
   }
   const hasImages = (await namesIn(join(imageDir, "imagedb", "content", "sha256"))).length > 0;
   return { ids, emptySince: ids.size > 0 || hasImages ? undefined : info.birthtime ?? undefined };
+}
+
+/**
+ * Returns what Docker's records say of the layer `id`; undefined if they do not name it.
+ *
+ * @throws {Error} as {@link recordedLayers}
+ */
+export async function recordedLayer(imageDir: string, id: string): Promise<DockerLayer | undefined> {
+  const [images, containers] = [join(imageDir, "layerdb", "sha256"), join(imageDir, "layerdb", "mounts")];
+  const parentOf = async (folder: string) => {
+    const chain = await wordIn(folder, "parent");
+    const parent = chain && await wordIn(join(images, chain.replace(/^sha256:/, "")), "cache-id");
+    return parent === undefined ? {} : { parent };
+  };
+  for (const name of await namesIn(images)) {
+    const folder = join(images, name);
+    if (await wordIn(folder, "cache-id") !== id) continue;
+    const diffId = await wordIn(folder, "diff");
+    return { ...(diffId === undefined ? {} : { diffId }), ...await parentOf(folder) };
+  }
+  for (const name of await namesIn(containers)) {
+    const folder = join(containers, name);
+    const init = await wordIn(folder, "init-id");
+    if (init === id) return await parentOf(folder);
+    if (await wordIn(folder, "mount-id") === id) return init === undefined ? await parentOf(folder) : { parent: init };
+  }
+  return undefined;
+}
+
+/** Content of a file; undefined if it is missing or empty. */
+async function wordIn(folder: string, name: string): Promise<string | undefined> {
+  return (await unlessMissing(Deno.readTextFile(join(folder, name))))?.trim() || undefined;
 }
 
 async function namesIn(folder: string): Promise<string[]> {

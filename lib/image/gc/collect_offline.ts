@@ -6,27 +6,22 @@
  *
  * @module
  */
-import * as v from "valibot";
 import { mountAt, mountsBelow } from "../../../ffi/mountinfo.ts";
 import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
-import { TwofoldFile } from "../../base/twofold_file.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
 import type { CacheLimits } from "../../blob/cache/cache_limits.ts";
 import { lockFile } from "../../base/server_lock.ts";
+import { damagedLayersIn } from "../../layer/layer_damage.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { lazyLayersIn } from "../../layer/lazy_layers.ts";
+import { servedHome } from "../../layer/served_home.ts";
 import { lazySnapshotsIn } from "../../snapshot/lazy_snapshots.ts";
-import { snapshotterDir } from "../../snapshot/snapshot_paths.ts";
+import { readSnapshots } from "../../snapshot/snapshot_files.ts";
+import { SnapshotPaths, snapshotterDir } from "../../snapshot/snapshot_paths.ts";
 import { MountRecord } from "../lazy/mount_record.ts";
 import { PulledImages } from "../lazy/pulled_images.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "./collect_garbage.ts";
 import { STATE_FOLDERS } from "./state_left_overs.ts";
-
-/** The home in a graph driver's state file. */
-const Serving = v.object({ home: v.string() });
-
-/** Stands for a state file that does not exist. */
-const NEVER_CALLED = Symbol("never called");
 
 /** Directories of the daemon. */
 export interface OfflinePlaces {
@@ -53,24 +48,27 @@ export async function collectOffline(
   using _lock = lockFile(`${root}/lock`, `root "${root}"`);
   await using cache = BlobCache.open(cacheDir, { limits, setBy: "cache.dir" });
   const pulled = await PulledImages.open(`${stateDir}/${STATE_FOLDERS.pulled}`);
-  const layers = await layersOf(`${stateDir}/graph-driver.json`, snapshotterDir(root));
+  const layers = await layersOf(stateDir, snapshotterDir(root));
   const sources = { cache, stateDir, pulled, layers, mounted: await leftMounted(root) };
   return await collectGarbage(sources, options);
 }
 
 /**
  * Returns undefined if it is not known: neither Docker nor containerd has ever called, Docker's folder does not exist at
- * present, or the file that names it is damaged.
+ * present, or the file that names it is damaged, or a layer or snapshot.
  */
-async function layersOf(stateFile: string, snapshotsDir: string): Promise<LazyLayer[] | undefined> {
-  const state = new TwofoldFile(stateFile, Serving, "systemctl restart docker");
-  const serving = await state.read().then((value) => value ?? NEVER_CALLED).catch((error) => {
+async function layersOf(stateDir: string, snapshotsDir: string): Promise<LazyLayer[] | undefined> {
+  let home: string | undefined;
+  try {
+    home = await servedHome(stateDir);
+  } catch (error) {
     if (!hasCode(error, "corrupt")) throw error;
     return undefined;
-  });
-  if (serving === NEVER_CALLED) return await isThere(snapshotsDir) ? await lazySnapshotsIn(snapshotsDir) : undefined;
-  if (serving === undefined || !await isThere(serving.home)) return undefined;
-  return [...await lazyLayersIn(serving.home), ...await lazySnapshotsIn(snapshotsDir)];
+  }
+  if (home === undefined && !await isThere(snapshotsDir)) return undefined;
+  if (home !== undefined && (!await isThere(home) || (await damagedLayersIn(home)).length > 0)) return undefined;
+  if ((await readSnapshots(new SnapshotPaths(snapshotsDir))).damaged.length > 0) return undefined;
+  return [...home === undefined ? [] : await lazyLayersIn(home), ...await lazySnapshotsIn(snapshotsDir)];
 }
 
 async function isThere(folder: string): Promise<boolean> {
