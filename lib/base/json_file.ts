@@ -26,13 +26,24 @@ const writing = new KeyedMutex<string>();
  * @throws {NydusGdError} "io" if it cannot be read, with a hint
  */
 export async function readJsonFile(path: string): Promise<unknown> {
-  const text = await ignore(Deno.errors.NotFound, Deno.readTextFile(path)).catch((error) => {
+  const text = await readStateText(path);
+  return text === undefined ? undefined : JSON.parse(text);
+}
+
+/**
+ * Reads a file of our own; undefined if it does not exist.
+ *
+ * @throws {NydusGdError} "io" if it cannot be read, with a hint
+ */
+export async function readStateText(path: string): Promise<string | undefined> {
+  try {
+    return await ignore(Deno.errors.NotFound, Deno.readTextFile(path));
+  } catch (error) {
     const hint = error instanceof Deno.errors.IsADirectory
       ? `mv ${path} ${path}.aside`
       : `check owner, mode and attributes (lsattr) of ${path}, and its disk`;
     throw new NydusGdError("io", `Cannot read "${path}": ${stateOf(error)}`, { hint, cause: error });
-  });
-  return text === undefined ? undefined : JSON.parse(text);
+  }
 }
 
 /**

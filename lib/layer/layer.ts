@@ -4,6 +4,7 @@
  * @module
  */
 import { ignore, NydusGdError } from "../base/errors.ts";
+import { readStateText } from "../base/json_file.ts";
 import { type HomePaths, idOfLinkTarget, isShortName, type LayerPaths, parseLower } from "./layer_paths.ts";
 import { type ApplyState, applyState, type FinishedLayer, readFinished } from "./layer_record.ts";
 import type { LazyLayer } from "./lazy_images.ts";
@@ -36,8 +37,8 @@ export async function layerExists(home: HomePaths, id: string): Promise<boolean>
 export async function loadLayer(home: HomePaths, id: string): Promise<Layer> {
   const paths = home.layer(id);
   const [short, text, finished, committed, work] = await Promise.all([
-    ignore(Deno.errors.NotFound, Deno.readTextFile(paths.link)),
-    ignore(Deno.errors.NotFound, Deno.readTextFile(paths.lower)),
+    readStateText(paths.link),
+    readStateText(paths.lower),
     readFinished(paths),
     ignore(Deno.errors.NotFound, Deno.lstat(paths.committed)),
     ignore(Deno.errors.NotFound, Deno.lstat(paths.work)),

@@ -6,7 +6,7 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { ignore, messageOf } from "../base/errors.ts";
+import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { hidesBelow, type Layer, loadLayer } from "./layer.ts";
 import { isLayerId } from "./layer_id.ts";
 import { HomePaths } from "./layer_paths.ts";
@@ -15,6 +15,8 @@ import { HomePaths } from "./layer_paths.ts";
 export interface DamagedLayer {
   readonly id: string;
   readonly reason: string;
+  /** What to do; absent: the layer is lost, except for its files. */
+  readonly remedy?: string;
 }
 
 /** Both are parts of sentences. */
@@ -25,9 +27,10 @@ export interface LayerProblem {
 
 /** Describes damaged layers. */
 export function layerProblems(damaged: readonly DamagedLayer[], home: HomePaths): LayerProblem[] {
-  return damaged.map(({ id, reason }) => ({
+  return damaged.map(({ id, reason, remedy }) => ({
     message: `layer ${id} is damaged: ${reason}`,
-    remedy: `save what you need of ${home.layer(id).diff}, then remove the container or the images that have it`,
+    remedy: remedy ??
+      `save what you need of ${home.layer(id).diff}, then remove the container or the images that have it`,
   }));
 }
 
@@ -42,26 +45,35 @@ export async function damagedLayersIn(home: string): Promise<DamagedLayer[]> {
     try {
       layers.push(await loadLayer(paths, name));
     } catch (error) {
-      damaged.push({ id: name, reason: messageOf(error) });
+      damaged.push(damageOf(name, error));
     }
   }
   // those that were removed in the meantime are no damage
-  return [...damaged, ...brokenStacks(layers)].filter(({ id }) => existsSync(paths.layer(id).root));
+  return [...damaged, ...brokenStacks(layers, paths)].filter(({ id }) => existsSync(paths.layer(id).root));
 }
 
-/** Returns those of a home's layers whose list of layers below is not what it was when they were made. */
-export function brokenStacks(layers: readonly Layer[]): DamagedLayer[] {
+/** Describes a layer that cannot be read, because of `error`. */
+export function damageOf(id: string, error: unknown): DamagedLayer {
+  const hint = error instanceof NydusGdError ? error.hint : undefined;
+  return { id, reason: messageOf(error), ...(hint === undefined ? {} : { remedy: hint }) };
+}
+
+/**
+ * Returns those of a home's layers whose list of layers below is not what it was when they were made.
+ *
+ * @param layers all that can be read
+ */
+export function brokenStacks(layers: readonly Layer[], home: HomePaths): DamagedLayer[] {
   const byShort = new Map(layers.map((layer) => [layer.short, layer]));
-  return layers.flatMap(({ id, lower }) => {
-    const [first, ...rest] = lower;
-    const parent = first === undefined ? undefined : byShort.get(first);
-    if (parent === undefined) {
-      return first === undefined ? [] : [{ id, reason: `the layer below it is gone (l/${first})` }];
+  return layers.flatMap(({ id, lower: [first, ...rest] }) => {
+    if (first === undefined) return [];
+    const parent = byShort.get(first);
+    if (parent !== undefined) {
+      const isWhole = [first, ...rest].join() === lowerOn(parent).join();
+      return isWhole ? [] : [{ id, reason: "its file lower does not list all layers below it" }];
     }
-    const whole = lowerOn(parent).join();
-    return [first, ...rest].join() === whole
-      ? []
-      : [{ id, reason: "its file lower does not list all layers below it" }];
+    const isDamaged = existsSync(home.shortLink(first)); // that layer is named itself
+    return isDamaged ? [] : [{ id, reason: `the layer below it is gone (l/${first})` }];
   });
 }
 

@@ -11,6 +11,7 @@
  * @module
  */
 import { ignore, NydusGdError } from "../base/errors.ts";
+import { readStateText } from "../base/json_file.ts";
 import { logger } from "../base/log.ts";
 import { syncFolder, writeDurably } from "../base/durable.ts";
 import { lowerOn } from "./layer_damage.ts";
@@ -71,7 +72,7 @@ export async function mendLower(
   { recordedLayer }: Pick<Mending, "recordedLayer">,
 ): Promise<Layer | undefined> {
   const paths = home.layer(id);
-  const text = await ignore(Deno.errors.NotFound, Deno.readTextFile(paths.lower)) ?? "";
+  const text = await readStateText(paths.lower) ?? "";
   const parentId = (await recordedLayer(id))?.parent ?? await firstOf(home, text);
   const parent = parentId === undefined ? undefined : layers.get(parentId);
   const whole = parent && formatLower(lowerOn(parent));

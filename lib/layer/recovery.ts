@@ -21,7 +21,7 @@ import { logger } from "../base/log.ts";
 import { syncFolder, writeDurably } from "../base/durable.ts";
 import { GoneLayers } from "./gone_layers.ts";
 import { type Layer, loadLayer, requireWhole } from "./layer.ts";
-import { brokenStacks, type DamagedLayer, layerProblems } from "./layer_damage.ts";
+import { brokenStacks, type DamagedLayer, damageOf, layerProblems } from "./layer_damage.ts";
 import { isLayerId } from "./layer_id.ts";
 import { type HomePaths, idOfLinkTarget, isShortName, linkTarget } from "./layer_paths.ts";
 import { type Mending, mendLower, mendRecord } from "./mend_layer.ts";
@@ -88,20 +88,20 @@ async function recoverShortNames(home: HomePaths): Promise<void> {
 /** Mends what can be mended, lowest layers first, and deletes what dockerd does not know of. */
 async function recoverLayers(home: HomePaths, mending: Mending): Promise<Omit<Recovered, "mounted">> {
   const layers = new Map<string, Layer>();
-  const reasons = new Map<string, string>();
+  const unread = new Map<string, DamagedLayer>();
   for (const { name, isDirectory } of [...Deno.readDirSync(home.home)]) {
     if (!isDirectory || !isLayerId(name)) continue;
     try {
       const layer = await recoverLayer(home, name, mending);
       if (layer !== undefined) layers.set(name, layer);
     } catch (error) {
-      reasons.set(name, messageOf(error));
+      unread.set(name, damageOf(name, error));
     }
   }
   const mended = new Set<string>();
   for (;;) {
-    const broken = brokenStacks([...layers.values()]);
-    const damaged = new Map([...reasons, ...broken.map(({ id, reason }) => [id, reason] as const)]);
+    const broken = brokenStacks([...layers.values()], home);
+    const damaged = new Map([...unread, ...broken.map((layer) => [layer.id, layer] as const)]);
     const whole = new Map([...layers].filter(([id]) => !damaged.has(id)));
     const before = mended.size;
     for (const id of damaged.keys()) {
@@ -109,11 +109,11 @@ async function recoverLayers(home: HomePaths, mending: Mending): Promise<Omit<Re
       const layer = mended.has(id) ? undefined : await attempt("mend", path, () => mendLower(home, id, whole, mending));
       if (layer === undefined) continue;
       mended.add(id);
-      reasons.delete(id);
+      unread.delete(id);
       layers.set(id, layer);
     }
     if (mended.size > before) continue;
-    return { layers: [...layers.values()], damaged: Array.from(damaged, ([id, reason]) => ({ id, reason })) };
+    return { layers: [...layers.values()], damaged: [...damaged.values()] };
   }
 }
 

@@ -86,8 +86,8 @@ export async function keptDevices(
 async function readKept(path: string, bootstrap: Uint8Array): Promise<DeviceTable[] | undefined> {
   try {
     using file = open(path, O.RDONLY | O.NOFOLLOW);
-    const { size } = fstat(file);
-    if (size === 0) return undefined;
+    const { size, mode } = fstat(file);
+    if (size === 0 || (mode & S.IFMT) !== S.IFREG) return undefined;
     using mapping = Mapping.ofFile(file, size);
     mapping.advise(MADV.WILLNEED);
     return await decodeErofsFile(mapping.bytes, bootstrap);
@@ -107,10 +107,14 @@ function replace(path: string, pieces: readonly Uint8Array[]): void {
     }
     Deno.renameSync(aside, path);
   } catch (error) {
-    throw cannot("write", path, error);
+    const hint = error instanceof Deno.errors.IsADirectory ? `mv ${path} ${path}.aside` : undefined;
+    throw cannot("write", path, error, hint);
   }
 }
 
-function cannot(verb: string, path: string, error: unknown): NydusGdError {
-  return new NydusGdError("io", `Cannot ${verb} EROFS image ${path}: ${messageOf(error)}`, { cause: error });
+function cannot(verb: string, path: string, error: unknown, hint?: string): NydusGdError {
+  return new NydusGdError("io", `Cannot ${verb} EROFS image ${path}: ${messageOf(error)}`, {
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  });
 }

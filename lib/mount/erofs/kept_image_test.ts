@@ -3,7 +3,7 @@ import { makeSyntheticImage } from "../../../tests/support/synthetic_image.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { devicesOf } from "../../rafs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { keepImage, prepareImage } from "./kept_image.ts";
+import { keepImage, keptDevices, prepareImage } from "./kept_image.ts";
 
 const CHUNK = 4096;
 const ONE = makeSyntheticImage({ file: 5 * CHUNK }, CHUNK).bootstrap;
@@ -53,4 +53,12 @@ Deno.test("no image is made in advance of what is no bootstrap", async () => {
   Deno.writeFileSync(temp.join("empty"), new Uint8Array());
   await new Deno.Command("mkfifo", { args: [temp.join("pipe")] }).output();
   for (const path of paths) assert.equal(await prepareImage(path), undefined, path);
+});
+
+Deno.test("what is in the place of an image's file is no image, and a failure names it and a remedy", async () => {
+  using temp = TempDir.make();
+  const path = temp.join("image");
+  Deno.mkdirSync(`${path}/folder`, { recursive: true });
+  assert.equal(await keptDevices(ONE, path), undefined);
+  await assert.rejects(keepImage(ONE, path), { code: "io", hint: `mv ${path} ${path}.aside` });
 });
