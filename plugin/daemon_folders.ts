@@ -4,6 +4,7 @@
  * @module
  */
 import { mountAt } from "../ffi/mountinfo.ts";
+import { makeFolder } from "../lib/base/make_folder.ts";
 import { STATE_FOLDERS } from "../lib/image/gc/state_left_overs.ts";
 
 /** Absolute paths of folders with mode 0700. */
@@ -32,7 +33,7 @@ export async function makeFolders(root: string): Promise<DaemonFolders> {
   };
   for (const folder of Object.values(folders)) {
     // a mount left by an earlier daemon blocks every access until it is taken over
-    if (mountAt(folder) === undefined) await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+    if (mountAt(folder) === undefined) await makeFolder(folder);
   }
   return folders;
 }

@@ -8,7 +8,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import * as v from "valibot";
-import { NydusGdError } from "./errors.ts";
+import { messageOf, NydusGdError } from "./errors.ts";
 import { readJsonFile, writeJsonFile } from "./json_file.ts";
 import { logger } from "./log.ts";
 
@@ -32,8 +32,9 @@ export class TwofoldFile<S extends v.GenericSchema> {
    * @throws {NydusGdError} "corrupt" if neither can be used, "io" if one cannot be read; with a hint
    */
   async read(): Promise<v.InferOutput<S> | undefined> {
-    const [file, copy] = [await this.#readOne(this.path), await this.#readOne(this.#copy)];
+    const file = await this.#readOne(this.path);
     if (file !== undefined && "value" in file) return file.value;
+    const copy = await this.#readOne(this.#copy);
     const reason = file?.reason ?? "it is missing";
     if (copy !== undefined && "value" in copy) {
       log.warn("state file is lost, its copy is used", { path: this.path, reason });
@@ -45,12 +46,16 @@ export class TwofoldFile<S extends v.GenericSchema> {
     });
   }
 
-  /** Writes both anew if they do not say `value`. */
+  /** Writes those of the two anew that do not say `value`, which was read. What cannot be written is logged. */
   async mend(value: unknown): Promise<void> {
     for (const path of [this.path, this.#copy]) {
-      const reading = await this.#readOne(path);
-      const isWhole = reading !== undefined && "value" in reading && isDeepStrictEqual(reading.value, value);
-      if (!isWhole) await writeJsonFile(path, value);
+      try {
+        const reading = await this.#readOne(path);
+        const isWhole = reading !== undefined && "value" in reading && isDeepStrictEqual(reading.value, value);
+        if (!isWhole) await writeJsonFile(path, value);
+      } catch (error) {
+        log.warn("state file is not kept twice", { path, reason: messageOf(error) });
+      }
     }
   }
 

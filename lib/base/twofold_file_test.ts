@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import * as v from "valibot";
+import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { TwofoldFile } from "./twofold_file.ts";
 
@@ -42,4 +43,20 @@ Deno.test("if both are damaged, or one of them and the other is missing, the err
   await assert.rejects(fileIn(dir).read(), { ...refused, message: `Cannot read "${path}": it is missing` });
   Deno.writeTextFileSync(path, "[]");
   await assert.rejects(fileIn(dir).read(), refused);
+});
+
+Deno.test("what is in the place of the copy is in nobody's way as long as the file is whole", async () => {
+  await using _quiet = await quietLogs();
+  using dir = TempDir.make();
+  const file = fileIn(dir);
+  await file.write({ home: "/h" });
+  Deno.removeSync(dir.join("state.json.copy"));
+  Deno.mkdirSync(dir.join("state.json.copy"));
+  assert.deepEqual(await file.read(), { home: "/h" });
+  await file.mend({ home: "/h" });
+  Deno.removeSync(dir.join("state.json"));
+  await assert.rejects(file.read(), {
+    code: "io",
+    hint: `mv ${dir.join("state.json.copy")} ${dir.join("state.json.copy.aside")}`,
+  });
 });

@@ -263,12 +263,15 @@ export class ImageMounts implements AsyncDisposable {
     const isThere = (one: MountedBefore) =>
       one.fsDriver === "fuse" || (one.fsDriver === "erofs-fuse" && isErofsAt(this.#targetOf(one)));
     let there: readonly MountedBefore[] = [];
+    const damaged: string[] = [];
     const numbered = async () => {
       there = (await before()).filter(isThere);
-      return await Promise.all(there.map(async ({ image, number, fsDriver }) => ({
-        number,
-        image: fsDriver === "erofs-fuse" ? await onRecomputedDevices(image, this.options.stateDir) : image,
-      })));
+      return await Promise.all(there.map(async (one) => {
+        if (one.fsDriver === "fuse") return one;
+        const { image, isDamaged } = await onRecomputedDevices(one.image, this.options.stateDir);
+        if (isDamaged) damaged.push(this.#targetOf(one));
+        return { number: one.number, image };
+      }));
     };
     const taken = await FuseSession.takeOver({ ...this.options, openRequests: asksOpens(this.options) }, numbered);
     if (taken === undefined) return undefined;
@@ -276,7 +279,9 @@ export class ImageMounts implements AsyncDisposable {
     this.#fuse.adopt(session);
     const mountOf = (one: MountedBefore, served: ShownImage) =>
       one.fsDriver === "fuse" ? served : withFolder(erofsMountOf(served, session, this.#watch, this.#targetOf(one)));
-    return new Map(there.map((one, index) => [one, mountOf(one, mounts[index] as ShownImage)]));
+    const byImage = new Map(there.map((one, index) => [one, mountOf(one, mounts[index] as ShownImage)]));
+    for (const target of damaged) await setAside(target);
+    return byImage;
   }
 
   /** Takes over the images that bypass the FUSE session, by mount point; undefined if nothing holds them. */
@@ -309,6 +314,12 @@ export class ImageMounts implements AsyncDisposable {
 /** Opens of device files must reach us, since the reply to each open makes reads bypass the page cache. */
 function asksOpens({ dataPath }: ImageMountsOptions): boolean {
   return dataPath.fsDriver !== "fuse";
+}
+
+/** Unmounts an image of which the kernel reads a damaged file, so that the next container gets a new mount. */
+async function setAside(target: string): Promise<void> {
+  log.error("the kernel's file of an image is damaged, containers that use it get errors: restart them", { target });
+  await unmount(target, MNT.DETACH);
 }
 
 /** @param mounts number of those that nothing could be taken over of */

@@ -92,7 +92,7 @@ export async function takeOverSingle(
   }
   const taken = await FuseSession.takeOver(
     { ...options, mountpoint: devicesDir(stateDir), openRequests: true },
-    async () => [{ image: await onRecomputedDevices(image, stateDir), number: ONLY_IMAGE }],
+    async () => [{ image: (await onRecomputedDevices(image, stateDir)).image, number: ONLY_IMAGE }],
   );
   const [served] = taken?.mounts ?? [];
   if (taken === undefined || served === undefined) return undefined;

@@ -127,6 +127,13 @@ export async function decodeErofsFile(
   return Array.from({ length: view.getUint32(TAIL.devices, true) }, () => reader.next());
 }
 
+/** Whether another version made the file, as far as its end tells: then it need not be damaged. */
+export function isOfAnotherLayout(file: Uint8Array): boolean {
+  const tail = file.subarray(Math.max(0, file.length - TAIL.SIZE));
+  if (tail.length < TAIL.SIZE || !equalBytes(tail.subarray(TAIL.magic, MAGIC.length), MAGIC)) return false;
+  return new DataView(tail.buffer, tail.byteOffset, TAIL.SIZE).getUint32(TAIL.layout, true) !== LAYOUT;
+}
+
 /** Image at the start of the file, as a view. Does not validate the file: {@link decodeErofsFile} does. */
 export function imageIn(file: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const tail = new DataView(file.buffer, file.byteOffset + file.length - TAIL.SIZE, TAIL.SIZE);

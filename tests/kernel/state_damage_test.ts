@@ -4,9 +4,10 @@
  *
  * @module
  */
-import { deepEqual, equal, match } from "node:assert/strict";
+import { deepEqual, equal, match, rejects } from "node:assert/strict";
 import { processStat } from "../../ffi/procfs.ts";
 import { ignore } from "../../lib/base/errors.ts";
+import { collectOffline } from "../../lib/image/gc/collect_offline.ts";
 import { keeperPath } from "../../lib/mount/keeper/keeper.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
@@ -116,3 +117,63 @@ fuseTest(
     deepEqual(await Deno.readFile(`${container.root}/2`), container.content(2));
   },
 );
+
+fuseTest(
+  "an image whose file for the kernel was damaged under its mount is mounted anew for the next container",
+  async () => {
+    await using container = await LazyContainer.start("erofs-fuse");
+    await container.driver.kill();
+    const path = `${container.stateDir}/image.erofs`;
+    await Deno.writeFile(path, (await Deno.readFile(path)).map((byte) => byte ^ 0xff));
+    await container.driver.restart();
+    await container.driver.call("GraphDriver.CreateReadWrite", { ID: "other", Parent: "image" });
+    const { Dir } = await container.driver.call("GraphDriver.Get", { ID: "other" });
+    deepEqual(await Deno.readFile(`${Dir}/2`), container.content(2));
+    await container.driver.call("GraphDriver.Put", { ID: "box" });
+    container.root = (await container.driver.call("GraphDriver.Get", { ID: "box" }))["Dir"] as string;
+    deepEqual(await Deno.readFile(`${container.root}/3`), container.content(3));
+    await container.driver.call("GraphDriver.Put", { ID: "other" });
+  },
+);
+
+fuseTest("a bootstrap that is damaged gives errors that name it, and a remedy", async () => {
+  const container = await LazyContainer.start("fuse");
+  await container.driver.kill();
+  const path = container.bootstrapPath;
+  const whole = await Deno.readFile(path);
+  for (const damage of [whole.subarray(0, whole.length / 2), whole.map((byte) => byte ^ 0xff), new Uint8Array()]) {
+    await Deno.writeFile(path, damage);
+    await container.driver.restart();
+    await container.driver.call("GraphDriver.CreateReadWrite", { ID: "other", Parent: "image" });
+    await rejects(container.driver.call("GraphDriver.Get", { ID: "other" }), ({ message }: Error) => {
+      match(message, /hint: remove the image and its containers, and pull it again/);
+      return message.includes(path);
+    });
+    await container.driver.call("GraphDriver.Remove", { ID: "other" });
+    await container.driver.kill();
+  }
+  await Deno.writeFile(path, whole);
+  await container.driver.restart();
+  await container[Symbol.asyncDispose]();
+});
+
+fuseTest("gc without a daemon removes no data of mounted images, nor of damaged layers", async () => {
+  await using container = await LazyContainer.start("fuse");
+  deepEqual(await Deno.readFile(`${container.root}/2`), container.content(2));
+  await container.driver.kill();
+  const root = container.driverRoot;
+  const limits = { maxSize: { bytes: 1 << 30 }, minFree: { bytes: 0 } };
+  const unwanted = async (all: boolean) =>
+    (await collectOffline({ root, cacheDir: `${root}/cache`, limits }, { dryRun: true, all })).blobs.map(({ id }) =>
+      id
+    );
+  deepEqual(await unwanted(true), []);
+  const lost = [`${container.stateDir}/mounted-images.json`, container.layerRecordPath];
+  for (const path of lost) {
+    const text = await Deno.readTextFile(path);
+    await Deno.writeTextFile(path, "");
+    deepEqual([await unwanted(true), await unwanted(false)], [[], []], path);
+    await Deno.writeTextFile(path, text);
+  }
+  await container.driver.restart();
+});

@@ -72,9 +72,24 @@ export class LazyContainer implements AsyncDisposable {
     return container;
   }
 
+  /** Root of the driver. */
+  get driverRoot(): string {
+    return this.temp.join("root");
+  }
+
   /** State directory, which a successor takes over. */
   get stateDir(): string {
     return this.temp.join("root/state");
+  }
+
+  /** Path of the image's bootstrap in its layer. */
+  get bootstrapPath(): string {
+    return this.temp.join("home/image/diff/image/image.boot");
+  }
+
+  /** Path of the record of the image's layer. */
+  get layerRecordPath(): string {
+    return this.temp.join("home/image/layer.json");
   }
 
   /** Socket for admin requests. */

@@ -46,7 +46,7 @@ export class ImageOpener {
   async open(layer: LazyLayer, signal: AbortSignal): Promise<OpenedImage> {
     const { cache, numbers, candidates, deadlineMs, validate } = this.options;
     using cleanup = new DisposableStack();
-    const bootstrap = cleanup.use(MappedBootstrap.open(layer.bootstrapPath));
+    const bootstrap = cleanup.use(openBootstrap(layer.bootstrapPath));
     if (validate?.()) await checkInodeDigests(bootstrap.tree);
     const blobs = bootstrap.tree.blobs.flatMap(requiredBlobIds).map((id) => ({ id }));
     const choicePath = this.#choicePath(layer.id);
@@ -74,5 +74,21 @@ export class ImageOpener {
   #choicePath(layerId: string): string {
     if (layerId.includes("/")) throw new NydusGdError("internal", `Cannot use layer id ${layerId}: it is a path`);
     return `${this.options.stateDir}/${layerId}.json`;
+  }
+}
+
+/**
+ * Opens the bootstrap of a layer, which was whole when that arrived: it cannot be made again.
+ *
+ * @throws {NydusGdError} that names it, with a hint
+ */
+function openBootstrap(path: string): MappedBootstrap {
+  try {
+    return MappedBootstrap.open(path);
+  } catch (error) {
+    if (!(error instanceof NydusGdError)) throw error;
+    const { code, message, hint = "remove the image and its containers, and pull it again" } = error;
+    const said = message.includes(path) ? message : `Cannot use bootstrap ${path}: ${message}`;
+    throw new NydusGdError(code, said, { cause: error, hint });
   }
 }

@@ -276,7 +276,10 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   async #mount(layer: LazyLayer, signal: AbortSignal): Promise<LiveImage> {
     const startedAt = performance.now();
-    await this.#images.unmount(layer.id);
+    if (this.#images.get(layer.id) !== undefined) {
+      await this.#images.unmount(layer.id);
+      await this.options.numbers.forget(layer.id); // remaining references must not see the next mount's tree
+    }
     this.#stopping.signal.throwIfAborted();
     const opened = await this.#open(layer, signal);
     let session: ImageMounts;

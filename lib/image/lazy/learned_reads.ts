@@ -17,6 +17,7 @@ import { messageOf } from "../../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
 import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import { logger } from "../../base/log.ts";
+import { makeFolder } from "../../base/make_folder.ts";
 import { UseTimes } from "../../base/use_times.ts";
 import { type BlobRange, ReadCoverage } from "../read_coverage.ts";
 
@@ -42,7 +43,7 @@ export class LearnedReads {
 
   /** Creates the folder if it is missing. */
   static async open(folder: string): Promise<LearnedReads> {
-    await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder);
     const times = (await filesIn(folder)).map(({ usedMs }) => usedMs);
     return new LearnedReads(folder, new UseTimes(() => Math.max(0, ...times)));
   }

@@ -18,6 +18,7 @@ import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
 import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import { logger } from "../../base/log.ts";
+import { makeFolder } from "../../base/make_folder.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
 import { type Digest, digestHex, isDigest, sha256Digest } from "../../oci/digest.ts";
 import { isRegistryHost, isRepository } from "../../oci/reference.ts";
@@ -74,7 +75,7 @@ export class PulledImages {
 
   /** Reads the folder; creates it if it is missing. */
   static async open(dir: string): Promise<PulledImages> {
-    await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
+    await makeFolder(dir);
     return await PulledImages.look(dir);
   }
 

@@ -118,9 +118,16 @@ async function completePath(
   }
 }
 
-/** Returns `image` as {@link FuseSession.takeOver} needs it if its super block outlived the process that made it. */
-export async function onRecomputedDevices(image: MountableImage, stateDir: string): Promise<MountableImage> {
-  return onDevices(image, await recomputeDevices(image, stateDir));
+/**
+ * Returns `image` as {@link FuseSession.takeOver} needs it if its super block outlived the process that made it, and
+ * whether the kernel reads a damaged file.
+ */
+export async function onRecomputedDevices(
+  image: MountableImage,
+  stateDir: string,
+): Promise<{ readonly image: MountableImage; readonly isDamaged: boolean }> {
+  const { devices, isDamaged } = await recomputeDevices(image, stateDir);
+  return { image: onDevices(image, devices), isDamaged };
 }
 
 /** Returns the mount on `target`, whose devices are `served`: just made, or taken over. */

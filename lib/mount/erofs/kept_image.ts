@@ -13,10 +13,16 @@ import { MADV, Mapping } from "../../../ffi/sys_mman.ts";
 import { fstat, S } from "../../../ffi/sys_stat.ts";
 import { writeAll } from "../../../ffi/unistd.ts";
 import { equalBytes } from "../../base/bytes.ts";
-import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import { type ErofsImage, makeErofsImage, setImageUuid } from "../../rafs/erofs_image.ts";
-import { decodeErofsFile, digestOf, encodeErofsFile, imageUuid } from "../../rafs/erofs_image_file.ts";
+import {
+  decodeErofsFile,
+  digestOf,
+  encodeErofsFile,
+  imageUuid,
+  isOfAnotherLayout,
+} from "../../rafs/erofs_image_file.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 
 /** An image that was made in advance. */
@@ -83,14 +89,33 @@ export async function keptDevices(
   return await readKept(path, await digestOf(bootstrap));
 }
 
+/**
+ * Whether the file at `path`, of which {@link keptDevices} made nothing, is damaged; if it is not, it is missing, or
+ * another version made it.
+ *
+ * @throws {NydusGdError} "io"
+ */
+export async function isDamaged(path: string): Promise<boolean> {
+  const entry = await ignore(Deno.errors.NotFound, Deno.stat(path));
+  return entry?.isFile === true && (await readFile(path, (file) => Promise.resolve(!isOfAnotherLayout(file))) ?? true);
+}
+
 async function readKept(path: string, bootstrap: Uint8Array): Promise<DeviceTable[] | undefined> {
+  return await readFile(path, (file) => decodeErofsFile(file, bootstrap));
+}
+
+/** Returns what `read` makes of the file; undefined if there is none, or it is empty. */
+async function readFile<T>(
+  path: string,
+  read: (file: Uint8Array<ArrayBuffer>) => Promise<T | undefined>,
+): Promise<T | undefined> {
   try {
     using file = open(path, O.RDONLY | O.NOFOLLOW);
     const { size, mode } = fstat(file);
     if (size === 0 || (mode & S.IFMT) !== S.IFREG) return undefined;
     using mapping = Mapping.ofFile(file, size);
     mapping.advise(MADV.WILLNEED);
-    return await decodeErofsFile(mapping.bytes, bootstrap);
+    return await read(mapping.bytes);
   } catch (error) {
     if (isErrno(error, "ENOENT")) return undefined;
     throw cannot("read", path, error);

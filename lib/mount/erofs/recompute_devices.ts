@@ -9,7 +9,14 @@ import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { MountableImage } from "../image_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
-import { keptDevices } from "./kept_image.ts";
+import { isDamaged, keptDevices } from "./kept_image.ts";
+
+/** What was recomputed. */
+export interface RecomputedDevices {
+  readonly devices: readonly DeviceTable[];
+  /** Whether the kept file is not what the super block was mounted from: the kernel may read damaged names in it. */
+  readonly isDamaged: boolean;
+}
 
 /** One file is read at a time, as each takes memory. */
 const reading = new KeyedMutex<"file">();
@@ -24,11 +31,11 @@ const reading = new KeyedMutex<"file">();
 export async function recomputeDevices(
   image: Pick<MountableImage, "name" | "bootstrap">,
   stateDir: string,
-): Promise<readonly DeviceTable[]> {
+): Promise<RecomputedDevices> {
   const { address, length } = image.bootstrap;
   const path = imagePath(stateDir, image);
   const kept = await reading.run("file", () => keptDevices(viewAt(address, length), path));
-  if (kept !== undefined) return kept;
+  if (kept !== undefined) return { devices: kept, isDamaged: false };
   using tasks = new ErofsTasks();
-  return await tasks.devices(image.bootstrap);
+  return { devices: await tasks.devices(image.bootstrap), isDamaged: await isDamaged(path) };
 }

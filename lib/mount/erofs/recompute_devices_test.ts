@@ -20,10 +20,20 @@ Deno.test("an image's devices are computed with its file, without it, and if it 
   const image = { name: "image", bootstrap: mapping };
   const path = imagePath(temp.path, image);
   const devices = devicesOf(openBootstrap(bytes));
-  assert.deepEqual(await recomputeDevices(image, temp.path), devices);
+  assert.deepEqual(await recomputeDevices(image, temp.path), { devices, isDamaged: false });
   assert.deepEqual([...Deno.readDirSync(temp.path)].map(({ name }) => name), ["image.boot"], "no file is created");
   await keepImage(makeSyntheticImage({ file: 6 * CHUNK }, CHUNK).bootstrap, path);
-  assert.deepEqual(await recomputeDevices(image, temp.path), devices);
+  assert.deepEqual(await recomputeDevices(image, temp.path), { devices, isDamaged: true });
   await keepImage(bytes, path);
-  assert.deepEqual(await recomputeDevices(image, temp.path), devices);
+  assert.deepEqual(await recomputeDevices(image, temp.path), { devices, isDamaged: false });
+  const kept = Deno.readFileSync(path);
+  Deno.writeFileSync(path, kept.with(kept.length - 96 + 8, 77)); // the number of its layout
+  assert.deepEqual(await recomputeDevices(image, temp.path), { devices, isDamaged: false });
+  Deno.removeSync(path);
+  Deno.mkdirSync(path);
+  assert.deepEqual(await recomputeDevices(image, temp.path), { devices, isDamaged: false });
+  Deno.removeSync(path);
+  Deno.writeFileSync(path, kept);
+  Deno.truncateSync(path, 5);
+  assert.deepEqual(await recomputeDevices(image, temp.path), { devices, isDamaged: true });
 });

@@ -203,7 +203,7 @@ export class FanotifyImages implements AsyncDisposable {
   /** Opens the devices of an image of an earlier process; undefined, and logged, if that fails: its readers get errors. */
   async #reopen(placed: PlacedImage, isGuarded: boolean): Promise<ErofsDevice[] | undefined> {
     try {
-      const tables = await recomputeDevices(placed.image, this.options.stateDir);
+      const { devices: tables } = await recomputeDevices(placed.image, this.options.stateDir);
       return await this.#openDevices(placed, tables, () => false); // a file that is complete by now may still have a mark
     } catch (error) {
       return lose(placed, isGuarded, messageOf(error));

@@ -223,7 +223,7 @@ export class FscacheImages implements AsyncDisposable {
       const cached = await this.#open({
         image,
         number,
-        tables: await recomputeDevices(image, stateDir),
+        tables: (await recomputeDevices(image, stateDir)).devices,
         names: made.names,
       });
       cached.openFile(path);

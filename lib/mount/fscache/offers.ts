@@ -85,7 +85,7 @@ export class Offers {
     const made = await readCachedImage(path);
     if (made === undefined) return await this.#add(offered);
     const { names, digest } = made;
-    const tables = await recomputeDevices(image, this.dir);
+    const { devices: tables } = await recomputeDevices(image, this.dir);
     const volume = volumeOfOffer(offered);
     const cached = await CachedImage.open(this.server, volume, { image, number, tables, names }, this.deadlineMs);
     cached.openFile(path, { digest });
