@@ -99,6 +99,13 @@ const libc = loadLibc({
   fcntl: { parameters: ["i32", "i32", "i64"], result: "i32" },
   // int fallocate(int fd, int mode, off_t offset, off_t len)
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
+  // as fallocate
+  fallocateElsewhere: {
+    name: "fallocate",
+    parameters: ["i32", "i32", "i64", "i64"],
+    result: "i32",
+    nonblocking: true,
+  },
   // int posix_fadvise(int fd, off_t offset, off_t len, int advice): the error is the result
   posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
   // int sync_file_range(int fd, off64_t offset, off64_t nbytes, unsigned flags)
@@ -179,6 +186,19 @@ export function fallocate(fd: AnyFd, mode: number, offset: number, length: numbe
     result === -1 && errno() === ERRNO.EINTR
   );
   check(result, "fallocate", raw);
+}
+
+/**
+ * Makes `length` bytes at `offset` a hole and drops what the page cache has of it. Runs on another thread, since it
+ * waits until what is being written there has been.
+ *
+ * @param fd must stay open meanwhile
+ * @throws {SyscallError} EOPNOTSUPP where the file system has no holes
+ */
+export async function punchHole(fd: AnyFd, offset: number, length: number): Promise<void> {
+  const mode = FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE;
+  const result = await libc().fallocateElsewhere(rawFd(fd), mode, BigInt(offset), BigInt(length));
+  if (result !== 0) fallocate(fd, mode, offset, length); // the error of another thread cannot be told
 }
 
 /** Commands and arguments of fcntl(2), asm-generic/fcntl.h and linux/fcntl.h 6.18. */

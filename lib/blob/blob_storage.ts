@@ -54,10 +54,11 @@ export class BlobStorage implements Disposable {
     const table = cleanup.use(ChunkTableFile.store(loaded, folder.path));
     const columns = table?.columns ?? loaded;
     const readiness = new Readiness(id, files, columns, flush);
-    const { ready } = readiness;
+    const { ready, synced } = readiness;
     const dataFd = files.data.fd.raw;
     const posted = table?.posted;
-    const target = { key: nextKey++, columns, posted, ready, dataFd, dataSize, compressor, digester, cipher };
+    const coding = { columns, compressor, digester, cipher };
+    const target = { key: nextKey++, posted, ready, synced, dataFd, dataSize, ...coding };
     cleanup.move();
     return new BlobStorage(id, files, table, readiness, target);
   }

@@ -75,11 +75,16 @@ export class ChunkMap implements Disposable {
     if (from >= 0) this.#write(from, to + 1);
   }
 
-  /** Withdraws the claims of chunks that are not what the image expects: those in memory also if the disk fails. */
-  disclaim(...rows: readonly number[]): void {
+  /**
+   * Withdraws the claims of chunks that are not what the image expects: those in memory also if the disk fails.
+   *
+   * @returns whether any of them was claimed
+   */
+  disclaim(rows: readonly number[]): boolean {
     const claimed = rows.filter((row) => hasBit(this.bits, row));
     for (const row of claimed) clearBit(this.bits, row);
     for (const row of claimed) this.#writeDisclaimed(row);
+    return claimed.length > 0;
   }
 
   #writeDisclaimed(row: number): void {

@@ -9,8 +9,10 @@
  * noted afterwards. Chunks that a sync has covered are on disk and need no such question.
  *
  * The kernel tells an error once for each open file description, and the threads share one. Hence whoever asks says so
- * before, and passes on what it was told; whoever sees another ask does not know the answer. The thread that handles a
- * loss begins a new epoch, which tells all others that what they have read in the former one may be lost.
+ * before, and passes on what it was told; whoever sees another ask does not know the answer.
+ *
+ * A loss ends an epoch, and the next one begins when it has been handled (lost_content.ts). What was read in an epoch
+ * that has ended may be lost, and so may what was written: such a chunk does not become ready.
  *
  * Source: Documentation/core-api/errseq.rst, mm/filemap.c (file_check_and_advance_wb_err), Linux 4.13 and later.
  *
@@ -18,10 +20,11 @@
  */
 import { takeWriteError } from "../../../ffi/fcntl.ts";
 import type { AnyFd } from "../../../ffi/fd.ts";
-import { bitmapSize, hasBit } from "./bits.ts";
+import { delay } from "../../base/abort.ts";
+import { bitmapSize, type Bits, hasBit, setBit } from "./bits.ts";
 
 /** Words of {@link SyncState.losses}. */
-const WORD = { epoch: 0, isLost: 1, asking: 2, LENGTH: 3 } as const;
+const WORD = { epoch: 0, isLost: 1, asking: 2, publishing: 3, LENGTH: 4 } as const;
 
 /** What is known about the chunks of a cache file on disk. Plain data; can be posted to a Worker. */
 export interface SyncState {
@@ -44,7 +47,10 @@ export function isRecorded({ recorded }: SyncState, row: number): boolean {
   return hasBit(recorded, row);
 }
 
-/** The present epoch, for {@link isKept}. To be taken before asking which chunks are ready. */
+/**
+ * The present epoch; between two epochs, a number of none. To be taken before asking which chunks are ready, for
+ * {@link isKept}, and before writing or reading back a chunk, for {@link publish}.
+ */
 export function epochOf({ losses }: SyncState): number {
   return Atomics.load(losses, WORD.epoch);
 }
@@ -58,9 +64,27 @@ export function epochOf({ losses }: SyncState): number {
 export function isKept({ losses }: SyncState, fd: AnyFd, epoch: number): boolean {
   Atomics.add(losses, WORD.asking, 1);
   const failed = takeWriteError(fd);
-  if (failed) Atomics.store(losses, WORD.isLost, 1);
+  if (failed) noteLoss({ losses });
   const others = Atomics.sub(losses, WORD.asking, 1) - 1;
-  return !failed && others === 0 && !isLost({ losses }) && Atomics.load(losses, WORD.epoch) === epoch;
+  return !failed && others === 0 && !isLost({ losses }) && isPresent({ losses }, epoch);
+}
+
+/**
+ * Makes a chunk ready, unless the epoch has ended in which it was written or read back.
+ *
+ * @returns whether it is ready
+ */
+export function publish({ losses }: SyncState, ready: Bits, row: number, epoch: number): boolean {
+  Atomics.add(losses, WORD.publishing, 1);
+  const isCurrent = isPresent({ losses }, epoch);
+  if (isCurrent) setBit(ready, row);
+  Atomics.sub(losses, WORD.publishing, 1);
+  return isCurrent;
+}
+
+/** Whether it is an epoch, and has not ended. Epochs are even numbers. */
+function isPresent({ losses }: Pick<SyncState, "losses">, epoch: number): boolean {
+  return (epoch & 1) === 0 && Atomics.load(losses, WORD.epoch) === epoch;
 }
 
 /** Whether a thread was told of a loss that is not handled. */
@@ -68,8 +92,27 @@ export function isLost({ losses }: Pick<SyncState, "losses">): boolean {
   return Atomics.load(losses, WORD.isLost) !== 0;
 }
 
-/** Begins a new epoch. To be called when no chunk that may be lost is ready any more. */
-export function beginEpoch({ losses }: SyncState): void {
+/** Notes that data of the file was not written to the disk. */
+export function noteLoss({ losses }: Pick<SyncState, "losses">): void {
+  Atomics.store(losses, WORD.isLost, 1);
+}
+
+/**
+ * Ends the epoch, handles what was lost in it, and begins a new one. If that fails, the loss remains noted.
+ *
+ * @param handle called when no chunk of the former epoch can become ready any more; afterwards none that may be lost is
+ */
+export async function betweenEpochs(state: SyncState, handle: () => Promise<void>): Promise<void> {
+  const { losses } = state;
   Atomics.add(losses, WORD.epoch, 1);
   Atomics.store(losses, WORD.isLost, 0);
+  try {
+    while (Atomics.load(losses, WORD.publishing) !== 0) await delay(1); // the other thread waits for a core
+    await handle();
+  } catch (error) {
+    noteLoss(state);
+    throw error;
+  } finally {
+    Atomics.add(losses, WORD.epoch, 1);
+  }
 }

@@ -13,7 +13,8 @@
  * A cache that keeps nothing has no flush options, and nothing is recorded.
  *
  * If the data cannot be written to the disk, the kernel may have dropped it: all chunks not yet recorded lose their
- * readiness, whether a sync or a reader finds out (lost_writes.ts). If another program truncated the data file, every
+ * readiness, whether a sync or a reader finds out (lost_writes.ts), and their places become holes (lost_content.ts). If
+ * another program truncated the data file, every
  * chunk must be read back and verified again. A sealed file, which the kernel reads without asking us, is not extended
  * again: readers get an error for the missing part, where an extended file would give zeros.
  *
@@ -26,7 +27,8 @@ import { logger } from "../../base/log.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { bitmapSize, clearBit, countBits, hasBit, setBit } from "./bits.ts";
 import type { BlobFiles } from "./blob_files.ts";
-import { beginEpoch, epochOf, isLost, newSyncState, type SyncState } from "./lost_writes.ts";
+import { emptyRanges, rangesWithout } from "./lost_content.ts";
+import { betweenEpochs, epochOf, isLost, newSyncState, noteLoss, type SyncState } from "./lost_writes.ts";
 
 const log = logger("blob");
 
@@ -52,6 +54,7 @@ export class Readiness {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #flushing: Promise<unknown> = Promise.resolve();
   #flushQueued = false;
+  #mending: Promise<void> | undefined;
   #syncFailed = false;
 
   constructor(
@@ -89,33 +92,54 @@ export class Readiness {
   }
 
   /**
-   * To be called before every write to the data file. If the disk has lost chunks, they are not ready any more. If the
-   * file was truncated, a write beyond its new end would turn the missing part into zeros; so its size is restored, and
-   * chunks that were ready are verified again.
+   * To be awaited before chunks are asked for or recorded. If the disk has lost chunks, they are not ready any more. If
+   * the file was truncated, a write beyond its new end would turn the missing part into zeros; so its size is restored,
+   * and chunks that were ready are verified again.
    *
    * @throws {NydusGdError} "io"
    */
-  mend(): void {
+  mend(): Promise<void> {
+    if (this.#mending !== undefined) return this.#mending;
     try {
-      if (isLost(this.synced)) this.#loseUnrecorded();
-      this.#mendCut();
+      if (!isLost(this.synced) && !this.#isCut()) return Promise.resolve();
+    } catch (error) {
+      return Promise.reject(this.#failure(error));
+    }
+    return this.#mending = this.#mendNow().finally(() => this.#mending = undefined);
+  }
+
+  async #mendNow(): Promise<void> {
+    try {
+      if (this.#isCut()) await this.#mendCut();
+      if (isLost(this.synced)) await this.#loseUnrecorded();
     } catch (error) {
       throw this.#failure(error);
     }
   }
 
-  #mendCut(): void {
+  #isCut(): boolean {
+    return this.files.data.sizeBytes < this.files.dataSize;
+  }
+
+  async #mendCut(): Promise<void> {
     const { data, dataSize, verified } = this.files;
     const { sizeBytes } = data;
-    if (sizeBytes >= dataSize) return;
-    if (this.#sealed) throw new Error(`it was truncated to ${sizeBytes} bytes while the kernel reads it`);
+    if (this.#sealed) throw this.#cutWhileRead();
     log.warn("cache file was truncated, verifying its content again", { path: data.path, sizeBytes, dataSize });
-    for (let i = 0; i < this.ready.length; i++) Atomics.store(this.ready, i, 0);
-    for (let i = 0; i < this.ready.length; i++) Atomics.store(this.synced.recorded, i, 0);
-    this.#takeUnrecorded();
-    beginEpoch(this.synced);
-    verified.forget();
-    ftruncate(data.fd, dataSize);
+    const wasLost = isLost(this.synced);
+    await betweenEpochs(this.synced, () => {
+      for (let i = 0; i < this.ready.length; i++) Atomics.store(this.ready, i, 0);
+      for (let i = 0; i < this.ready.length; i++) Atomics.store(this.synced.recorded, i, 0);
+      this.#takeUnrecorded();
+      verified.forget();
+      ftruncate(data.fd, dataSize);
+      return Promise.resolve();
+    });
+    if (wasLost) noteLoss(this.synced);
+  }
+
+  #cutWhileRead(): Error {
+    return new Error(`it was truncated to ${this.files.data.sizeBytes} bytes while the kernel reads it`);
   }
 
   /** Calls `listener` after chunks were recorded on disk, until `signal` aborts. */
@@ -134,8 +158,10 @@ export class Readiness {
   seal(rows: Iterable<number>): boolean {
     const { recorded } = this.synced;
     for (const row of rows) if (!hasBit(recorded, row) || !hasBit(this.ready, row)) return false;
-    this.mend();
-    for (const row of rows) if (!hasBit(this.ready, row)) return false;
+    if (this.#isCut()) {
+      if (this.#sealed) throw this.#failure(this.#cutWhileRead());
+      return false; // what is left of it has to be verified
+    }
     this.#sealed = true;
     return true;
   }
@@ -147,7 +173,7 @@ export class Readiness {
 
   /** The chunk was read back and is not in the cache file. */
   disclaim(row: number): void {
-    this.files.map.disclaim(row);
+    this.files.map.disclaim([row]);
   }
 
   /**
@@ -173,12 +199,12 @@ export class Readiness {
   }
 
   /**
-   * Records every ready chunk on disk.
+   * Records every ready chunk on disk. Afterwards nothing accesses the files unless it is asked for.
    *
    * @throws {NydusGdError} "io" if the disk fails; the affected chunks are no longer ready
    */
   flush(): Promise<void> {
-    if (this.options === undefined) return Promise.resolve();
+    if (this.options === undefined) return this.#mending ?? Promise.resolve();
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#flushQueued = true;
@@ -196,7 +222,7 @@ export class Readiness {
 
   async #record(): Promise<void> {
     this.#flushQueued = false;
-    this.mend();
+    await this.mend();
     const { epoch } = this;
     const rows = this.#takeUnrecorded();
     const { data, verified, map } = this.files;
@@ -207,11 +233,13 @@ export class Readiness {
     try {
       await data.syncData();
     } catch (error) {
-      this.#loseUnrecorded();
+      noteLoss(this.synced);
+      await this.mend();
       throw this.#failure(error);
     }
-    this.mend();
+    await this.mend();
     if (epoch !== this.epoch) return; // lost or truncated: they are fetched again
+    for (const row of rows) setBit(this.synced.recorded, row);
     try {
       verified.record(rows, this.columns);
       verified.seal(data.changedNs());
@@ -221,25 +249,26 @@ export class Readiness {
     } catch (error) {
       throw this.#failure(error);
     }
-    if (epoch !== this.epoch) return;
-    for (const row of rows) setBit(this.synced.recorded, row);
     for (const listener of this.#listeners) listener();
   }
 
   /**
    * All chunks that are not recorded lose their readiness, also those that are being written or added: the error of the
-   * disk may concern any of them.
+   * disk may concern any of them. Nothing of them remains in the file, since reading back would show the page cache, not
+   * the disk.
    */
-  #loseUnrecorded(): void {
-    this.#takeUnrecorded();
-    const lost: number[] = [];
-    for (let row = 0; row < this.columns.count; row++) {
-      if (hasBit(this.ready, row) && !hasBit(this.synced.recorded, row)) lost.push(row);
-    }
-    for (const row of lost) clearBit(this.ready, row);
-    beginEpoch(this.synced);
-    log.warn("the disk has lost chunks, they are fetched again", { blob: this.id, chunks: lost.length });
-    this.files.map.disclaim(...lost); // reading back would show the page cache, not the disk
+  async #loseUnrecorded(): Promise<void> {
+    const { data, dataSize, map } = this.files;
+    const { recorded } = this.synced;
+    await betweenEpochs(this.synced, async () => {
+      this.#takeUnrecorded();
+      const rows = Array.from({ length: this.columns.count }, (_, row) => row).filter((row) => !hasBit(recorded, row));
+      const lost = rows.filter((row) => hasBit(this.ready, row));
+      for (const row of lost) clearBit(this.ready, row);
+      log.warn("the disk has lost chunks, they are fetched again", { blob: this.id, chunks: lost.length });
+      if (map.disclaim(rows)) await map.sync(); // before anything can vouch for what the file is then
+      await emptyRanges(data.fd, rangesWithout(recorded, this.columns, dataSize));
+    });
   }
 
   #takeUnrecorded(): number[] {

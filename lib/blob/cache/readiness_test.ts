@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
+import { preadExact, pwriteAll } from "../../../ffi/unistd.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { allocateChunkColumns } from "../../rafs/chunk_table.ts";
 import { countBits, setBit } from "./bits.ts";
 import { BlobFiles } from "./blob_files.ts";
 import { blobPaths } from "./blob_paths.ts";
 import { CacheFolder } from "./cache_folder.ts";
-import { epochOf, isKept, isLost, type SyncState } from "./lost_writes.ts";
+import { epochOf, isKept, isLost, noteLoss, publish } from "./lost_writes.ts";
 import { Readiness } from "./readiness.ts";
 
 const CHUNK = 4096;
@@ -29,11 +30,6 @@ function decode(readiness: Readiness, ...rows: number[]): void {
   for (const row of rows) setBit(readiness.ready, row);
 }
 
-/** Tells, as a reader does, that the disk has lost what was written. */
-function noteLoss({ losses }: SyncState): void {
-  Atomics.store(losses, 1, 1);
-}
-
 async function withReadiness(test: (readiness: Readiness, files: BlobFiles) => Promise<void>): Promise<void> {
   using dir = TempDir.make();
   using folder = CacheFolder.open(dir.join("cache"));
@@ -50,7 +46,7 @@ Deno.test("chunks that were lost are not ready, those on disk remain so", () =>
     decode(readiness, 2, 3);
     readiness.add([2, 3], readiness.epoch);
     noteLoss(readiness.synced);
-    readiness.mend();
+    await readiness.mend();
     assert.deepEqual(Array.from(readiness.ready), [0b11000000]);
     assert.equal(isLost(readiness.synced), false);
     await readiness.flush();
@@ -61,7 +57,7 @@ Deno.test("a chunk whose writing began before others were lost is neither ready 
     const { epoch } = readiness;
     decode(readiness, 4); // the Worker has written it, its message is on the way
     noteLoss(readiness.synced);
-    readiness.mend();
+    await readiness.mend();
     decode(readiness, 5); // written a moment later, still for that message
     readiness.add([4, 5], epoch);
     await readiness.flush();
@@ -69,15 +65,42 @@ Deno.test("a chunk whose writing began before others were lost is neither ready 
   }));
 
 Deno.test("a reader that began in an earlier epoch cannot tell what it has read", () =>
-  withReadiness((readiness, files) => {
+  withReadiness(async (readiness, files) => {
     const { synced } = readiness;
     const fd = files.data.fd;
     const before = epochOf(synced);
     assert.ok(isKept(synced, fd, before));
     noteLoss(synced);
     assert.ok(!isKept(synced, fd, before));
-    readiness.mend();
+    await readiness.mend();
     assert.ok(!isKept(synced, fd, before));
     assert.ok(isKept(synced, fd, epochOf(synced)));
-    return Promise.resolve();
+  }));
+
+Deno.test("until a loss is handled, nobody can tell what is read, and nothing that is written becomes ready", () =>
+  withReadiness(async (readiness, files) => {
+    const { synced, ready } = readiness;
+    noteLoss(synced);
+    const mended = readiness.mend();
+    const between = epochOf(synced);
+    assert.deepEqual([isKept(synced, files.data.fd, between), publish(synced, ready, 0, between)], [false, false]);
+    await mended;
+    assert.equal(publish(synced, ready, 0, between), false);
+    assert.equal(countBits(ready), 0);
+    assert.ok(publish(synced, ready, 0, epochOf(synced)));
+  }));
+
+Deno.test("of what was lost nothing remains in the file, and all of what is on disk does", () =>
+  withReadiness(async (readiness, files) => {
+    const { fd } = files.data;
+    pwriteAll(fd, new Uint8Array(COUNT * CHUNK).fill(1), 0);
+    decode(readiness, 2, 5);
+    readiness.add([2, 5], readiness.epoch);
+    await readiness.flush();
+    noteLoss(readiness.synced);
+    await readiness.mend();
+    const bytes = new Uint8Array(COUNT * CHUNK);
+    preadExact(fd, bytes, 0);
+    const kept = Array.from({ length: COUNT }, (_, row) => bytes[row * CHUNK] === 1 ? row : []).flat();
+    assert.deepEqual(kept, [2, 5]);
   }));

@@ -2,7 +2,8 @@
  * Turns stored bytes into chunks in the cache file: decompress, verify the digest, write, publish.
  *
  * Synchronous, so that it runs in a decode Worker and in the main thread alike. The order guarantees that a reader
- * never sees wrong bytes: a chunk's bit in `ready` is set only after its digest matched and its write returned.
+ * never sees wrong bytes: a chunk's bit in `ready` is set only after its digest matched and its write returned, and only
+ * if no loss of the disk was handled meanwhile (../cache/lost_writes.ts).
  *
  * @module
  */
@@ -14,7 +15,7 @@ import { type ErrorCode, hasCode, messageOf } from "../../base/errors.ts";
 import { type BlobCipher, CHUNK_FLAG, type Compressor, type Digester } from "../../rafs/bootstrap.ts";
 import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../../rafs/chunk_table.ts";
 import { decryptXts } from "../codec/aes_xts.ts";
-import { setBit } from "../cache/bits.ts";
+import { epochOf, publish, type SyncState } from "../cache/lost_writes.ts";
 import type { PostedTable } from "../tables/chunk_table_file.ts";
 import { decompressInto, digest } from "../codec/codec.ts";
 
@@ -34,6 +35,7 @@ export interface DecodeTarget extends ChunkCoding {
   /** Unique within the process. */
   readonly key: number;
   readonly ready: Uint8Array<SharedArrayBuffer>;
+  readonly synced: SyncState;
   /** File descriptor of the data file. */
   readonly dataFd: number;
   /** Size of the data file in bytes. A smaller file was truncated by somebody else and must not be written to. */
@@ -74,15 +76,16 @@ function room(size: number): Uint8Array<ArrayBuffer> {
 /**
  * Decodes chunks into the cache file.
  *
- * @returns the rows that failed; the others are ready
+ * @returns the rows that failed; the others are ready, unless the disk has lost chunks meanwhile
  */
 export function decodeChunks(target: DecodeTarget, chunks: StoredChunks): ChunkFailure[] {
   const failures: ChunkFailure[] = [];
   for (const { row, plain } of plainChunks(target, chunks, failures)) {
     try {
+      const epoch = epochOf(target.synced);
       requireWhole(target);
       pwriteAll(target.dataFd, plain, target.columns.uncompressedOffset[row] as number);
-      setBit(target.ready, row);
+      publish(target.synced, target.ready, row, epoch);
     } catch (error) {
       failures.push(failureOf(row, error));
     }
@@ -131,17 +134,18 @@ function* plainChunks(
 /**
  * Reads chunks that are recorded as cached from the cache file and verifies them.
  *
- * @returns the rows that failed; the others are ready
+ * @returns the rows that failed; the others are ready, unless the disk has lost chunks meanwhile
  */
 export function checkChunks(target: DecodeTarget, rows: readonly number[]): ChunkFailure[] {
   const { columns } = target;
   const failures: ChunkFailure[] = [];
   for (const row of rows) {
     try {
+      const epoch = epochOf(target.synced);
       const chunk = room(columns.uncompressedSize[row] as number);
       preadExact(target.dataFd, chunk, columns.uncompressedOffset[row] as number);
       const wrong = mismatch(target, row, chunk);
-      if (wrong === undefined) setBit(target.ready, row);
+      if (wrong === undefined) publish(target.synced, target.ready, row, epoch);
       else failures.push({ row, code: "corrupt", state: wrong });
     } catch (error) {
       failures.push(failureOf(row, error));

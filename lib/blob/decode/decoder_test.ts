@@ -4,6 +4,7 @@ import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { turn, until } from "../../../tests/support/until.ts";
 import { chunkColumnsFromRecords } from "../../rafs/blob_meta.ts";
 import { CacheFile } from "../cache/cache_file.ts";
+import { betweenEpochs, newSyncState } from "../cache/lost_writes.ts";
 import { Decoder } from "./decoder.ts";
 
 Deno.test("the first Worker starts before there is a job, and ends if none comes", async () => {
@@ -27,6 +28,7 @@ Deno.test("Workers start with the first large job, end when idle, and start agai
     key: 1,
     columns: chunkColumnsFromRecords(descriptor, records),
     ready: new Uint8Array(new SharedArrayBuffer(1)),
+    synced: newSyncState(1),
     dataFd: file.fd.raw,
     dataSize: 0,
     compressor: descriptor.compressor,
@@ -40,4 +42,9 @@ Deno.test("Workers start with the first large job, end when idle, and start agai
     assert.equal(decoder.threads, 1);
     await until("the Worker ends", () => decoder.threads === 0);
   }
+  await betweenEpochs(target.synced, async () => {
+    target.ready[0] = 0;
+    assert.deepEqual(await decoder.decode(target, { rows: [0], stored: bytes.slice(), offset: 0 }, "on-demand"), []);
+    assert.equal(target.ready[0], 0, "the disk may lose what a Worker writes now");
+  });
 });

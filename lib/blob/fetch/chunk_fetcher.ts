@@ -118,7 +118,7 @@ export class ChunkFetcher {
   ): Promise<void> {
     if (!(length > 0)) return;
     const { readiness } = this.parts;
-    readiness.mend();
+    if (this.#closed === undefined) await unlessAborted(readiness.mend(), signal);
     const missing = this.index.rowsIn(offset, length).filter((row) => !readiness.isReady(row));
     if (missing.length === 0) return;
     throwIfAborted(signal);

@@ -15,10 +15,19 @@ import { ftruncate, pwriteAll } from "../../../ffi/unistd.ts";
 import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { CacheFile } from "../../blob/cache/cache_file.ts";
-import { beginEpoch, epochOf, isLost, newSyncState, type SyncState } from "../../blob/cache/lost_writes.ts";
+import { emptyRanges } from "../../blob/cache/lost_content.ts";
+import {
+  betweenEpochs,
+  epochOf,
+  isLost,
+  newSyncState,
+  noteLoss,
+  publish,
+  type SyncState,
+} from "../../blob/cache/lost_writes.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { deviceChunks, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
-import { isReady, readExtents } from "../reads/cached_read.ts";
+import { isPassable, isReady, readExtents, requirePassable } from "../reads/cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "../reads/known_image.ts";
 import { fetchExtents, storeOf, withFetched } from "../reads/missing_data.ts";
@@ -102,8 +111,11 @@ export class CopiedDevice implements WatchedDevice {
   readonly #copy: CacheFile;
   readonly #source: OpenBlob;
   readonly #synced: SyncState;
+  /** {@link blob} at its index. */
+  readonly #blobs: OpenBlob[] = [];
   #listener: () => void = () => {};
   #syncing: Promise<void> | undefined;
+  #mending: Promise<void> | undefined;
   #isStored = false;
 
   /**
@@ -121,6 +133,7 @@ export class CopiedDevice implements WatchedDevice {
     const ready = new Uint8Array(new SharedArrayBuffer(source.ready.length));
     this.#synced = newSyncState(source.chunks.count);
     this.blob = { ...source, dataFd: this.fd, ready, synced: this.#synced, path: this.path };
+    this.#blobs[table.blobIndex] = this.blob;
   }
 
   get fd(): number {
@@ -129,39 +142,46 @@ export class CopiedDevice implements WatchedDevice {
 
   async fetch(offset: number, count: number, signal: AbortSignal): Promise<void> {
     const extents = deviceExtents(this.table, offset, count).filter(({ blobIndex }) => blobIndex !== HOLE);
-    this.#mend();
-    const missing = extents.filter((extent) => !isReady(extent, this.blob));
-    if (missing.length === 0) return;
-    const copyMissing = () => {
-      for (const extent of missing) if (!isReady(extent, this.blob)) this.#copyChunk(extent);
-    };
-    await withFetched(this.known, missing.map(wholeChunk), signal, copyMissing);
+    if (isPassable(extents, this.#blobs)) return;
+    await withFetched(this.known, extents.map(wholeChunk), signal, () => this.#copyMissing(extents));
     this.#listener();
   }
 
-  /** To be called before writes: what the disk has lost is not ready, nor is any of a file that somebody truncated. */
-  #mend(): void {
-    const { sizeBytes } = this.#copy;
-    if (sizeBytes >= this.table.sizeBytes && !isLost(this.#synced)) return;
-    if (this.#isStored) throw new Error(`it was truncated to ${sizeBytes} bytes while the kernel reads it`);
-    log.warn("copies of chunks were lost, and are made again", { path: this.path });
-    this.#forget();
-    ftruncate(this.#copy.fd, this.table.sizeBytes);
+  /** @throws {LostChunks} when the disk loses them at once */
+  async #copyMissing(extents: readonly Extent[]): Promise<void> {
+    await this.#mend();
+    for (const extent of extents) if (!isReady(extent, this.blob)) this.#copyChunk(extent);
+    requirePassable(extents, this.#blobs);
   }
 
-  #forget(): void {
-    for (let i = 0; i < this.blob.ready.length; i++) Atomics.store(this.blob.ready, i, 0);
-    beginEpoch(this.#synced);
+  /** To be awaited before writes: what the disk has lost is not ready, nor is any of a file that somebody truncated. */
+  #mend(): Promise<void> {
+    if (this.#mending !== undefined) return this.#mending;
+    if (this.#copy.sizeBytes >= this.table.sizeBytes && !isLost(this.#synced)) return Promise.resolve();
+    return this.#mending = this.#copyAnew().finally(() => this.#mending = undefined);
+  }
+
+  async #copyAnew(): Promise<void> {
+    const { fd, sizeBytes } = this.#copy;
+    const size = this.table.sizeBytes;
+    if (this.#isStored) throw new Error(`it was truncated to ${sizeBytes} bytes while the kernel reads it`);
+    log.warn("copies of chunks were lost, and are made again", { path: this.path });
+    await betweenEpochs(this.#synced, async () => {
+      for (let i = 0; i < this.blob.ready.length; i++) Atomics.store(this.blob.ready, i, 0);
+      await emptyRanges(fd, [{ offset: 0, length: size }]);
+      ftruncate(fd, size);
+    });
   }
 
   #copyChunk(extent: Extent): void {
     const { fileOffset, blobOffset, blobIndex, chunkIndex, chunkOffset, chunkLength } = extent;
+    const epoch = epochOf(this.#synced);
     const bytes = new Uint8Array(chunkLength);
     const blobs: OpenBlob[] = [];
     blobs[blobIndex] = this.#source;
     readExtents([wholeChunk(extent)], blobs, bytes);
     pwriteAll(this.#copy.fd, bytes, fileOffset - (blobOffset - chunkOffset));
-    Atomics.or(this.blob.ready, chunkIndex >> 3, 0x80 >> (chunkIndex & 7));
+    publish(this.#synced, this.blob.ready, chunkIndex, epoch);
   }
 
   settle(): boolean {
@@ -180,7 +200,7 @@ export class CopiedDevice implements WatchedDevice {
       this.#isStored = true;
       this.#listener();
     } catch (error) {
-      this.#forget(); // the kernel may have dropped pages that it could not write
+      noteLoss(this.#synced); // the kernel may have dropped pages that it could not write
       log.error("copies of chunks not written", { path: this.path, error: messageOf(error) });
     } finally {
       this.#syncing = undefined;
@@ -192,7 +212,7 @@ export class CopiedDevice implements WatchedDevice {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#syncing;
+    await Promise.allSettled([this.#syncing, this.#mending]);
     this.#copy[Symbol.dispose]();
     await ignore(Deno.errors.NotFound, Deno.remove(this.path));
   }

@@ -21,9 +21,9 @@ import type { OpenBlob } from "../image_mount.ts";
  */
 const TOGETHER_BYTES = 32 * 1024;
 
-/** The disk may have lost chunks after they were written: they have to be fetched again. */
+/** The disk may have lost chunks of a blob after they were written: they have to be fetched again. */
 export class LostChunks extends NydusGdError {
-  constructor() {
+  constructor(readonly blobIndex: number) {
     super("io", "Cannot read cached data: its disk does not keep what is written to it");
   }
 }
@@ -64,12 +64,25 @@ export function isReadable(extent: Extent, blobs: readonly (OpenBlob | undefined
  * lost them.
  */
 export function isPassable(extents: readonly Extent[], blobs: readonly (OpenBlob | undefined)[]): boolean {
+  return lostIn(extents, blobs) === undefined;
+}
+
+/** @throws {LostChunks} unless the extents are passable */
+export function requirePassable(extents: readonly Extent[], blobs: readonly (OpenBlob | undefined)[]): void {
+  const lost = lostIn(extents, blobs);
+  if (lost !== undefined) throw new LostChunks(lost);
+}
+
+/** Returns the index of a blob whose extents cannot be read now by others. */
+function lostIn(extents: readonly Extent[], blobs: readonly (OpenBlob | undefined)[]): number | undefined {
   const doubts = doubtsOf(extents, blobs);
-  return extents.every((extent) => isReadable(extent, blobs)) && areKept(doubts);
+  const unreadable = extents.find((extent) => !isReadable(extent, blobs));
+  return (unreadable ?? doubts.find(isLostSince))?.blobIndex;
 }
 
 /** A file of which chunks are read that are not known to be on disk, and the epoch before the read. */
 interface Doubt {
+  readonly blobIndex: number;
   readonly synced: SyncState;
   readonly dataFd: number;
   readonly epoch: number;
@@ -80,13 +93,14 @@ function doubtsOf(extents: readonly Extent[], blobs: readonly (OpenBlob | undefi
   for (const { blobIndex, chunkIndex } of extents) {
     const { synced, dataFd } = blobs[blobIndex] ?? {}; // a hole has no blob
     if (synced === undefined || dataFd === undefined || isRecorded(synced, chunkIndex)) continue;
-    if (!doubts.some((doubt) => doubt.synced === synced)) doubts.push({ synced, dataFd, epoch: epochOf(synced) });
+    if (doubts.some((doubt) => doubt.synced === synced)) continue;
+    doubts.push({ blobIndex, synced, dataFd, epoch: epochOf(synced) });
   }
   return doubts;
 }
 
-function areKept(doubts: readonly Doubt[]): boolean {
-  return doubts.every(({ synced, dataFd, epoch }) => isKept(synced, dataFd, epoch));
+function isLostSince({ synced, dataFd, epoch }: Doubt): boolean {
+  return !isKept(synced, dataFd, epoch);
 }
 
 /**
@@ -119,9 +133,11 @@ export function readExtents(
   const doubts = doubtsOf(extents, blobs);
   if (doubts.length === 0) return readUnasked(extents, blobs, out);
   // ready in the epoch that was taken, not only before it
-  if (!extents.every((extent) => isReadable(extent, blobs))) throw new LostChunks();
+  const unreadable = extents.find((extent) => !isReadable(extent, blobs));
+  if (unreadable !== undefined) throw new LostChunks(unreadable.blobIndex);
   readUnasked(extents, blobs, out);
-  if (!areKept(doubts)) throw new LostChunks();
+  const lost = doubts.find(isLostSince);
+  if (lost !== undefined) throw new LostChunks(lost.blobIndex);
 }
 
 function readUnasked(extents: readonly Extent[], blobs: readonly (OpenBlob | undefined)[], out: Uint8Array): void {

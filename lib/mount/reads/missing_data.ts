@@ -11,7 +11,7 @@ import { delay } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { DEVICE_BLOCK, HOLE } from "../../rafs/device_table.ts";
-import { agrees, isPassable, LostChunks } from "./cached_read.ts";
+import { agrees, LostChunks, requirePassable } from "./cached_read.ts";
 import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "./known_image.ts";
 import { ReadFailure } from "./read_failures.ts";
@@ -25,39 +25,18 @@ const ATTEMPTS = 10;
 const PAUSE_MS = 1;
 
 /**
- * Fetches the extents, then has them read.
+ * Fetches the extents, then has them read. Called once by each read that has to wait.
  *
  * @param read called again, after another fetch, when it throws {@link LostChunks}
- * @throws what `read` throws, and as {@link fetchExtents}
+ * @param onBlob called for each blob that had to be opened
+ * @throws {ReadFailure} for the first extent that cannot be fetched, or whose chunk is lost again and again; else what
+ * `read` throws
  */
 export async function withFetched(
   known: KnownImage,
   extents: readonly Extent[],
   signal: AbortSignal,
-  read: () => void,
-  onBlob?: (index: number, blob: OpenBlob) => void,
-): Promise<void> {
-  for (let attempt = 1;; attempt++) {
-    await fetchExtents(known, extents, signal, onBlob);
-    try {
-      return read();
-    } catch (error) {
-      if (!(error instanceof LostChunks) || attempt === ATTEMPTS) throw error;
-      await delay(pauseMs(attempt), signal);
-    }
-  }
-}
-
-/**
- * Resolves when all extents can be read from the cache files. Called once by each read that has to wait.
- *
- * @param onBlob called for each blob that had to be opened
- * @throws {ReadFailure} for the first extent that cannot be read
- */
-export async function fetchExtents(
-  known: KnownImage,
-  extents: readonly Extent[],
-  signal: AbortSignal,
+  read: () => void | Promise<void>,
   onBlob: (index: number, blob: OpenBlob) => void = () => {},
 ): Promise<void> {
   known.image.misses?.mark();
@@ -65,10 +44,19 @@ export async function fetchExtents(
   await Promise.all(blobIndexesOf(pieces).map((index) => openBlob(known, index, signal, onBlob)));
   for (let attempt = 1;; attempt++) {
     await Promise.all(rangesOf(pieces).map((range) => ensure(known, range, signal)));
-    if (isPassable(pieces, known.blobs)) return;
-    if (attempt === ATTEMPTS) throw new ReadFailure(storeOf(known, pieces[0]?.blobIndex ?? 0).id, new LostChunks());
-    await delay(pauseMs(attempt), signal);
+    try {
+      return await read();
+    } catch (error) {
+      if (!(error instanceof LostChunks)) throw error;
+      if (attempt === ATTEMPTS) throw new ReadFailure(storeOf(known, error.blobIndex).id, error);
+      await delay(pauseMs(attempt), signal);
+    }
   }
+}
+
+/** As {@link withFetched}, for extents that are then read by others. Resolves when they can be. */
+export function fetchExtents(known: KnownImage, extents: readonly Extent[], signal: AbortSignal): Promise<void> {
+  return withFetched(known, extents, signal, () => requirePassable(extents, known.blobs));
 }
 
 /** Milliseconds to wait after an attempt; the first is 1. */
