@@ -8,8 +8,8 @@
  *     │ digest of the bootstrap │ digest of two digests: of the image, and of what lies between it and here
  * ```
  * Little-endian. Digests are SHA-256 of the SHA-256 of each MiB, computed by other threads: of 12 MB while the image is
- * made. To load node:crypto in a Worker would take longer than to digest. A file that is damaged, belongs to another bootstrap or has another layout is
- * treated as absent, because it can be rebuilt from the bootstrap.
+ * made. To load node:crypto in a Worker would take longer than to digest. A file that is damaged, belongs to another
+ * bootstrap or has another layout is treated as absent, because it can be rebuilt from the bootstrap.
  *
  * @module
  */

@@ -40,7 +40,8 @@ import type { UnmountWatch } from "../unmount/unmount_watch.ts";
 import { EventFile } from "./event_file.ts";
 import { EventServer } from "./event_server.ts";
 import { type DeviceFiles, type ErofsDevice, openDevices } from "./open_devices.ts";
-import { hasUnseenUsers } from "./unseen_users.ts";
+import { type NamedFile, replacements } from "./replaced_files.ts";
+import { hasUnseenUsers, inodesOf } from "./unseen_users.ts";
 import { type CopyFolder, SharedDevice, type WatchedDevice } from "./watched_device.ts";
 
 const log = logger("mount", "fanotify");
@@ -123,7 +124,8 @@ export class FanotifyImages implements AsyncDisposable {
     const opened = await Promise.all(
       before.map((placed) => gone.has(placed) ? undefined : resumed.#reopen(placed, isGuarded)),
     );
-    const isReplaced = replacements(marked, opened);
+    const named = opened.flatMap((devices) => watchedOf(devices ?? []).map(inodeOf));
+    const isReplaced = replacements(marked, [...named, ...await resumed.#inodesOf(gone)]);
     const mounts = await Promise.all(before.map(async (placed, index) => {
       const devices = opened[index];
       return devices && await resumed.#takeOver(placed, devices, isReplaced, isGuarded);
@@ -200,6 +202,13 @@ export class FanotifyImages implements AsyncDisposable {
     return gone;
   }
 
+  /** Inodes of the files that have the names of these images' files. */
+  async #inodesOf(images: Iterable<PlacedImage>): Promise<bigint[]> {
+    const { cacheMount, copies } = this.watched;
+    const inodes = Array.from(images, ({ image }) => inodesOf(image, cacheMount, copies.ownMount));
+    return (await Promise.allSettled(inodes)).flatMap((found) => found.status === "fulfilled" ? found.value : []);
+  }
+
   /** Opens the devices of an image of an earlier process; undefined, and logged, if that fails: its readers get errors. */
   async #reopen(placed: PlacedImage, isGuarded: boolean): Promise<ErofsDevice[] | undefined> {
     try {
@@ -214,12 +223,12 @@ export class FanotifyImages implements AsyncDisposable {
   async #takeOver(
     placed: PlacedImage,
     devices: readonly ErofsDevice[],
-    isReplaced: (devices: readonly ErofsDevice[]) => boolean,
+    isReplaced: (files: readonly NamedFile[]) => boolean,
     isGuarded: boolean,
   ): Promise<ImageMount | undefined> {
     let reason = "other files have the names of those that the kernel reads";
     try {
-      if (!isReplaced(devices)) return this.#restore(placed, devices, isGuarded);
+      if (!isReplaced(sharedFiles(devices))) return this.#restore(placed, devices, isGuarded);
     } catch (error) {
       reason = messageOf(error);
     }
@@ -327,24 +336,14 @@ function lose({ image }: PlacedImage, isGuarded: boolean, error: string): undefi
   log.error(`image is lost, its readers ${isGuarded ? "get errors" : "may get zeros"}`, { image: image.name, error });
 }
 
-/**
- * Tells images whose cache files were removed or replaced while nobody served them. The kernel still reads the former
- * files: so there are marks on files that no image has, and the image has an incomplete file without a mark.
- *
- * @param marked inodes that an earlier process has marked
- */
-function replacements(
-  marked: readonly bigint[],
-  opened: readonly (readonly ErofsDevice[] | undefined)[],
-): (devices: readonly ErofsDevice[]) => boolean {
-  const inodeOf = ({ file }: WatchedDevice) => BigInt(file.ino);
-  const own = new Set(opened.flatMap((devices) => watchedOf(devices ?? [])).map(inodeOf));
-  const hasStrangers = marked.some((inode) => !own.has(inode));
-  return (devices) =>
-    hasStrangers &&
-    watchedOf(devices).some((device) =>
-      device instanceof SharedDevice && !marked.includes(inodeOf(device)) && !device.settle()
-    );
+/** The files of an image that were not made for it alone: nobody but this program replaces those. */
+function sharedFiles(devices: readonly ErofsDevice[]): NamedFile[] {
+  return watchedOf(devices).filter((device) => device instanceof SharedDevice)
+    .map((device) => ({ inode: inodeOf(device), isComplete: () => device.settle() }));
+}
+
+function inodeOf({ file }: WatchedDevice): bigint {
+  return BigInt(file.ino);
 }
 
 function watchedOf(devices: readonly ErofsDevice[]): WatchedDevice[] {

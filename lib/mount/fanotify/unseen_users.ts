@@ -5,7 +5,8 @@
  * @module
  */
 import { type Fd, procFdPath } from "../../../ffi/fd.ts";
-import { isOpenElsewhere, O, openat } from "../../../ffi/fcntl.ts";
+import { AT, isOpenElsewhere, O, openat } from "../../../ffi/fcntl.ts";
+import { statat } from "../../../ffi/sys_stat.ts";
 import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { idOf } from "../../blob/cache/blob_names.ts";
@@ -15,34 +16,56 @@ import { copyName } from "./watched_device.ts";
 
 const log = logger("mount", "fanotify");
 
+/** A file in an open folder. */
+interface NamedIn {
+  readonly folder: Fd;
+  readonly name: string;
+}
+
+/**
+ * Inodes of the files that have the names of the image's devices, under any description of its blobs.
+ *
+ * @param cache the cache folder
+ * @param copies the folder of copies
+ */
+export async function inodesOf(image: MountableImage, cache: Fd, copies: Fd): Promise<bigint[]> {
+  const files = await filesOf(image, cache, copies);
+  return files.map(({ folder, name }) => BigInt(statat(folder, name, AT.SYMLINK_NOFOLLOW).ino));
+}
+
 /**
  * Whether anybody has a device of the image open, under any description of its blobs. True if that cannot be told.
  *
  * @param cache the cache folder, in which this process has opened no blob of the image
  * @param copies the folder of copies, likewise
  */
-export async function hasUnseenUsers({ name, blobs }: MountableImage, cache: Fd, copies: Fd): Promise<boolean> {
-  const ids = new Set(blobs.map(({ id }) => id));
-  const isOfImage = (file: string) => ids.has(idOf(blobFileOf(file)?.name ?? ""));
-  const own = new Set(blobs.map((_, index) => copyName(name, index)));
-  const isCopy = (file: string) => own.has(file);
+export async function hasUnseenUsers(image: MountableImage, cache: Fd, copies: Fd): Promise<boolean> {
   try {
-    return await isAnyOpen(cache, isOfImage) || await isAnyOpen(copies, isCopy);
+    return (await filesOf(image, cache, copies)).some(isOpen);
   } catch (error) {
     log.warn("users of an unmounted image are unknown, it stays until the end", {
-      image: name,
+      image: image.name,
       error: messageOf(error),
     });
     return true;
   }
 }
 
-async function isAnyOpen(folder: Fd, isMeant: (file: string) => boolean): Promise<boolean> {
+function isOpen({ folder, name }: NamedIn): boolean {
+  using file = openat(folder, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+  return isOpenElsewhere(file);
+}
+
+async function filesOf({ name, blobs }: MountableImage, cache: Fd, copies: Fd): Promise<NamedIn[]> {
+  const ids = new Set(blobs.map(({ id }) => id));
+  const own = new Set(blobs.map((_, index) => copyName(name, index)));
+  return [
+    ...await filesIn(cache, (file) => ids.has(idOf(blobFileOf(file)?.name ?? ""))),
+    ...await filesIn(copies, (file) => own.has(file)),
+  ];
+}
+
+async function filesIn(folder: Fd, isMeant: (file: string) => boolean): Promise<NamedIn[]> {
   const entries = await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(procFdPath(folder)))) ?? [];
-  for (const { name, isFile } of entries) {
-    if (!isFile || !isMeant(name)) continue;
-    using file = openat(folder, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
-    if (isOpenElsewhere(file)) return true;
-  }
-  return false;
+  return entries.filter(({ name, isFile }) => isFile && isMeant(name)).map(({ name }) => ({ folder, name }));
 }
