@@ -2,8 +2,9 @@
  * Image files for the kernel, kept between mounts. Runs in the calling thread; making one belongs in the Worker.
  *
  * A file is trusted if its digest is right and it was made from this very bootstrap (rafs/erofs_image_file.ts);
- * otherwise it is made again. It is not synced: after a power failure an incomplete file fails its digest. The check
- * reads the whole file sequentially, so that the kernel finds all metadata of a fresh mount in memory.
+ * otherwise it is made again. It is synced before it gets its name: the kernel reads it without a digest, and would find
+ * zeros where the disk refuses what was written. The check reads the whole file sequentially, so that the kernel finds
+ * all metadata of a fresh mount in memory.
  *
  * @module
  */
@@ -11,7 +12,7 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { MADV, Mapping } from "../../../ffi/sys_mman.ts";
 import { fstat, S } from "../../../ffi/sys_stat.ts";
-import { writeAll } from "../../../ffi/unistd.ts";
+import { fdatasync, writeAll } from "../../../ffi/unistd.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
@@ -73,7 +74,13 @@ export async function keepImage(
   if (kept !== undefined) return kept;
   const isSame = prepared !== undefined && equalBytes(prepared.digest, digest);
   const { image } = isSame ? prepared : await withUuid(makeErofsImage(openBootstrap(bootstrap)), digest);
-  replace(path, await encodeErofsFile(image, digest));
+  const file = await encodeErofsFile(image, digest);
+  try {
+    replaceFile(path, file);
+  } catch (error) {
+    const hint = error instanceof Deno.errors.IsADirectory ? `mv ${path} ${path}.aside` : undefined;
+    throw cannot("write", path, error, hint);
+  }
   return image.devices;
 }
 
@@ -122,19 +129,19 @@ async function readFile<T>(
   }
 }
 
-/** Replaces the file under its name: a mounted image keeps the old one. */
-function replace(path: string, pieces: readonly Uint8Array[]): void {
+/**
+ * Replaces the file under its name by one that is on disk: a mounted image keeps the old one.
+ *
+ * @throws {Error} the disk's error
+ */
+export function replaceFile(path: string, pieces: readonly Uint8Array[]): void {
   const aside = `${path}.tmp`;
-  try {
-    {
-      using file = open(aside, O.WRONLY | O.CREAT | O.TRUNC | O.NOFOLLOW, 0o600);
-      for (const piece of pieces) writeAll(file, piece);
-    }
-    Deno.renameSync(aside, path);
-  } catch (error) {
-    const hint = error instanceof Deno.errors.IsADirectory ? `mv ${path} ${path}.aside` : undefined;
-    throw cannot("write", path, error, hint);
+  {
+    using file = open(aside, O.WRONLY | O.CREAT | O.TRUNC | O.NOFOLLOW, 0o600);
+    for (const piece of pieces) writeAll(file, piece);
+    fdatasync(file);
   }
+  Deno.renameSync(aside, path);
 }
 
 function cannot(verb: string, path: string, error: unknown, hint?: string): NydusGdError {

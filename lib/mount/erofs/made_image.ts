@@ -7,6 +7,7 @@
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { deviceNamesIn, nameDevices } from "../../rafs/device_names.ts";
 import { imageIn, sha256 } from "../../rafs/erofs_image_file.ts";
+import { replaceFile } from "./kept_image.ts";
 
 /**
  * Writes the image kept at `kept` (kept_image.ts) to `path`, with devices of these names.
@@ -19,7 +20,7 @@ export async function makeCachedImage(kept: string, path: string, names: readonl
   try {
     const image = imageIn(Deno.readFileSync(kept));
     nameDevices(image, names);
-    Deno.writeFileSync(path, image, { mode: 0o600 });
+    replaceFile(path, [image]);
     return (await sha256(image)).toHex();
   } catch (error) {
     throw new NydusGdError("io", `Cannot write EROFS image ${path}: ${messageOf(error)}`, { cause: error });
