@@ -66,6 +66,12 @@ export interface MountedBefore extends NumberedImage {
   readonly fsDriver: FsDriver;
 }
 
+/** Counters of all data paths. */
+export interface MountCounters extends ServeCounters {
+  /** Reads that failed because the kernel could not ask about them. */
+  readonly denied: number;
+}
+
 /** All mounted images and what serves them. Disposing unmounts them all, by force if they are in use. */
 export class ImageMounts implements AsyncDisposable {
   readonly #watch = new UnmountWatch();
@@ -190,15 +196,16 @@ export class ImageMounts implements AsyncDisposable {
   }
 
   /** Counters of requests served so far. */
-  counters(): ServeCounters {
+  counters(): MountCounters {
     const fuse = this.#fuse.running?.counters() ?? { requests: 0, reads: 0, readBytes: 0, misses: 0 };
-    const { events = 0, hits = 0, misses = 0 } = this.#fanotify.running?.counters() ?? {};
+    const { events = 0, hits = 0, misses = 0, denied = 0 } = this.#fanotify.running?.counters() ?? {};
     const { messages = 0, reads = 0 } = this.#fscache.running?.counters() ?? {};
     return {
       ...fuse,
       requests: fuse.requests + events + messages,
       reads: fuse.reads + hits,
       misses: fuse.misses + misses + reads,
+      denied,
     };
   }
 

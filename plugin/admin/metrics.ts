@@ -41,6 +41,10 @@ const COUNTERS: Readonly<Record<string, readonly [help: string, read: Read]>> = 
     ({ images }) => images.fuse?.readBytes ?? 0,
   ],
   nydus_gd_fuse_misses_total: ["Reads that had to wait for data.", ({ images }) => images.fuse?.misses ?? 0],
+  nydus_gd_denied_reads_total: [
+    "Reads that failed because the kernel could not ask about them.",
+    ({ images }) => images.fuse?.denied ?? 0,
+  ],
   nydus_gd_lost_images_total: [
     "Images whose FUSE session ended by itself.",
     ({ images }) => images.lostImages,

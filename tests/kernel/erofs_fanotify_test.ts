@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { hasCode } from "../../lib/base/errors.ts";
 import { fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
-import { probe } from "../support/fs_probe.ts";
+import { probe, Prober } from "../support/fs_probe.ts";
 import { MountableSynthetic } from "../support/mountable_synthetic.ts";
 import { CHUNK, CHUNKS, MountedSynthetic, pattern, readOf } from "../support/mounted_synthetic.ts";
 import { TestMounts } from "../support/mounts_kit.ts";
@@ -102,6 +102,41 @@ fuseTest("a fetch that exceeds the deadline is EIO, and the next read retries", 
   mounted.image.beforeFetch = () => {};
   assert.deepEqual(await probe([readOf(mounted.path, 1)]), [mounted.expected(1)]);
 });
+
+fuseTest("a read about which the kernel cannot ask is an error, and is counted", async () => {
+  await using mounted = await MountedSynthetic.make(PATH);
+  await using reader = new Prober();
+  const readChunk = async (chunk: number) => (await reader.probe([readOf(mounted.path, chunk)], 30_000))[0];
+  assert.equal(await readChunk(1), mounted.expected(1));
+  {
+    await using _limit = await NoDescriptors.make();
+    assert.equal(await readChunk(5), "ERR:EIO");
+  }
+  assert.ok(mounted.kit.mounts.counters().denied > 0);
+  assert.equal(await readChunk(5), mounted.expected(5));
+});
+
+/** While it exists, this process gets no further descriptors. */
+class NoDescriptors implements AsyncDisposable {
+  private constructor(private readonly limiter: Deno.ChildProcess) {}
+
+  static async make(): Promise<NoDescriptors> {
+    const script = `limit=$(prlimit --pid "$1" --nofile --noheadings --output SOFT)
+      prlimit --pid "$1" --nofile=3:; echo; read -r end || true; prlimit --pid "$1" --nofile="$limit":`;
+    const limiter = new Deno.Command("sh", {
+      args: ["-ec", script, "sh", String(Deno.pid)],
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    await limiter.stdout.getReader().read();
+    return new NoDescriptors(limiter);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.limiter.stdin.close();
+    assert.ok((await this.limiter.status).success);
+  }
+}
 
 fuseTest("a slow fetch does not block other reads", async () => {
   await using mounted = await MountedSynthetic.make(PATH);

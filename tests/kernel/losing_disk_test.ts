@@ -11,16 +11,24 @@ import assert from "node:assert/strict";
 import { SyscallError } from "../../ffi/errno.ts";
 import { dropPages, O, open } from "../../ffi/fcntl.ts";
 import { fdatasync } from "../../ffi/unistd.ts";
+import { hasCode } from "../../lib/base/errors.ts";
+import { keepImage, keptDevices } from "../../lib/mount/erofs/kept_image.ts";
+import type { FsDriver } from "../../lib/mount/data_path.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { LazyServe } from "../support/lazy_serve.ts";
+import { LAZY_IMAGE, LazyServe } from "../support/lazy_serve.ts";
+import { readFixtureBootstrap } from "../support/rafs_fixtures.ts";
+import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { turn } from "../support/until.ts";
 import { unmountBelow } from "../support/unmount_below.ts";
 
 /** Files are read once, then once more after the kernel has had time to lose them. */
 const FILES = 24;
 /** The kernel writes and drops pages when asked to, but not those that are in use at that moment. */
 const DROPS = 5;
+/** Reads while the kernel loses pages all the time. */
+const HARD_READS = 150;
 
 /** Runs a shell script that must succeed. */
 async function sh(script: string, ...args: string[]): Promise<void> {
@@ -43,6 +51,11 @@ async function mountThinDisk(under: string, cache: string): Promise<void> {
   );
 }
 
+/** Leaves no room below a thin disk whose file system is on `cache`. */
+async function fillThinDisk(under: string, cache: string): Promise<void> {
+  await sh('sync -f "$1"; dd if=/dev/zero of="$2/ballast" bs=4k 2>/dev/null || true', cache, under);
+}
+
 /** Has the kernel write what it has of these files, and keep it in memory. */
 function write(paths: readonly string[]): void {
   for (const path of paths) {
@@ -63,43 +76,102 @@ function drop(paths: readonly string[]): void {
   }
 }
 
-for (const fsDriver of TESTED_DATA_PATHS.filter((path) => path === "fuse" || path === "erofs-fuse")) {
-  fuseTest(`chunks that the disk of the cache has lost are never zeros (${fsDriver})`, async () => {
-    using temp = TempDir.make();
-    const [under, cache] = [temp.join("under"), temp.join("cache")];
-    for (const folder of [under, cache]) Deno.mkdirSync(folder);
-    try {
-      await mountThinDisk(under, cache);
-      const env = {
-        NYDUS_GD_CACHE_DIR: cache,
-        NYDUS_GD_MOUNT_FS_DRIVER: fsDriver,
-        NYDUS_GD_PREFETCH_READ_AHEAD: "0",
-      };
-      await using serve = await LazyServe.start(temp.path, { env });
-      const files = serve.files.slice(0, FILES);
-      const cached = () =>
-        [...Deno.readDirSync(cache)].map(({ name }) => `${cache}/${name}`)
-          .filter((path) => path.endsWith(".blob.data"));
-      await sh('sync -f "$1"; dd if=/dev/zero of="$2/ballast" bs=4k 2>/dev/null || true', cache, under);
-      const outcomes: string[] = [];
-      for (const [index, path] of files.entries()) {
-        outcomes.push(await serve.read(path));
-        if (index % 2 === 0) drop(cached());
-        else write(cached());
-        drop([serve.root + path]);
-        outcomes.push(await serve.read(path));
-      }
-      assert.deepEqual(outcomes.filter((outcome) => outcome === "wrong"), []);
-      Deno.removeSync(`${under}/ballast`);
-      drop(files.map((path) => serve.root + path));
-      assert.equal((await serve.readAll()).wrong, 0);
-      await serve.readAll();
-      await sh('sync -f "$1" || true', cache); // it tells what was refused before
-      drop(cached());
-      drop(serve.files.map((path) => serve.root + path));
-      assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
-    } finally {
-      unmountBelow(temp.path);
-    }
-  });
+/** A `serve` whose cache is on a thin disk. */
+interface ThinServe {
+  readonly serve: LazyServe;
+  /** Has every write to the disk fail, or ends that. */
+  readonly fill: () => Promise<void>;
+  readonly relieve: () => void;
+  /** Paths of the cache's data files. */
+  readonly cached: () => string[];
 }
+
+async function withThinServe(fsDriver: FsDriver, test: (thin: ThinServe) => Promise<void>): Promise<void> {
+  using temp = TempDir.make();
+  const [under, cache] = [temp.join("under"), temp.join("cache")];
+  for (const folder of [under, cache]) Deno.mkdirSync(folder);
+  try {
+    await mountThinDisk(under, cache);
+    const env = {
+      NYDUS_GD_CACHE_DIR: cache,
+      NYDUS_GD_MOUNT_FS_DRIVER: fsDriver,
+      NYDUS_GD_PREFETCH_READ_AHEAD: "0",
+    };
+    await using serve = await LazyServe.start(temp.path, { env });
+    await test({
+      serve,
+      fill: () => fillThinDisk(under, cache),
+      relieve: () => Deno.removeSync(`${under}/ballast`),
+      cached: () =>
+        [...Deno.readDirSync(cache)].map(({ name }) => `${cache}/${name}`)
+          .filter((path) => path.endsWith(".blob.data")),
+    });
+  } finally {
+    unmountBelow(temp.path);
+  }
+}
+
+for (const fsDriver of TESTED_DATA_PATHS.filter((path) => path !== "erofs-fscache")) {
+  fuseTest(
+    `chunks that the disk of the cache has lost are never zeros (${fsDriver})`,
+    () =>
+      withThinServe(fsDriver, async ({ serve, fill, relieve, cached }) => {
+        const files = serve.files.slice(0, FILES);
+        await fill();
+        const outcomes: string[] = [];
+        for (const [index, path] of files.entries()) {
+          outcomes.push(await serve.read(path));
+          if (index % 2 === 0) drop(cached());
+          else write(cached());
+          drop([serve.root + path]);
+          outcomes.push(await serve.read(path));
+        }
+        assert.deepEqual(outcomes.filter((outcome) => outcome === "wrong"), []);
+        relieve();
+        drop(files.map((path) => serve.root + path));
+        assert.equal((await serve.readAll()).wrong, 0);
+        await serve.readAll();
+        await sh('sync "$@" || true', ...cached()); // it tells what was refused before
+        drop(cached());
+        drop(serve.files.map((path) => serve.root + path));
+        assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
+      }),
+  );
+}
+
+fuseTest(
+  "chunks that the disk loses while the kernel reads them are never zeros (erofs-fanotify)",
+  () =>
+    withThinServe("erofs-fanotify", async ({ serve, fill, relieve, cached }) => {
+      await fill();
+      let isRead = false;
+      const losing = (async () => {
+        for (; !isRead; await turn()) drop(cached());
+      })();
+      const wrong: string[] = [];
+      for (let read = 0; read < HARD_READS; read++) {
+        const path = serve.files[read % serve.files.length] as string;
+        if (await serve.read(path) === "wrong") wrong.push(path);
+        drop([serve.root + path]);
+      }
+      isRead = true;
+      await losing;
+      assert.deepEqual(wrong, []);
+      relieve();
+    }),
+);
+
+rootTest("an image for the kernel is not used if the disk does not keep it", async () => {
+  using temp = TempDir.make();
+  const [under, folder] = [temp.join("under"), temp.join("folder")];
+  for (const each of [under, folder]) Deno.mkdirSync(each);
+  try {
+    await mountThinDisk(under, folder);
+    await fillThinDisk(under, folder);
+    const bootstrap = await readFixtureBootstrap(LAZY_IMAGE);
+    assert.throws(() => keepImage(bootstrap, `${folder}/image`), (error) => hasCode(error, "io"));
+    assert.equal(keptDevices(bootstrap, `${folder}/image`), undefined);
+  } finally {
+    unmountBelow(temp.path);
+  }
+});

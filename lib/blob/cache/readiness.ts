@@ -255,19 +255,23 @@ export class Readiness {
   /**
    * All chunks that are not recorded lose their readiness, also those that are being written or added: the error of the
    * disk may concern any of them. Nothing of them remains in the file, since reading back would show the page cache, not
-   * the disk.
+   * the disk. Claims of others are left alone, as the kernel may still read these chunks for an image that is not known
+   * here.
    */
   async #loseUnrecorded(): Promise<void> {
     const { data, dataSize, map } = this.files;
     const { recorded } = this.synced;
     await betweenEpochs(this.synced, async () => {
       this.#takeUnrecorded();
-      const rows = Array.from({ length: this.columns.count }, (_, row) => row).filter((row) => !hasBit(recorded, row));
-      const lost = rows.filter((row) => hasBit(this.ready, row));
+      const lost: number[] = [];
+      for (let row = 0; row < this.columns.count; row++) {
+        if (hasBit(this.ready, row) && !hasBit(recorded, row)) lost.push(row);
+      }
       for (const row of lost) clearBit(this.ready, row);
       log.warn("the disk has lost chunks, they are fetched again", { blob: this.id, chunks: lost.length });
-      if (map.disclaim(rows)) await map.sync(); // before anything can vouch for what the file is then
-      await emptyRanges(data.fd, rangesWithout(recorded, this.columns, dataSize));
+      if (map.disclaim(lost)) await map.sync(); // before anything can vouch for what the file is then
+      const kept = map.bits.map((byte, i) => byte | (recorded[i] as number));
+      await emptyRanges(data.fd, rangesWithout(kept, this.columns, dataSize));
     });
   }
 

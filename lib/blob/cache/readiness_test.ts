@@ -90,6 +90,21 @@ Deno.test("until a loss is handled, nobody can tell what is read, and nothing th
     assert.ok(publish(synced, ready, 0, epochOf(synced)));
   }));
 
+Deno.test("what others claim to be in the file is left alone when chunks are lost", () =>
+  withReadiness(async (readiness, files) => {
+    const { fd } = files.data;
+    pwriteAll(fd, new Uint8Array(COUNT * CHUNK).fill(1), 0);
+    files.map.claim([6]);
+    decode(readiness, 2);
+    readiness.add([2], readiness.epoch);
+    noteLoss(readiness.synced);
+    await readiness.mend();
+    const bytes = new Uint8Array(COUNT * CHUNK);
+    preadExact(fd, bytes, 0);
+    assert.deepEqual([bytes[2 * CHUNK], bytes[6 * CHUNK], readiness.isClaimed(6)], [0, 1, true]);
+    await readiness.flush();
+  }));
+
 Deno.test("of what was lost nothing remains in the file, and all of what is on disk does", () =>
   withReadiness(async (readiness, files) => {
     const { fd } = files.data;

@@ -11,7 +11,7 @@ import type { CacheUsage } from "../../blob/cache/cache_usage.ts";
 import type { BlobStats } from "../../blob/cached_blob.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import type { DataPathChoice } from "../../mount/data_path.ts";
-import type { ServeCounters } from "../../mount/fuse/session.ts";
+import type { MountCounters } from "../../mount/image_mounts.ts";
 import type { PrefetchStatus } from "./image_prefetch.ts";
 
 /** A problem. */
@@ -51,7 +51,7 @@ export interface LazyImagesReport {
   /** Number of images lost with sessions that ended unexpectedly, since the start. */
   readonly lostImages: number;
   /** Undefined without a session. */
-  readonly fuse: (ServeCounters & { readonly waitingReads: number }) | undefined;
+  readonly fuse: (MountCounters & { readonly waitingReads: number }) | undefined;
   readonly blobs: BlobCacheStats;
   /** The state of the cache folder, or why it could not be read. */
   readonly cache: CacheUsage | { readonly dir: string; readonly failure: string };

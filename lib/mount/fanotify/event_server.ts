@@ -20,6 +20,7 @@ import { storeOf } from "../reads/missing_data.ts";
 import { Poster } from "../reads/posted.ts";
 import { ReadServer } from "../reads/read_server.ts";
 import type { EventFile, FileKey, LeftEvent } from "./event_file.ts";
+import { HeldPages } from "./held_pages.ts";
 import { mayRead } from "../reads/device_use.ts";
 import {
   type FromWatcher,
@@ -52,6 +53,7 @@ export class EventServer extends ReadServer {
   #foreign: ReadonlySet<bigint> = new Set();
   /** Started early: its start takes longer than everything else before {@link serve}. */
   readonly #worker: Worker = startWorker(workerUrl(import.meta, "watch_worker.ts"), "fanotify");
+  readonly #held = new HeldPages();
   #isServing = false;
   #misses = 0;
 
@@ -132,10 +134,11 @@ export class EventServer extends ReadServer {
     return this.#foreign.has(BigInt(ino));
   }
 
-  /** Counts of events: all, those allowed at once, and those that had to wait. */
-  counters(): { readonly events: number; readonly hits: number; readonly misses: number } {
+  /** Counts of events: all, those allowed at once, those that had to wait, and those that did not get here. */
+  counters(): Record<"events" | "hits" | "misses" | "denied", number> {
     const cell = (index: number) => this.#counters[index] ?? 0;
-    return { events: cell(WATCH_COUNTER.events), hits: cell(WATCH_COUNTER.hits), misses: this.#misses };
+    const { events, hits, denied } = WATCH_COUNTER;
+    return { events: cell(events), hits: cell(hits), misses: this.#misses, denied: cell(denied) };
   }
 
   protected override async stopTaking(): Promise<void> {
@@ -145,6 +148,7 @@ export class EventServer extends ReadServer {
 
   protected override close(): void {
     this.#worker.terminate();
+    this.#held[Symbol.dispose]();
     this.#poster.close();
     this.#stop[Symbol.dispose]();
   }
@@ -177,6 +181,9 @@ export class EventServer extends ReadServer {
         break;
       case "miss":
         this.#answerMiss(message);
+        break;
+      case "denied":
+        log.error("reads fail, as the kernel cannot ask about them", { cause: message.reason });
         break;
       case "ended":
         if (message.message !== undefined) log.error("fanotify thread ended", { cause: message.message });
@@ -237,7 +244,7 @@ export class EventServer extends ReadServer {
     for (const device of watched?.devices.keys() ?? []) {
       const { known, table } = device;
       try {
-        await device.fetch(offset, count, signal);
+        await device.fetch(offset, count, signal, this.#held);
         this.noteSuccess(known, storeOf(known, table.blobIndex).id);
       } catch (error) {
         this.noteFailure(known, offset, error);

@@ -22,7 +22,7 @@ export interface WatchStart {
 }
 
 /** Indexes of the Worker's counters. */
-export const WATCH_COUNTER = { events: 0, hits: 1, LENGTH: 2 } as const;
+export const WATCH_COUNTER = { events: 0, hits: 1, denied: 2, LENGTH: 3 } as const;
 
 /** One image's use of a file: its chunks, and which of them are cached there. */
 export interface WatchedUse {
@@ -50,6 +50,8 @@ export interface WatchMiss {
 export type FromWatcher =
   | { readonly kind: "ready" }
   | WatchMiss
+  /** The kernel could not ask about a read, and has denied it. Sent once for each reason. */
+  | { readonly kind: "denied"; readonly reason: string }
   /** The Worker has ended; `message` if it was not asked to. */
   | { readonly kind: "ended"; readonly message?: string };
 

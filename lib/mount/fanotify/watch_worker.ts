@@ -15,10 +15,11 @@ import { read } from "../../../ffi/unistd.ts";
 import { messageOf } from "../../base/errors.ts";
 import { collectGarbage, REST_MS } from "../../base/garbage.ts";
 import { deviceExtents } from "../../rafs/device_table.ts";
-import { isPassable } from "../reads/cached_read.ts";
+import { areStored, isPassable, isReadable } from "../reads/cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import { PostedMessages } from "../reads/posted.ts";
 import { EventRecords, type FileKey } from "./event_file.ts";
+import { HeldPages } from "./held_pages.ts";
 import { areOfChunks } from "../reads/device_use.ts";
 import {
   type FromWatcher,
@@ -37,10 +38,13 @@ const scope = self as unknown as {
 /** Matches no file. */
 const NO_FILE: FileKey = { dev: 0, ino: 0 };
 
-class Watcher {
+class Watcher implements Disposable {
   readonly #records: EventRecords;
   readonly #messages: PostedMessages<ToWatcher>;
   readonly #files = new Map<string, readonly WatchedUse[]>();
+  readonly #held = new HeldPages();
+  /** Reasons for denied reads that the main thread knows. */
+  readonly #told = new Set<string>();
 
   constructor(private readonly start: WatchStart) {
     this.#records = new EventRecords(start.records, start.freed);
@@ -54,9 +58,14 @@ class Watcher {
       const [group = 0, end = 0] = poll(awaited, rested ? -1 : REST_MS);
       if (end !== 0) return;
       rested = group === 0;
-      if (rested) collectGarbage();
+      if (rested) this.#rest();
       else this.#serveBatch();
     }
+  }
+
+  #rest(): void {
+    this.#held.release();
+    collectGarbage();
   }
 
   #serveBatch(): void {
@@ -66,8 +75,7 @@ class Watcher {
       length = read(this.start.group, inbox);
     } catch (error) {
       if (isErrno(error, "EBADF", "EFAULT", "EINVAL")) throw error; // a mistake of ours
-      // the waiting process was killed meanwhile, or the kernel could not open the file for us, for any reason that its
-      // file system has, and has denied the event: its reader got an error
+      if (!isErrno(error, "EAGAIN", "EINTR")) this.#noteDenied(messageOf(error)); // EAGAIN: its reader was killed
       return;
     }
     for (const message of this.#messages.take()) this.#apply(message);
@@ -75,10 +83,19 @@ class Watcher {
     this.#records.clearInbox(length);
   }
 
-  #answer({ fd, offset, count }: FanotifyEvent): void {
+  /** The kernel could not open the file for us, for any reason that its file system has, and has denied the read. */
+  #noteDenied(reason: string): void {
+    this.#count(WATCH_COUNTER.denied);
+    if (this.#told.has(reason)) return;
+    this.#told.add(reason);
+    scope.postMessage({ kind: "denied", reason });
+  }
+
+  #answer(event: FanotifyEvent): void {
+    const { fd, offset, count } = event;
     this.#count(WATCH_COUNTER.events);
     const file = this.#fileOf(fd);
-    if (this.#isReady(file, offset, count)) {
+    if (this.#isReady(event, file)) {
       respond(this.start.group, fd);
       Fd.own(fd)[Symbol.dispose]();
       this.#count(WATCH_COUNTER.hits);
@@ -97,7 +114,7 @@ class Watcher {
     }
   }
 
-  #isReady(file: FileKey, offset: number, count: number): boolean {
+  #isReady({ fd, offset, count }: FanotifyEvent, file: FileKey): boolean {
     const uses = this.#files.get(keyOf(file));
     if (uses === undefined) return false;
     let isKnown = false;
@@ -105,6 +122,8 @@ class Watcher {
       const extents = deviceExtents(table, offset, count);
       const blobs: OpenBlob[] = [];
       blobs[table.blobIndex] = blob;
+      if (!extents.every((extent) => isReadable(extent, blobs))) return false;
+      if (!areStored(extents, blobs)) this.#held.hold(fd, offset, count);
       if (!isPassable(extents, blobs)) return false;
       isKnown ||= areOfChunks(extents, count);
     }
@@ -116,6 +135,10 @@ class Watcher {
     else this.#files.delete(keyOf(message.file));
   }
 
+  [Symbol.dispose](): void {
+    this.#held[Symbol.dispose]();
+  }
+
   /** Written by this thread only; other threads read it. */
   #count(counter: number): void {
     const { counters } = this.start;
@@ -125,7 +148,7 @@ class Watcher {
 
 scope.onmessage = ({ data }) => {
   try {
-    const watcher = new Watcher(data);
+    using watcher = new Watcher(data);
     scope.postMessage({ kind: "ready" });
     watcher.serve();
     scope.postMessage({ kind: "ended" });

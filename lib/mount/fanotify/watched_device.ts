@@ -12,7 +12,7 @@
 import { type Fd, procFdPath } from "../../../ffi/fd.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { ftruncate, pwriteAll } from "../../../ffi/unistd.ts";
-import { ignore, messageOf } from "../../base/errors.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { CacheFile } from "../../blob/cache/cache_file.ts";
 import { emptyRanges } from "../../blob/cache/lost_content.ts";
@@ -27,11 +27,12 @@ import {
 } from "../../blob/cache/lost_writes.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { deviceChunks, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
-import { isPassable, isReady, readExtents, requirePassable } from "../reads/cached_read.ts";
+import { areStored, isReady, readExtents, requirePassable } from "../reads/cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "../reads/known_image.ts";
 import { fetchExtents, storeOf, withFetched } from "../reads/missing_data.ts";
 import type { FileKey } from "./event_file.ts";
+import type { HeldPages } from "./held_pages.ts";
 
 const log = logger("mount", "fanotify");
 
@@ -49,9 +50,10 @@ export interface WatchedDevice extends AsyncDisposable {
   /**
    * Resolves when `[offset, offset + count)` of the device can be read.
    *
+   * @param held what keeps it in memory, if the disk may lose it, until the kernel has read it
    * @throws when it cannot be read
    */
-  fetch(offset: number, count: number, signal: AbortSignal): Promise<void>;
+  fetch(offset: number, count: number, signal: AbortSignal, held: HeldPages): Promise<void>;
   /** Whether the whole device is durably stored, so that the watch can end. */
   settle(): boolean;
   /** Calls `listener` whenever the result of {@link settle} may have changed. */
@@ -73,8 +75,11 @@ export class SharedDevice implements WatchedDevice {
     this.file = fstat(this.fd);
   }
 
-  fetch(offset: number, count: number, signal: AbortSignal): Promise<void> {
-    return fetchExtents(this.known, deviceExtents(this.table, offset, count), signal);
+  fetch(offset: number, count: number, signal: AbortSignal, held: HeldPages): Promise<void> {
+    const extents = deviceExtents(this.table, offset, count);
+    return fetchExtents(this.known, extents, signal, () => {
+      if (!areStored(extents, this.known.blobs)) held.hold(this.fd, offset, count);
+    });
   }
 
   settle(): boolean {
@@ -140,32 +145,43 @@ export class CopiedDevice implements WatchedDevice {
     return this.#copy.fd.raw;
   }
 
-  async fetch(offset: number, count: number, signal: AbortSignal): Promise<void> {
+  async fetch(offset: number, count: number, signal: AbortSignal, held: HeldPages): Promise<void> {
     const extents = deviceExtents(this.table, offset, count).filter(({ blobIndex }) => blobIndex !== HOLE);
-    if (isPassable(extents, this.#blobs)) return;
-    await withFetched(this.known, extents.map(wholeChunk), signal, () => this.#copyMissing(extents));
+    await withFetched(this.known, extents.map(wholeChunk), signal, async () => {
+      await this.#copyMissing(extents);
+      held.hold(this.fd, offset, count);
+      requirePassable(extents, this.#blobs);
+    });
     this.#listener();
   }
 
-  /** @throws {LostChunks} when the disk loses them at once */
   async #copyMissing(extents: readonly Extent[]): Promise<void> {
     await this.#mend();
     for (const extent of extents) if (!isReady(extent, this.blob)) this.#copyChunk(extent);
-    requirePassable(extents, this.#blobs);
   }
 
-  /** To be awaited before writes: what the disk has lost is not ready, nor is any of a file that somebody truncated. */
-  #mend(): Promise<void> {
-    if (this.#mending !== undefined) return this.#mending;
-    if (this.#copy.sizeBytes >= this.table.sizeBytes && !isLost(this.#synced)) return Promise.resolve();
-    return this.#mending = this.#copyAnew().finally(() => this.#mending = undefined);
+  /**
+   * To be awaited before writes: what the disk has lost is not ready, nor is any of a file that somebody truncated.
+   *
+   * @throws {NydusGdError} "io" when it cannot be made again, since the kernel reads it without asking
+   */
+  async #mend(): Promise<void> {
+    const { path, sizeBytes } = this.#copy;
+    const isCut = sizeBytes < this.table.sizeBytes;
+    if (this.#isStored && isCut) {
+      const state = `it was truncated to ${sizeBytes} bytes while the kernel reads it`;
+      throw new NydusGdError("io", `Cannot copy chunks to "${path}": ${state}`);
+    }
+    if (this.#mending === undefined && !isCut && (this.#isStored || !isLost(this.#synced))) return;
+    await (this.#mending ??= this.#copyAnew(isCut).finally(() => this.#mending = undefined));
   }
 
-  async #copyAnew(): Promise<void> {
-    const { fd, sizeBytes } = this.#copy;
+  async #copyAnew(isCut: boolean): Promise<void> {
+    const { fd, path } = this.#copy;
     const size = this.table.sizeBytes;
-    if (this.#isStored) throw new Error(`it was truncated to ${sizeBytes} bytes while the kernel reads it`);
-    log.warn("copies of chunks were lost, and are made again", { path: this.path });
+    log.warn(`${isCut ? "a file of copies was truncated" : "the disk has lost copies"}, chunks are copied again`, {
+      path,
+    });
     await betweenEpochs(this.#synced, async () => {
       for (let i = 0; i < this.blob.ready.length; i++) Atomics.store(this.blob.ready, i, 0);
       await emptyRanges(fd, [{ offset: 0, length: size }]);

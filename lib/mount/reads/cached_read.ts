@@ -73,6 +73,11 @@ export function requirePassable(extents: readonly Extent[], blobs: readonly (Ope
   if (lost !== undefined) throw new LostChunks(lost);
 }
 
+/** Whether the disk cannot lose any of the extents. */
+export function areStored(extents: readonly Extent[], blobs: readonly (OpenBlob | undefined)[]): boolean {
+  return doubtsOf(extents, blobs).length === 0;
+}
+
 /** Returns the index of a blob whose extents cannot be read now by others. */
 function lostIn(extents: readonly Extent[], blobs: readonly (OpenBlob | undefined)[]): number | undefined {
   const doubts = doubtsOf(extents, blobs);

@@ -54,9 +54,21 @@ export async function withFetched(
   }
 }
 
-/** As {@link withFetched}, for extents that are then read by others. Resolves when they can be. */
-export function fetchExtents(known: KnownImage, extents: readonly Extent[], signal: AbortSignal): Promise<void> {
-  return withFetched(known, extents, signal, () => requirePassable(extents, known.blobs));
+/**
+ * As {@link withFetched}, for extents that are then read by others. Resolves when they can be.
+ *
+ * @param hold called when they have been fetched, before it is known whether the disk has lost any
+ */
+export function fetchExtents(
+  known: KnownImage,
+  extents: readonly Extent[],
+  signal: AbortSignal,
+  hold: () => void = () => {},
+): Promise<void> {
+  return withFetched(known, extents, signal, () => {
+    hold();
+    requirePassable(extents, known.blobs);
+  });
 }
 
 /** Milliseconds to wait after an attempt; the first is 1. */
