@@ -9,6 +9,8 @@
  *
  * @module
  */
+import { SyscallError } from "../../../ffi/errno.ts";
+import { fstat } from "../../../ffi/sys_stat.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
@@ -19,6 +21,7 @@ import { type BlobPaths, SUFFIX } from "./blob_paths.ts";
 import { CacheFile } from "./cache_file.ts";
 import type { CacheFolder } from "./cache_folder.ts";
 import { ChunkMap } from "./chunk_map.ts";
+import { emptyRanges, rangesWithout } from "./lost_content.ts";
 import { VerifiedDigests } from "./verified.ts";
 
 const log = logger("blob");
@@ -68,6 +71,7 @@ export class BlobFiles implements Disposable {
     if (verifiedBits === undefined) {
       throw new DescriptionConflict(id, "chunks", "its files belong to an image with different chunks");
     }
+    if (verified.isNew) await emptyUnclaimed(data, dataSize, map, columns);
     if (!folder.keeps) { for (const path of [paths.data, paths.chunkMap, paths.verified]) Deno.removeSync(path); }
     stack.move();
     return new BlobFiles(folder, data, dataSize, map, verified, verifiedBits);
@@ -125,6 +129,20 @@ async function openData(folder: CacheFolder, paths: BlobPaths, sizeBytes: number
       file[Symbol.dispose]();
       throw error;
     }
+  }
+}
+
+/**
+ * Empties what a process left that was killed while it wrote, or while it handled a loss: the kernel may have told it,
+ * and tells nobody else, that the disk has refused some of that (lost_content.ts).
+ */
+async function emptyUnclaimed(data: CacheFile, dataSize: number, map: ChunkMap, columns: ChunkColumns): Promise<void> {
+  if (fstat(data.fd).blocks === 0) return;
+  try {
+    await emptyRanges(data.fd, rangesWithout(map.bits, columns, dataSize));
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    log.warn("remains of an earlier process not removed from cache file", { path: data.path, error: error.message });
   }
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { preadExact, pwriteAll } from "../../../ffi/unistd.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { hasCode } from "../../base/errors.ts";
 import { allocateChunkColumns } from "../../rafs/chunk_table.ts";
@@ -40,6 +41,20 @@ Deno.test("a cleanly closed cache is read back completely", () =>
     assert.equal(files.data.sizeBytes, 8 * 4096);
     assert.equal(countBits(files.verifiedBits), 8);
     assert.ok(hasBit(files.map.bits, 7));
+  }));
+
+Deno.test("of what a process wrote that was killed only the claimed chunks remain", () =>
+  withFolder(async (folder) => {
+    const paths = blobPaths(folder.path, "a");
+    {
+      using files = await BlobFiles.open(folder, paths, SUBJECT);
+      pwriteAll(files.data.fd, new Uint8Array(8 * 4096).fill(1), 0);
+      files.map.claim([2]);
+    }
+    using files = await BlobFiles.open(folder, paths, SUBJECT);
+    const bytes = new Uint8Array(8 * 4096);
+    preadExact(files.data.fd, bytes, 0);
+    assert.deepEqual([0, 1, 2, 3, 4, 5, 6, 7].filter((row) => bytes[row * 4096] === 1), [2]);
   }));
 
 Deno.test("a chunk map of the wrong size is set aside and the blob starts empty", () =>

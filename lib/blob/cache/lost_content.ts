@@ -57,13 +57,22 @@ export function rangesWithout(isKept: Bits, places: ChunkPlaces, sizeBytes: numb
 }
 
 /**
- * Makes ranges of a file holes, of which nothing is in memory. To be called between two epochs (lost_writes.ts).
+ * {@link emptyRanges} of a file in use. To be called between two epochs (lost_writes.ts).
+ *
+ * @throws {SyscallError}
+ */
+export async function emptyLost(fd: AnyFd, ranges: readonly FileRange[]): Promise<void> {
+  await delay(ALLOWED_READS_MS);
+  await emptyRanges(fd, ranges);
+}
+
+/**
+ * Makes ranges of a file holes, of which nothing is in memory.
  *
  * @param fd must stay open meanwhile
  * @throws {SyscallError}
  */
 export async function emptyRanges(fd: AnyFd, ranges: readonly FileRange[]): Promise<void> {
-  await delay(ALLOWED_READS_MS);
   try {
     for (const { offset, length } of ranges) await punchHole(fd, offset, length);
   } catch (error) {

@@ -27,7 +27,7 @@ import { logger } from "../../base/log.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { bitmapSize, clearBit, countBits, hasBit, setBit } from "./bits.ts";
 import type { BlobFiles } from "./blob_files.ts";
-import { emptyRanges, rangesWithout } from "./lost_content.ts";
+import { emptyLost, rangesWithout } from "./lost_content.ts";
 import { betweenEpochs, epochOf, isLost, newSyncState, noteLoss, type SyncState } from "./lost_writes.ts";
 
 const log = logger("blob");
@@ -271,7 +271,7 @@ export class Readiness {
       log.warn("the disk has lost chunks, they are fetched again", { blob: this.id, chunks: lost.length });
       if (map.disclaim(lost)) await map.sync(); // before anything can vouch for what the file is then
       const kept = map.bits.map((byte, i) => byte | (recorded[i] as number));
-      await emptyRanges(data.fd, rangesWithout(kept, this.columns, dataSize));
+      await emptyLost(data.fd, rangesWithout(kept, this.columns, dataSize));
     });
   }
 

@@ -68,7 +68,13 @@ export interface VerifiedSubject {
 export class VerifiedDigests implements Disposable {
   #seal: bigint;
 
-  private constructor(private readonly file: CacheFile, private readonly count: number, seal: bigint) {
+  private constructor(
+    private readonly file: CacheFile,
+    private readonly count: number,
+    seal: bigint,
+    /** Whether nothing vouches for what the data file holds. */
+    readonly isNew: boolean,
+  ) {
     this.#seal = seal;
   }
 
@@ -93,7 +99,9 @@ export class VerifiedDigests implements Disposable {
       const size = VERIFIED.HEADER_SIZE + subject.count * VERIFIED_ROW.SIZE;
       const expected = encodeHeader(subject);
       const header = new Uint8Array(VERIFIED.HEADER_SIZE);
-      if (file.sizeBytes !== size || pread(file.fd, header, 0) !== header.length || !equalBytes(header, expected)) {
+      const isNew = file.sizeBytes !== size || pread(file.fd, header, 0) !== header.length ||
+        !equalBytes(header, expected);
+      if (isNew) {
         if (file.sizeBytes > 0) {
           // old digests must be durably gone before a header vouches for what follows it
           ftruncate(file.fd, 0);
@@ -102,7 +110,7 @@ export class VerifiedDigests implements Disposable {
         ftruncate(file.fd, size);
         pwriteAll(file.fd, expected, 0);
       }
-      return new VerifiedDigests(file, subject.count, subject.changedNs);
+      return new VerifiedDigests(file, subject.count, subject.changedNs, isNew);
     } catch (error) {
       file[Symbol.dispose]();
       throw error;

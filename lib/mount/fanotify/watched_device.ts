@@ -15,7 +15,7 @@ import { ftruncate, pwriteAll } from "../../../ffi/unistd.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { CacheFile } from "../../blob/cache/cache_file.ts";
-import { emptyRanges } from "../../blob/cache/lost_content.ts";
+import { emptyLost } from "../../blob/cache/lost_content.ts";
 import {
   betweenEpochs,
   epochOf,
@@ -184,7 +184,7 @@ export class CopiedDevice implements WatchedDevice {
     });
     await betweenEpochs(this.#synced, async () => {
       for (let i = 0; i < this.blob.ready.length; i++) Atomics.store(this.blob.ready, i, 0);
-      await emptyRanges(fd, [{ offset: 0, length: size }]);
+      await emptyLost(fd, [{ offset: 0, length: size }]);
       ftruncate(fd, size);
     });
   }
