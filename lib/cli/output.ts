@@ -3,21 +3,33 @@
  *
  * @module
  */
+import { stateOf } from "../base/error_report.ts";
+import { NydusGdError } from "../base/errors.ts";
 import type { Output } from "./actions.ts";
 
 const encoder = new TextEncoder();
 
-/** Wraps a stream of this process. A closed reader causes `Deno.errors.BrokenPipe`. */
-export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr): Output {
+/**
+ * Wraps a stream of this process. A closed reader causes `Deno.errors.BrokenPipe`.
+ *
+ * @param name of the stream in messages
+ */
+export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr, name: string): Output {
   const isTerminal = stream.isTerminal();
   return {
     isTerminal,
     get size() {
-      return isTerminal ? Deno.consoleSize() : undefined;
+      const size = isTerminal ? Deno.consoleSize() : undefined;
+      return size?.columns === 0 ? undefined : size; // one that does not know its size, as of a serial line
     },
     write(text) {
       const bytes = encoder.encode(text);
-      for (let written = 0; written < bytes.length;) written += stream.writeSync(bytes.subarray(written));
+      try {
+        for (let written = 0; written < bytes.length;) written += stream.writeSync(bytes.subarray(written));
+      } catch (error) {
+        if (error instanceof Deno.errors.BrokenPipe) throw error;
+        throw new NydusGdError("io", `Cannot write to ${name}: ${stateOf(error)}`, { cause: error });
+      }
     },
   };
 }

@@ -22,6 +22,7 @@ import {
   type LogControl,
   type Output,
 } from "./actions.ts";
+import { requireText } from "./arguments.ts";
 import { checkCommand } from "./commands/check.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { convertCommand } from "./commands/convert.ts";
@@ -59,8 +60,8 @@ export interface CliOptions {
  * @returns the exit status; failures have been printed to standard error
  */
 export async function runCli(args: readonly string[], options: CliOptions): Promise<number> {
-  const stdout = options.stdout ?? streamOutput(Deno.stdout);
-  const stderr = options.stderr ?? streamOutput(Deno.stderr);
+  const stdout = options.stdout ?? streamOutput(Deno.stdout, "standard output");
+  const stderr = options.stderr ?? streamOutput(Deno.stderr, "standard error");
   let exitCode: number = EXIT.done;
   let debugging = false;
   const program = buildProgram(options.actions, { stdout, stderr }, async (load, actionArgs) => {
@@ -73,6 +74,7 @@ export async function runCli(args: readonly string[], options: CliOptions): Prom
     exitCode = await withSignal(options.signal, (signal) => invoke(load, actionArgs, { signal, stdout, stderr, log }));
   });
   try {
+    requireText(args);
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
     const failure = failureOf(error);

@@ -5,6 +5,7 @@
  */
 import { bytesText } from "../base/byte_text.ts";
 import type { Output } from "./actions.ts";
+import { fitted } from "./output.ts";
 
 /** Minimum milliseconds between redraws. */
 const INTERVAL_MS = 100;
@@ -27,7 +28,8 @@ export class ProgressLine implements Disposable {
     this.#shownAt = now;
     const share = totalBytes > 0 ? ` (${Math.min(100, Math.floor(100 * doneBytes / totalBytes))} %)` : "";
     const of = totalBytes > 0 ? ` of ${bytesText(totalBytes)}` : "";
-    this.output.write(`${CLEAR}${this.what} ${bytesText(doneBytes)}${of}${share}`);
+    const [line] = fitted([`${this.what} ${bytesText(doneBytes)}${of}${share}`], this.output);
+    this.output.write(`${CLEAR}${line}`);
   }
 
   [Symbol.dispose](): void {

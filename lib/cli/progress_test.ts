@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Output } from "./actions.ts";
 import { Progress } from "./progress.ts";
+import { ProgressLine } from "./progress_line.ts";
 
 function collecting(isTerminal: boolean, size?: Output["size"]): { output: Output; text: string[] } {
   const text: string[] = [];
@@ -40,6 +41,15 @@ Deno.test("a terminal shows a bar per item, redrawn in place, the last one compl
   const nothing = collecting(true);
   new Progress(nothing.output)[Symbol.dispose]();
   assert.deepEqual(nothing.text, []);
+});
+
+Deno.test("a progress line is cut to the width of the terminal, so that it can be cleared", () => {
+  const { output, text } = collecting(true, { columns: 16, rows: 3 });
+  {
+    using line = new ProgressLine(output, "unpacked");
+    line.show(4_000_000, 100_000_000);
+  }
+  assert.deepEqual(text, ["\r\x1b[Kunpacked 4.00 …", "\r\x1b[K"]);
 });
 
 Deno.test("progress is cut to the size of the terminal, so that it can be redrawn in place", () => {

@@ -58,7 +58,9 @@ export function isRepository(text: string): boolean {
 export function parseReference(text: string): Reference {
   const fail = (state: string): never => {
     throw new NydusGdError("usage", `Cannot parse image reference ${JSON.stringify(text.slice(0, 300))}: ${state}`, {
-      hint: "write it as [HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST]",
+      hint: `write it as [HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST]${
+        /^[./~]/.test(text) ? ", or a path as oci:DIR, tar:FILE or dir:DIR" : ""
+      }`,
     });
   };
   if (text === "") fail("it is empty");

@@ -11,7 +11,7 @@ import { Host } from "./host.ts";
 
 const log = logger("setup");
 
-/** Those of the daemon.json that Docker's unit names, or else of the usual one. Read anew for each registry. */
+/** Those of the daemon.json that Docker's unit names, or else of the usual one. */
 export async function insecureRegistries(host = new Host("/")): Promise<InsecureRegistries> {
   return new InsecureRegistries(host.at(await namedPath(host)));
 }

@@ -72,8 +72,33 @@ Deno.test("check, inspect and unpack report missing input", async () => {
   );
   await fails(["inspect", bootstrapOf("v6-layers-merged"), "/no/such"], /there is no \/no/, /inspect --depth/);
   await fails(["inspect", "oci:/no/such"], /there is no such folder/, /oci:DIR/);
+  await fails(["inspect", "dir:/usr"], /a folder of files is not a nydus image/, /nydus-gd convert dir:\/usr TARGET/);
+  await fails(["check", "docker:app:1"], /from their registry, not from Docker/, /HOST\/NAME:TAG/);
   await fails(["inspect", "--depth", "x", "image"], /--depth/, /./, { code: 2 });
 });
+
+Deno.test("output that cannot be written is a failure that names the stream", async () => {
+  const full = ["sh", "-c", 'exec "$@" >/dev/full', "sh"];
+  const words = ["check", bootstrapOf("v6-layers-merged")];
+  await fails(words, /cannot write to standard output: no space left on device$/, undefined, { within: full });
+});
+
+Deno.test(
+  { name: "a path that is not UTF-8 is refused, and a new folder that cannot be used is removed", ignore },
+  async () => {
+    using temp = TempDir.make();
+    const below = (last: string) => ["sh", "-c", `cd ${temp.path}; d=$(printf 'a\\377'); mkdir -p "$d"; ${last}`, "sh"];
+    const [boot, blobs] = [bootstrapOf("v6-layers-merged"), BLOBS];
+    await fails(["unpack", "--blob-dir", blobs, boot], /an argument is not UTF-8/, /symbolic link/, {
+      code: 2,
+      within: below('exec "$@" "$d/out"'),
+    });
+    const { code } = await run(["unpack", "--blob-dir", blobs, boot, "out"], { within: below('cd "$d"; exec "$@"') });
+    assert.equal(code, 1);
+    await run(["version"], { within: below('rmdir "$d"; exec "$@"') });
+    assert.deepEqual([...Deno.readDirSync(temp.path)], []);
+  },
+);
 
 Deno.test("inspect shows an image, and one of its files", async () => {
   const image = await run(["inspect", bootstrapOf("v6-zstd-batch")]);

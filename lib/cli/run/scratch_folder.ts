@@ -7,7 +7,8 @@
  */
 import { join } from "node:path";
 import { LOCK } from "../../../ffi/sys_file.ts";
-import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import { stateOf } from "../../base/error_report.ts";
 import type { FileLock } from "../../base/file_lock.ts";
 import { lockFolder, removeUnlocked } from "../../base/folder_lock.ts";
 
@@ -35,7 +36,7 @@ export class ScratchFolder implements AsyncDisposable {
       await removeAbandoned(dir);
       return folder;
     } catch (cause) {
-      throw new NydusGdError("io", `Cannot make a folder in ${dir}: ${messageOf(cause)}`, { hint: "TMPDIR=…", cause });
+      throw new NydusGdError("io", `Cannot make a folder in ${dir}: ${stateOf(cause)}`, { hint: "TMPDIR=…", cause });
     }
   }
 

@@ -11,6 +11,7 @@ import { mountImage } from "../../image/mount_image.ts";
 import { MountState } from "../../image/mount_state.ts";
 import type { EarlyThreads } from "../../mount/early_threads.ts";
 import type { ActionContext, MountArgs } from "../actions.ts";
+import { oneLine } from "../output.ts";
 import { ImageAccess } from "./image_access.ts";
 
 const log = logger("mount");
@@ -52,6 +53,6 @@ export async function serveMount(
     deadlineMs: settings.fetch.deadlineMs,
     signal,
   });
-  stdout.write(`mounted ${args.bootstrap} on ${mounted.dir} (${mounted.fsDriver})\n`);
+  stdout.write(`${oneLine(`mounted ${args.bootstrap} on ${mounted.dir} (${mounted.fsDriver})`)}\n`);
   await Promise.race([mounted.ended, whenAborted(signal)]);
 }

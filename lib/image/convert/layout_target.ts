@@ -251,7 +251,11 @@ async function isForeign(dir: string): Promise<boolean> {
     for await (const { name } of Deno.readDir(dir)) names.add(name);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
+    if (!(error instanceof Deno.errors.NotADirectory)) throw error;
+    throw new NydusGdError("exists", `Cannot write oci:${dir}: it is not a folder`, {
+      hint: "oci:DIR for a folder, tar:FILE for an archive",
+      cause: error,
+    });
   }
   return !names.has(LAYOUT_FILE) && names.difference(OWN_NAMES).size > 0;
 }

@@ -23,6 +23,8 @@ import { writeBootstrap } from "./bootstrap_file.ts";
 import { readBootstrapLayerIn } from "./bootstrap_layer_reader.ts";
 import { statFile } from "./find_bootstrap.ts";
 import { readNydusdConfig } from "../config_files.ts";
+import { isDaemonNamed } from "../docker/daemon_archive.ts";
+import { namedFolder } from "./folder_name.ts";
 import { isArchiveNamed, openImageArchive } from "./image_archive.ts";
 import { OciLayout } from "./oci_layout.ts";
 import { fetchBootstrap, type FetchedBootstrap, MAX_LAYER_BYTES } from "./remote_bootstrap.ts";
@@ -66,6 +68,7 @@ export async function locateImage(
   { deps, folder }: LocateAccess,
   signal: AbortSignal,
 ): Promise<LocatedImage> {
+  refuseSources(what);
   const config = configPath === undefined ? undefined : await readNydusdConfig({ path: configPath, explicit: true });
   const source = `${folder}/image.boot`;
   using memory = new PagedMemory(folder);
@@ -91,6 +94,18 @@ export async function locateImage(
   // Whoever has mistyped the path is not asked for the place of its blobs.
   if (backend === undefined) await statFile(what);
   return { source: what, sourceName: what, backend, config, manifest: undefined };
+}
+
+/** Refuses what only a conversion reads; it would be taken for a name in a registry otherwise. */
+function refuseSources(what: string): void {
+  const refuse = (state: string, hint: string) =>
+    new NydusGdError("unsupported", `Cannot read image ${what}: ${state}`, { hint });
+  if (namedFolder(what) !== undefined) {
+    throw refuse("a folder of files is not a nydus image", `nydus-gd convert ${what} TARGET`);
+  }
+  if (isDaemonNamed(what)) {
+    throw refuse("nydus images are read from their registry, not from Docker", "name it as HOST/NAME:TAG");
+  }
 }
 
 /** Returns the backend. @throws {NydusGdError} "usage" if the user named none */

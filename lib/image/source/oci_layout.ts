@@ -8,7 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Backend } from "../../backend/blob_source.ts";
-import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
+import { type ErrorDetails, hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.ts";
 import {
@@ -28,6 +28,9 @@ import { archiveFiles, folderFiles, type LayoutFiles } from "./layout_files.ts";
 
 /** The annotation with the name of an image in index.json. */
 export const REF_NAME = "org.opencontainers.image.ref.name";
+
+/** Maximum names in a hint. */
+const MAX_HINTED = 8;
 
 /** Maximum nesting of indexes. */
 const MAX_DEPTH = 4;
@@ -86,7 +89,7 @@ export class OciLayout {
     const document = await this.#index();
     const found = namedIn(document, this.tag);
     if (found.length > 0) return found;
-    throw this.#isNotListed();
+    throw this.#isNotListed(document);
   }
 
   /** Returns the entries of index.json whose subject is `subject`. */
@@ -108,7 +111,7 @@ export class OciLayout {
    */
   async manifest(kind: WantedKind): Promise<Manifest> {
     const document = await this.#index();
-    if (document.kind === "index" && namedIn(document, this.tag).length === 0) throw this.#isNotListed();
+    if (document.kind === "index" && namedIn(document, this.tag).length === 0) throw this.#isNotListed(document);
     const found = await this.#search(document, this.tag, kind, MAX_DEPTH);
     // an image of one layer may be of either kind; an annotated one takes precedence
     const manifest = found.find((each) => bootstrapLayer(each) !== undefined) ?? found[0];
@@ -116,12 +119,14 @@ export class OciLayout {
     throw this.#absent(`it has ${kind === "nydus" ? "no nydus image" : "no ordinary image"} for this machine`);
   }
 
-  #isNotListed(): NydusGdError {
-    return this.#absent("index.json lists no such image");
+  #isNotListed(document: ManifestDocument): NydusGdError {
+    const names = new Set(namedIn(document, undefined).flatMap(({ annotations }) => annotations?.[REF_NAME] ?? []));
+    const some = [...names].slice(0, MAX_HINTED).join(", ");
+    return this.#absent("index.json lists no such image", some === "" ? {} : { hint: `it lists ${some}` });
   }
 
-  #absent(state: string): NydusGdError {
-    return new NydusGdError("not-found", `Cannot read image ${this.description}: ${state}`);
+  #absent(state: string, details: ErrorDetails = {}): NydusGdError {
+    return new NydusGdError("not-found", `Cannot read image ${this.description}: ${state}`, details);
   }
 
   /**

@@ -29,6 +29,7 @@ import {
   renameat2,
   symlinkat,
   syncfsOffThread,
+  unlinkat,
 } from "../../../ffi/unistd.ts";
 import { type ByteString, fromByteString } from "../../base/bytes.ts";
 import { writeFailure } from "../../base/disk_full.ts";
@@ -96,12 +97,21 @@ export class FolderSink implements TreeSink {
     const info = await ignore(Deno.errors.NotFound, Deno.stat(dir));
     if (info === undefined) await makeFolder(dir);
     else if (!info.isDirectory) throw new NydusGdError("exists", `Cannot unpack into ${dir}: it is not a folder`);
+    try {
+      return await FolderSink.#start(dir, info === undefined);
+    } catch (error) {
+      if (info === undefined) removeIfEmpty(dir);
+      throw error;
+    }
+  }
+
+  static async #start(dir: string, isNew: boolean): Promise<FolderSink> {
     const lock = requireLock(await Deno.realPath(dir));
     try {
       await requireEmpty(dir);
       const staging = await Deno.makeTempDir({ dir, prefix: STAGING });
       await Deno.mkdir(`${staging}/tree`, { mode: 0o700 });
-      return new FolderSink(dir, staging, info === undefined, lock);
+      return new FolderSink(dir, staging, isNew, lock);
     } catch (error) {
       lock[Symbol.dispose]();
       throw error;
@@ -243,6 +253,14 @@ async function makeFolder(dir: string): Promise<void> {
     throw new NydusGdError("not-found", `Cannot unpack into ${dir}: its parent folder does not exist`, {
       cause: error,
     });
+  }
+}
+
+function removeIfEmpty(dir: string): void {
+  try {
+    unlinkat(AT.FDCWD, dir, AT.REMOVEDIR);
+  } catch (error) {
+    if (!isErrno(error, "ENOTEMPTY", "EEXIST", "ENOENT")) throw error;
   }
 }
 
