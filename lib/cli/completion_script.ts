@@ -33,10 +33,12 @@ interface OptionWords {
 /** Returns the script for `shell` to source. */
 export function completionScript(shell: ShellName, program: CommandUnknownOpts): string {
   const name = program.name();
-  const commands = program.commands.map(wordsOf);
+  const commands = program.createHelp().visibleCommands(program).map(wordsOf);
+  const topics = commands.map((command) => command.name);
+  const offered = commands.map((each) => each.name === "help" ? { ...each, argumentChoices: topics } : each);
   const global = wordsOf(program).options;
   const make = { bash: bashScript, zsh: zshScript, fish: fishScript }[shell];
-  return make(name, global, commands);
+  return make(name, global, offered);
 }
 
 function wordsOf(command: CommandUnknownOpts): Words {
@@ -59,50 +61,53 @@ function optionWords(option: Option): OptionWords {
   };
 }
 
-function flagsOf(options: readonly OptionWords[]): string {
-  return options.flatMap((option) => option.flags).join(" ");
+function flagsOf(options: readonly OptionWords[]): string[] {
+  return options.flatMap((option) => option.flags);
 }
 
 function bashScript(name: string, global: readonly OptionWords[], commands: readonly Words[]): string {
   const fn = `_${name.replaceAll("-", "_")}`;
-  const values = [...global, ...commands.flatMap((command) => command.options)]
-    .filter((option) => option.takesValue)
-    .map((option) => `    ${option.flags.join("|")}) ${bashReply(option.choices)}; return ;;`);
+  const reply = (choices: readonly string[]) =>
+    choices.length === 0 ? `${fn}_files` : `${fn}_words "${choices.join(" ")}"`;
+  const values = (options: readonly OptionWords[], indent: string) =>
+    options.filter((option) => option.takesValue)
+      .map((option) => `${indent}${option.flags.join("|")}) ${reply(option.choices)}; return ;;\n`).join("");
   const cases = commands.map((command) => {
-    const flags = `${flagsOf(command.options)} ${flagsOf(global)}`;
-    const rest = command.takesArguments ? bashReply(command.argumentChoices) : "COMPREPLY=()";
+    const rest = command.takesArguments ? reply(command.argumentChoices) : "COMPREPLY=()";
     return `    ${command.name})
-      if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "${flags}" -- "$word")); else ${rest}; fi ;;`;
+      case $previous in
+${values(command.options, "        ")}      esac
+      if [[ $word == -* ]]; then ${reply([...flagsOf(command.options), ...flagsOf(global)])}; else ${rest}; fi ;;`;
   });
-  const valued = global.filter((option) => option.takesValue).flatMap((option) => option.flags).join("|");
+  const valued = flagsOf(global.filter((option) => option.takesValue)).join("|");
+  const names = commands.map((command) => command.name);
   return `# bash completion for ${name}
+${fn}_words() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$word"); }
+${fn}_files() {
+  compopt -o filenames 2>/dev/null
+  word=\${word#[\\'\\"]}
+  mapfile -t COMPREPLY < <(compgen -f -- "\${word//\\\\/}")
+}
 ${fn}() {
   local word=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD - 1]} command= i
+  # --option=value comes as three words
+  if [[ $word == = ]]; then word=; elif [[ $previous == = ]]; then previous=\${COMP_WORDS[COMP_CWORD - 2]}; fi
   for ((i = 1; i < COMP_CWORD; i++)); do
     case \${COMP_WORDS[i]} in
-      ${valued}) ((i++)) ;;
+      ${valued}) ((i++)); if [[ \${COMP_WORDS[i]} == = ]]; then ((i++)); fi ;;
       -*) ;;
       *) command=\${COMP_WORDS[i]}; break ;;
     esac
   done
   case $previous in
-${[...new Set(values)].join("\n")}
-  esac
+${values(global, "    ")}  esac
   case $command in
-    "") COMPREPLY=($(compgen -W "${commands.map((command) => command.name).join(" ")} ${
-    flagsOf(global)
-  }" -- "$word")) ;;
+    "") ${reply([...names, ...flagsOf(global)])} ;;
 ${cases.join("\n")}
   esac
 }
 complete -F ${fn} ${name}
 `;
-}
-
-function bashReply(choices: readonly string[]): string {
-  return choices.length === 0
-    ? 'compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$word"))'
-    : `COMPREPLY=($(compgen -W "${choices.join(" ")}" -- "$word"))`;
 }
 
 function zshScript(name: string, global: readonly OptionWords[], commands: readonly Words[]): string {

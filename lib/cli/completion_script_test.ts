@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Argument, Command, Option } from "@commander-js/extra-typings";
+import { TempDir } from "../../tests/support/temp_dir.ts";
 import { completionScript } from "./completion_script.ts";
 
 function program(): Command {
@@ -11,7 +12,8 @@ function program(): Command {
         .option("--config <file>", "a file").option("--background", "go on"),
     )
     .addCommand(
-      new Command("shell").addArgument(new Argument("<shell>", "which").choices(["bash", "fish"])),
+      new Command("shell").addArgument(new Argument("<shell>", "which").choices(["bash", "fish"]))
+        .addOption(new Option("--driver <name>", "another").choices(["none"])),
     ) as Command;
 }
 
@@ -27,13 +29,30 @@ COMP_WORDS=(${quoted}); COMP_CWORD=${words.length - 1}; _prog_x; printf '%s\\n' 
 }
 
 Deno.test("bash completes commands, options, and choices of options and arguments", async () => {
-  assert.deepEqual(await complete(["prog-x", ""]), ["mount", "shell", "--log-level", "-h", "--help"]);
+  assert.deepEqual(await complete(["prog-x", ""]), ["mount", "shell", "help", "--log-level", "-h", "--help"]);
   assert.deepEqual(await complete(["prog-x", "mo"]), ["mount"]);
   assert.deepEqual(await complete(["prog-x", "--log-level", "e"]), ["error"]);
   assert.deepEqual(await complete(["prog-x", "--log-level", "info", "s"]), ["shell"]);
   assert.deepEqual(await complete(["prog-x", "mount", "--b"]), ["--background"]);
   assert.deepEqual(await complete(["prog-x", "mount", "-d", ""]), ["auto", "fuse"]);
   assert.deepEqual(await complete(["prog-x", "shell", ""]), ["bash", "fish"]);
+  assert.deepEqual(await complete(["prog-x", "help", "s"]), ["shell"]);
+});
+
+Deno.test("bash completes a value of the command's own option, also behind =", async () => {
+  assert.deepEqual(await complete(["prog-x", "shell", "--driver", ""]), ["none"]);
+  assert.deepEqual(await complete(["prog-x", "mount", "--driver", "="]), ["auto", "fuse"]);
+  assert.deepEqual(await complete(["prog-x", "mount", "--driver", "=", "f"]), ["fuse"]);
+  assert.deepEqual(await complete(["prog-x", "--log-level", "=", "info", "mount", "--b"]), ["--background"]);
+});
+
+Deno.test("bash completes file names with spaces, as they are or escaped", async () => {
+  using temp = TempDir.make();
+  await Deno.writeTextFile(temp.join("a b"), "");
+  for (const typed of ["a", "a\\ ", '"a ']) {
+    const [start, slash] = typed.startsWith('"') ? ['"', typed.slice(1)] : ["", typed];
+    assert.deepEqual(await complete(["prog-x", "mount", `${start}${temp.path}/${slash}`]), [temp.join("a b")]);
+  }
 });
 
 Deno.test("bash completes file names where no choice is known", async () => {
