@@ -27,6 +27,8 @@ export interface Output {
   readonly isTerminal: boolean;
   /** The current size of the terminal; undefined if there is none. */
   readonly size?: { readonly columns: number; readonly rows: number } | undefined;
+  /** How often something was written: so a display that is redrawn in place notices that others wrote below it. */
+  readonly writes?: number;
   /** Writes `text` as is; the caller adds line ends. */
   write(text: string): void;
 }

@@ -15,6 +15,9 @@ import type { LogControl, LogStyle, Output } from "./actions.ts";
 import { hasColours, oneLine } from "./output.ts";
 import { redact, redactText } from "./redact.ts";
 
+/** Terminal sequence that erases a progress line: start of the line, erase to its end. */
+const CLEAR = "\r\x1b[K";
+
 /** Log level and format, and which of them the user set. */
 export interface LogOptions extends LogStyle {
   readonly explicit: Readonly<Record<keyof LogStyle, boolean>>;
@@ -35,7 +38,8 @@ export function configureLogging(output: Output, options: LogOptions): LogContro
   const coloured = hasColours(output);
   const isText = () => format === "text" || (format === "auto" && output.isTerminal);
   // LogTape catches what a sink throws, so that a closed log does not end the program
-  const sink = (record: LogRecord) => output.write(isText() ? textLine(record, coloured) : jsonLine(record));
+  const lineOf = (record: LogRecord) => isText() ? textLine(record, coloured) : jsonLine(record);
+  const sink = (record: LogRecord) => output.write(`${output.isTerminal ? CLEAR : ""}${lineOf(record)}`);
   const apply = () =>
     configureSync({
       reset: true,

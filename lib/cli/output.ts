@@ -16,13 +16,18 @@ const encoder = new TextEncoder();
  */
 export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr, name: string): Output {
   const isTerminal = stream.isTerminal();
+  let writes = 0;
   return {
     isTerminal,
+    get writes() {
+      return writes;
+    },
     get size() {
       const size = isTerminal ? Deno.consoleSize() : undefined;
       return size?.columns === 0 ? undefined : size; // one that does not know its size, as of a serial line
     },
     write(text) {
+      writes++;
       const bytes = encoder.encode(text);
       try {
         for (let written = 0; written < bytes.length;) written += stream.writeSync(bytes.subarray(written));

@@ -33,6 +33,8 @@ export interface Step {
 export class Progress implements Disposable {
   readonly #steps = new Map<string, Step>();
   #drawnLines = 0;
+  /** The output's count of writes after the last redraw. */
+  #writes: number | undefined;
   #drawnAt = -Infinity;
 
   constructor(private readonly output: Output) {}
@@ -54,7 +56,11 @@ export class Progress implements Disposable {
     const width = Math.max(...[...this.#steps.keys()].map((what) => what.length));
     const all = [...this.#steps].map(([what, step]) => oneLine(`${what.padEnd(width)}  ${textOf(step)}`));
     const lines = fitted(all, this.output);
-    this.output.write(UP.repeat(this.#drawnLines) + lines.map((line) => `${line}${END_LINE}\n`).join(""));
+    const isLast = this.output.writes === this.#writes; // else a log entry stands below
+    this.output.write(
+      (isLast ? UP.repeat(this.#drawnLines) : "") + lines.map((line) => `${line}${END_LINE}\n`).join(""),
+    );
+    this.#writes = this.output.writes;
     this.#drawnLines = lines.length;
     this.#drawnAt = performance.now();
   }

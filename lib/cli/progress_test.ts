@@ -43,6 +43,29 @@ Deno.test("a terminal shows a bar per item, redrawn in place, the last one compl
   assert.deepEqual(nothing.text, []);
 });
 
+Deno.test("bars are drawn anew below what others have written", () => {
+  const text: string[] = [];
+  const output = {
+    isTerminal: true,
+    get writes() {
+      return text.length;
+    },
+    write: (more: string) => void text.push(more),
+  };
+  using progress = new Progress(output);
+  progress.show("a", { status: "fetching" });
+  progress.show("a", { status: "fetched" });
+  output.write("log entry\n");
+  progress.show("a", { status: "loaded" });
+  progress.show("a", { status: "done" });
+  const line = (status: string) => `a  ${status}\x1b[K\n`;
+  const up = "\x1b[A";
+  assert.deepEqual(
+    text,
+    [line("fetching"), up + line("fetched"), "log entry\n", line("loaded"), up + line("done")],
+  );
+});
+
 Deno.test("a progress line is cut to the width of the terminal, so that it can be cleared", () => {
   const { output, text } = collecting(true, { columns: 16, rows: 3 });
   {

@@ -18,6 +18,8 @@ const PATIENT_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 10_000;
 /** Waits that a server asks for are logged from this length on: whoever looks on would take them for a hang. */
 const LOGGED_WAIT_MS = 1_000;
+/** How soon the same server's next one is logged at the earliest. */
+const LOG_EVERY_MS = 60_000;
 
 /**
  * Returns the delay before retry `attempt` (from 1): exponential, with ±50 % jitter, and at least what the server asked
@@ -87,10 +89,10 @@ export async function whileTransient<T>(signal: AbortSignal, attempt: () => Prom
 /** Until when no further log entry is due, by the state that a server answered with; on the monotonic clock. */
 const loggedUntilMs = new Map<string, number>();
 
-/** Logs that a server asks to wait, once for the time that it asks for. */
+/** Logs that a server asks to wait, once for a while. */
 function logWait({ state, retryAfterMs = 0 }: TransferError): void {
   const now = performance.now();
   if (retryAfterMs < LOGGED_WAIT_MS || now < (loggedUntilMs.get(state) ?? -Infinity)) return;
-  loggedUntilMs.set(state, now + retryAfterMs);
+  loggedUntilMs.set(state, now + Math.max(retryAfterMs, LOG_EVERY_MS));
   log.warn("a server asks to wait", { error: state, seconds: Math.ceil(retryAfterMs / 1000) });
 }
