@@ -158,6 +158,19 @@ fuseTest(
   },
 );
 
+fuseTest("an interrupt ends the wait for patterns from a pipe", async () => {
+  using temp = TempDir.make();
+  const pipe = temp.join("patterns");
+  await new Deno.Command("mkfifo", { args: [pipe] }).output();
+  const args = ["convert", "--prefetch-patterns", pipe, `dir:${temp.path}`, `oci:${temp.path}-none`];
+  const [program, ...words] = commandLine(args);
+  const child = new Deno.Command(program, { args: words, stdin: "null", stdout: "null", stderr: "piped" }).spawn();
+  using _writer = await Deno.open(pipe, { write: true }); // once the command reads it
+  child.kill("SIGINT");
+  assert.equal(await new Response(child.stderr).text(), "nydus-gd: cannot finish: interrupted by SIGINT\n");
+  assert.equal((await child.status).code, 130);
+});
+
 fuseTest("an interrupted conversion exits 130 and leaves no partial output; the next one is complete", async () => {
   using temp = TempDir.make();
   const tree = temp.join("tree");

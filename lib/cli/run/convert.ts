@@ -4,6 +4,7 @@
  * @module
  */
 import { join } from "node:path";
+import { unlessAborted } from "../../base/abort.ts";
 import { bytesText } from "../../base/byte_text.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import {
@@ -32,7 +33,9 @@ import { ScratchFolder } from "./scratch_folder.ts";
 export async function convert(args: ConvertArgs, { signal, stdout, stderr }: ActionContext): Promise<void> {
   const rafs = optionsOf(args);
   const platform = args.platform === undefined ? undefined : parsePlatform(args.platform);
-  const prefetch = args.prefetchPatterns === undefined ? undefined : await readPatterns(args.prefetchPatterns);
+  const prefetch = args.prefetchPatterns === undefined
+    ? undefined
+    : await unlessAborted(readPatterns(args.prefetchPatterns), signal); // a pipe may stay silent
   const workDir = args.workDir ?? defaultWorkDir();
   using access = await ImageAccess.open(args.settings);
   await using scratch = await ScratchFolder.make();

@@ -43,10 +43,10 @@ const HEAD_BYTES = EROFS_SUPER_OFFSET + 4;
  * @throws {NydusGdError} "not-found"; "invalid-image" if the file has no known format or is damaged; "unsupported"
  */
 export async function findBootstrap(path: string, unpackTo: string, name?: string): Promise<FoundBootstrap> {
-  const { size, isFile } = await statFile(path);
+  const { size, isFile, isDirectory } = await statFile(path);
   if (!isFile) {
-    const hint = `name a file in it, or oci:${path} for an OCI layout`;
-    throw new NydusGdError("usage", `Cannot read bootstrap ${path}: it is not a file`, { hint });
+    const details = isDirectory ? { hint: `name a file in it, or oci:${path} for an OCI layout` } : {};
+    throw new NydusGdError("usage", `Cannot read bootstrap ${path}: it is not a file`, details);
   }
   const container = BLOB_FILE.exec(basename(path))?.[1];
   using file = open(path, O.RDONLY);
