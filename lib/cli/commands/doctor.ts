@@ -21,7 +21,10 @@ export function doctorCommand(run: Run<DoctorArgs>): CommandUnknownOpts {
     .option(...INSTALLATION.adminSocket)
     .option(...INSTALLATION.dockerHost)
     .addOption(outputOption())
-    .addHelpText("after", examples("sudo nydus-gd doctor", "sudo nydus-gd doctor -o json | jq '.checks[] | .mend'"))
+    .addHelpText(
+      "after",
+      examples("sudo nydus-gd doctor", "sudo nydus-gd doctor -o json | jq '.checks[].mend | values'"),
+    )
     .addHelpText("after", "Exit status: 0 if no check failed, 3 otherwise.\n");
   command.action((options) => run({ ...options, ...configFiles(command, options) }));
   return command;

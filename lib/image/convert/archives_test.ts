@@ -9,6 +9,10 @@ import { gzipSync } from "node:zlib";
 import { ConvertKit, noise } from "../../../tests/support/convert_kit.ts";
 import { writeLayout } from "../../../tests/support/layout_builder.ts";
 import { dir, file, symlink, tarOf, type TestEntry, whiteout } from "../../../tests/support/tar_builder.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
+import { HttpClient } from "../../backend/http/http_client.ts";
+import { anonymousAccess } from "../../../tests/support/source_access.ts";
+import { daemonImage } from "./docker_source.ts";
 import { hasCode } from "../../base/errors.ts";
 
 const LOWER = tarOf(dir("d"), file("d/a", noise(9000)), file("d/gone", "1"));
@@ -95,6 +99,22 @@ Deno.test("an invalid image archive is refused with a one-line error", async () 
   await refused(tarOf(file("manifest.json", '[{"Config": 1}]')), /manifest\.json: \[0\]\.Config must be/);
   const lazy = savedImage(["app:1"], [[A, LOWER]], { history: [{ comment: "Nydus Bootstrap Layer" }] });
   await refused(savedArchive([lazy], [file(A, LOWER)]), /it is a nydus image already$/);
+});
+
+Deno.test("a lazy image of a Docker daemon is refused by the name that the user gave it", async () => {
+  using kit = new ConvertKit();
+  const lazy = savedImage(["app:1"], [[A, LOWER]], { history: [{ comment: "Nydus Bootstrap Layer" }] });
+  const archive = savedArchive([lazy], [file(A, LOWER)]);
+  const path = kit.temp.join("docker.sock");
+  await using _docker = Deno.serve({ path, onListen: () => {} }, ({ url }) => {
+    const isImage = new URL(url).pathname.endsWith("/json");
+    return isImage ? Response.json({ Id: `sha256:${hex("id")}`, RootFS: {} }) : new Response(new Uint8Array(archive));
+  });
+  using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+  const access = anonymousAccess(http, kit.temp.path, path);
+  await assert.rejects(daemonImage("docker:app:1", access, new AbortController().signal), {
+    message: "Cannot convert docker:app:1: it is a nydus image already",
+  });
 });
 
 Deno.test("a layout in an archive is written and read like one in a folder, with identical bytes", async () => {

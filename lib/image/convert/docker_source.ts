@@ -31,7 +31,7 @@ import {
  * without its data
  */
 export async function daemonImage(text: string, access: SourceAccess, signal: AbortSignal): Promise<SourceImage> {
-  const image = await savedSource(await saveImage(text, access, signal), signal).catch((error) => {
+  const image = await savedSource(await saveImage(text, access, signal), signal, text).catch((error) => {
     throw hasCode(error, "not-found") ? incomplete(text, error) : error;
   });
   if (image !== undefined) return image;
@@ -49,13 +49,17 @@ function incomplete(text: string, cause: NydusGdError): NydusGdError {
 /**
  * An image of an archive; undefined for an archive that is not in Docker's format.
  *
+ * @param description of the image, for messages
  * @throws {NydusGdError} "not-found" and "usage" for its name, "invalid-image", "unsupported"
  */
-export async function savedSource(from: ImageArchive, signal: AbortSignal): Promise<SourceImage | undefined> {
+export async function savedSource(
+  from: ImageArchive,
+  signal: AbortSignal,
+  description = `tar:${from.archive.path}`,
+): Promise<SourceImage | undefined> {
   const saved = await savedImage(from, signal);
   if (saved === undefined) return undefined;
   const { archive } = from;
-  const description = `tar:${archive.path}`;
   const bytes = await archive.read(saved.config, MAX_CONFIG_BYTES, signal);
   const { platform, config, diffIds } = readConfig(bytes, saved.layers.length, description);
   if (isBootstrapOnly(config)) throw nydusAlready(description);
