@@ -13,8 +13,8 @@ import { firstFailure, messageOf } from "./errors.ts";
 /** Hint for a process that has run out of file descriptors. */
 export const OPEN_FILES_HINT = "raise the limit of open files (ulimit -n, LimitNOFILE=)";
 
-/** Deno's format; with the call if it is known. */
-const OF_DENO = /^(.+?) \(os error \d+\)(?:: (\w+) '(.+)')?$/s;
+/** Deno's format; with the call and its path if they are known. */
+const OF_DENO = /^(.+?) \(os error \d+\)(?:: (\w+)(?: '(.+)')?)?$/s;
 /** Format of node's modules. */
 const OF_NODE = /^E[A-Z0-9]+: (.+?)(?:, (\w+) '(.+)')?$/s;
 
@@ -31,7 +31,7 @@ export function describeError(thrown: unknown): ErrorReport {
   const [, state, call, path] = OF_DENO.exec(message) ?? OF_NODE.exec(message) ?? [];
   if (state === undefined) return { message, hint: hintOf(error) };
   if (state.startsWith("Cannot ")) return { message: state, hint: hintOf(error) };
-  const what = call === undefined ? "continue" : `${call} ${path?.replace("' -> '", " to ")}`;
+  const what = call === undefined ? "continue" : [call, path?.replace("' -> '", " to ")].filter(Boolean).join(" ");
   const text = `Cannot ${what}: ${lowered(state)}`;
   return { message: text, hint: /^too many open files/i.test(state) ? OPEN_FILES_HINT : hintOf(error) };
 }

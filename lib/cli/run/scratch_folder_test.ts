@@ -39,3 +39,17 @@ Deno.test("the remains of killed commands in the temporary folder are removed, a
     else Deno.env.set("TMPDIR", before);
   }
 });
+
+Deno.test("a temporary folder that cannot be used is named with its variable", async () => {
+  const before = Deno.env.get("TMPDIR");
+  Deno.env.set("TMPDIR", "/no/such");
+  try {
+    await assert.rejects(ScratchFolder.make(), {
+      message: "Cannot make a folder in /no/such: no such file or directory",
+      hint: "TMPDIR=…",
+    });
+  } finally {
+    if (before === undefined) Deno.env.delete("TMPDIR");
+    else Deno.env.set("TMPDIR", before);
+  }
+});

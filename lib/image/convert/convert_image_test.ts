@@ -323,6 +323,10 @@ Deno.test("a folder with other content, and the name of the source itself, are r
     () => kit.convert(kit.named("source"), kit.named("full")),
     /has files and no oci-layout among them$/,
   );
+  await assert.rejects(() => kit.convert(kit.named("source"), kit.named("full/letter")), {
+    message: /^Cannot write oci:\S+\/letter: it is not a folder$/,
+    hint: /tar:FILE/,
+  });
   await assert.rejects(() => kit.convert(kit.named("source"), kit.named("source")), /it is the name of the source/);
 });
 
