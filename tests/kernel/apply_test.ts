@@ -174,6 +174,40 @@ rootTest("owner, mode, time, device and attributes of every type are those of th
   deepEqual(Object.keys(attributes["/l"] ?? {}), ["trusted.mine"]);
 });
 
+rootTest("a hard link's entry describes its file anew, and an equal owner keeps its capabilities", () => {
+  using layer = new Layer();
+  const capability = { "security.capability": "\x01\0\0\x02\0\x20" + "\0".repeat(14) };
+  layer.apply(
+    file("f", "x", { mode: 0o644, uid: 1 }),
+    hardlink("g", "f", { mode: 0o4755, uid: 7, gid: 8, mtimeNsec: 9, ...xattrs({ "user.b": "2" }) }),
+    symlink("s", "f"),
+    hardlink("t", "s", { uid: 7, gid: 8, mtimeNsec: 9 }),
+    file("ping", "x", { uid: 7, ...xattrs(capability) }),
+    hardlink("ping6", "ping", { uid: 7 }),
+  );
+  const found = listTree(layer.path).map(({ path, mode, uid, gid, mtime_nsec, xattrs }) => {
+    return [path, mode, uid, gid, mtime_nsec, Object.keys(xattrs ?? {}).join()];
+  });
+  deepEqual(found.slice(1), [
+    ["/f", "4755", 7, 8, 9, "user.b"],
+    ["/g", "4755", 7, 8, 9, "user.b"],
+    ["/ping", "0644", 7, 0, 0, "security.capability"],
+    ["/ping6", "0644", 7, 0, 0, "security.capability"],
+    ["/s", "0777", 7, 8, 9, ""],
+    ["/t", "0777", 7, 8, 9, ""],
+  ]);
+});
+
+rootTest("the mode is that of the tar, whatever an access ACL grants", () => {
+  // version 2, then tag, permissions and id of user, group and others
+  const acl = "\x02\0\0\0" +
+    ["\x01\0\x07\0", "\x04\0\x07\0", "\x20\0\x07\0"].map((entry) => `${entry}\xff\xff\xff\xff`).join("");
+  const fields = { mode: 0o600, ...xattrs({ "system.posix_acl_access": acl }) };
+  using layer = new Layer();
+  layer.apply(dir("d", fields), file("f", "x", fields));
+  deepEqual(listTree(layer.path).slice(1).map(({ mode }) => mode), ["0600", "0600"]);
+});
+
 rootTest("an attribute that the file system rejects is counted, not fatal", () => {
   using layer = new Layer();
   equal(layer.apply(symlink("l", "x", xattrs({ "user.no": "v" }))).skippedXattrs, 1);

@@ -33,15 +33,23 @@ export interface SourceInode {
   readonly xattrs: ReadonlyMap<ByteString, Uint8Array>;
 }
 
+/** What the entry of a hard link says of its file. */
+export type LinkAttributes = Pick<SourceInode, "mode" | "uid" | "gid" | "mtime" | "mtimeNsec" | "xattrs">;
+
 /** A name in the tree. */
 export interface SourceNode {
   /** Undefined for a folder that occurs only in paths of other entries: its attributes are unspecified. */
   inode: SourceInode | undefined;
+  /** The layer that {@link inode} is from. */
+  inodeLayer: number;
   /** Undefined if not a folder. */
   children: Map<ByteString, SourceNode> | undefined;
-  /** The last layer that contains it. */
+  /** The last layer that contains it, if only within a path. */
   layer: number;
 }
+
+/** Stands for the names in a folder. */
+const OPAQUE = "";
 
 interface SourceFolder extends SourceNode {
   children: Map<ByteString, SourceNode>;
@@ -49,7 +57,7 @@ interface SourceFolder extends SourceNode {
 
 /** A tree built from one or more layers. */
 export class SourceTree {
-  readonly root: SourceFolder = { inode: undefined, children: new Map(), layer: 0 };
+  readonly root: SourceFolder = { inode: undefined, inodeLayer: 0, children: new Map(), layer: 0 };
   #layer = 0;
 
   /** Starts the next layer. */
@@ -66,35 +74,42 @@ export class SourceTree {
       return;
     }
     const folder = this.#folderOf(path);
-    const known = folder.get(name);
-    if (isFolder && known?.children !== undefined) {
-      known.inode = inode;
-      known.layer = this.#layer;
-    } else folder.set(name, { inode, children: isFolder ? new Map() : undefined, layer: this.#layer });
+    const children = isFolder ? folder.get(name)?.children ?? new Map() : undefined;
+    folder.set(name, { inode, inodeLayer: this.#layer, children, layer: this.#layer });
   }
 
-  /** Adds a name to the inode of `target`. Returns false if there is no such file. */
-  link(path: readonly ByteString[], target: readonly ByteString[]): boolean {
+  /**
+   * Adds a name to the inode of `target`, which gets these attributes. Returns false if there is no such file.
+   *
+   * @param attributes extended ones are added; the mode is without type
+   */
+  link(path: readonly ByteString[], target: readonly ByteString[], attributes: LinkAttributes): boolean {
     const name = path.at(-1);
     const inode = this.#follow(target);
     if (inode?.inode === undefined || inode.children !== undefined || name === undefined) return false;
-    this.#folderOf(path).set(name, { inode: inode.inode, children: undefined, layer: this.#layer });
+    const { mode, xattrs } = inode.inode;
+    const type = mode & S.IFMT;
+    Object.assign(inode.inode, attributes, {
+      mode: type | (type === S.IFLNK ? mode & ~S.IFMT : attributes.mode),
+      xattrs: new Map([...xattrs, ...attributes.xattrs]),
+    });
+    const [layer, inodeLayer] = [this.#layer, this.#layer];
+    this.#folderOf(path).set(name, { inode: inode.inode, inodeLayer, children: undefined, layer });
     return true;
   }
 
-  /** Hides the entries of earlier layers at the path. */
+  /** Hides the entries of earlier layers at the path. Its folder is made as for any other entry. */
   whiteout(path: readonly ByteString[]): void {
     const name = path.at(-1);
-    const folder = this.find(path.slice(0, -1))?.children;
-    const node = name === undefined ? undefined : folder?.get(name);
-    if (name === undefined || node === undefined) return;
-    if (!this.#keepOwn(node)) folder?.delete(name);
+    if (name === undefined) return;
+    const folder = this.#folderOf(path);
+    const node = folder.get(name);
+    if (node !== undefined && !this.#keepOwn(node)) folder.delete(name);
   }
 
-  /** Hides the entries of earlier layers in the folder. */
+  /** Hides the entries of earlier layers in the folder, which is made if it is missing. */
   opaque(path: readonly ByteString[]): void {
-    const children = this.find(path)?.children ?? new Map<ByteString, SourceNode>();
-    for (const [name, child] of children) if (!this.#keepOwn(child)) children.delete(name);
+    this.#keepOwnIn(this.#folderOf([...path, OPAQUE]));
   }
 
   /** Returns the node at the path, without following links. */
@@ -117,13 +132,16 @@ export class SourceTree {
     });
   }
 
-  /** Removes nodes of earlier layers; returns false if none of this layer remain. */
+  /** Removes what earlier layers have; returns false if that is all. Folders on the way to own entries are own. */
   #keepOwn(node: SourceNode): boolean {
-    for (const [name, child] of node.children ?? []) if (!this.#keepOwn(child)) node.children?.delete(name);
-    if (node.layer === this.#layer) return true;
-    if (node.children === undefined || node.children.size === 0) return false;
-    node.inode = undefined;
+    if (node.layer !== this.#layer) return false;
+    if (node.inodeLayer !== this.#layer) node.inode = undefined;
+    if (node.children !== undefined) this.#keepOwnIn(node.children);
     return true;
+  }
+
+  #keepOwnIn(children: Map<ByteString, SourceNode>): void {
+    for (const [name, child] of children) if (!this.#keepOwn(child)) children.delete(name);
   }
 
   /** Replaces a link of an earlier layer by a folder, since each layer is unpacked on its own. */
@@ -133,8 +151,12 @@ export class SourceTree {
       const { children } = resolver.folder;
       const node = children.get(name);
       const isKept = node?.children !== undefined || node?.layer === this.#layer;
-      if (node !== undefined && isKept && resolver.enter(node)) continue;
-      const made: SourceFolder = { inode: undefined, children: new Map(), layer: this.#layer };
+      if (node !== undefined && isKept && resolver.enter(node)) {
+        resolver.folder.layer = this.#layer;
+        continue;
+      }
+      const [layer, inodeLayer] = [this.#layer, this.#layer];
+      const made: SourceFolder = { inode: undefined, inodeLayer, children: new Map(), layer };
       children.set(name, made);
       resolver.enter(made);
     }

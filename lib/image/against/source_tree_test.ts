@@ -95,6 +95,19 @@ Deno.test("whiteouts and opaque markers hide nothing of their own layer, in any 
   }
 });
 
+Deno.test("a folder of a layer that has only whiteouts in it is there, whatever was hidden before", () => {
+  const folders = { a: "implied", "a/b": "implied" };
+  const lower = [dir("a"), file("a/b", "b"), file("a/c", "c")];
+  for (const mark of [whiteout("a/b/x"), opaque("a/b")]) {
+    assert.deepEqual(shape(merged([mark]).root), folders);
+    assert.deepEqual(shape(merged(lower, [mark]).root), { a: FOLDER, "a/b": "implied", "a/c": sha256("c") });
+    const deeper = [dir("a"), dir("a/b"), file("a/b/x", "x")];
+    for (const layer of [[mark, whiteout("a")], [whiteout("a"), mark]]) {
+      assert.deepEqual(shape(merged(deeper, layer).root), folders);
+    }
+  }
+});
+
 Deno.test("a folder replaces a file, and a file replaces a folder", () => {
   const { root } = merged([file("a", "x"), dir("b"), file("b/y", "y")], [
     dir("a"),
@@ -117,6 +130,21 @@ Deno.test("hard links share one inode, which outlives its first name", () => {
   assert.deepEqual(Object.keys(shape(root)), ["b", "c"]);
   assert.ok(root.children?.get("b")?.inode === root.children?.get("c")?.inode);
   assert.throws(() => merged([hardlink("b", "no")]), (error) => hasCode(error, "invalid-image"));
+});
+
+Deno.test("the last hard link to a file determines its attributes", () => {
+  const fields = { mode: 0o4755, uid: 7, gid: 8, mtimeNsec: 9 };
+  const { root } = merged([
+    file("a", "x", xattrs({ "user.a": "1" })),
+    hardlink("b", "a", { ...fields, ...xattrs({ "user.b": "2", "trusted.overlay.metacopy": "" }) }),
+    symlink("s", "a"),
+    hardlink("t", "s", fields),
+  ]);
+  for (const [name, mode, names] of [["a", 0o104755, ["user.a", "user.b"]], ["s", 0o120777, []]] as const) {
+    const inode = root.children?.get(name)?.inode ?? assert.fail();
+    assert.deepEqual([inode.mode, inode.uid, inode.gid, inode.mtimeNsec], [mode, 7, 8, 9]);
+    assert.deepEqual([...inode.xattrs.keys()], names);
+  }
 });
 
 Deno.test("attributes are those of the tar, without overlayfs's own, and AUFS's files are ignored", () => {

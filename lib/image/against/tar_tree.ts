@@ -13,7 +13,7 @@ import { type ByteString, fromByteString, toByteString } from "../../base/bytes.
 import { NydusGdError } from "../../base/errors.ts";
 import { entryName } from "../../layer/apply/apply_tree.ts";
 import { entryParts } from "../path_resolver.ts";
-import type { SourceTree } from "./source_tree.ts";
+import type { LinkAttributes, SourceTree } from "./source_tree.ts";
 
 const ZEROS = new Uint8Array(64 * 1024);
 
@@ -47,28 +47,21 @@ export class TarTree implements TarVisitor {
     this.#zerosTo(entry.sizeBytes);
     if (this.isLayer && this.#isMark()) return;
     if (entry.type === "link") {
-      if (this.tree.link(this.#path, entryParts(toByteString(entry.linkName)))) return;
-      const target = entryName(entry.linkName);
+      const target = entryParts(toByteString(entry.linkName));
+      if (this.tree.link(this.#path, target, attributesOf(entry))) return;
+      const shown = entryName(entry.linkName);
       throw new NydusGdError(
         "invalid-image",
-        `Cannot read "${entryName(entry.name)}": there is no "${target}" to link to`,
+        `Cannot read "${entryName(entry.name)}": there is no "${shown}" to link to`,
       );
     }
     this.tree.put(this.#path, {
+      ...attributesOf(entry),
       mode: TYPE_BITS[entry.type] | entry.mode,
-      uid: entry.uid,
-      gid: entry.gid,
-      mtime: entry.mtimeSec,
-      mtimeNsec: entry.mtimeNsec,
       rdev: entry.type === "char" || entry.type === "block" ? makedev(entry.devMajor, entry.devMinor) : 0,
       size: entry.sizeBytes,
       digest: this.#digest?.digest("hex") ?? "",
       target: toByteString(entry.linkName),
-      xattrs: new Map(
-        [...entry.xattrs].flatMap(([name, value]) =>
-          name.startsWith(OVERLAY_XATTR_PREFIX) ? [] : [[name, value.slice()]]
-        ),
-      ),
     });
   }
 
@@ -89,4 +82,9 @@ export class TarTree implements TarVisitor {
       this.#digest?.update(ZEROS.subarray(0, offset - this.#digested));
     }
   }
+}
+
+function attributesOf({ mode, uid, gid, mtimeSec: mtime, mtimeNsec, xattrs }: TarEntry): LinkAttributes {
+  const shown = [...xattrs].filter(([name]) => !name.startsWith(OVERLAY_XATTR_PREFIX));
+  return { mode, uid, gid, mtime, mtimeNsec, xattrs: new Map(shown.map(([name, value]) => [name, value.slice()])) };
 }

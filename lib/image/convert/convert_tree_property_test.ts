@@ -41,7 +41,7 @@ const anyEntry: fc.Arbitrary<TestEntry> = fc.oneof(
   fc.tuple(path, fc.constantFrom("/", "", "../"), path, attributes).map(([name, start, target, fields]) =>
     symlink(`./${name}`, `${start}${target}` || ".", fields)
   ),
-  fc.tuple(path, path).map(([name, target]) => hardlink(`./${name}`, `./${target}`)),
+  fc.tuple(path, path, attributes).map(([name, target, fields]) => hardlink(`./${name}`, `./${target}`, fields)),
   fc.tuple(path, fc.nat({ max: 4095 }), fc.nat({ max: (1 << 20) - 1 })).map(([name, ...numbers]) =>
     device(`./${name}`, "block", ...numbers)
   ),
@@ -78,7 +78,8 @@ function folderOf(tree: Map<string, TestEntry>, parts: readonly string[], makes:
 function meaning(entries: readonly TestEntry[]): Map<string, TestEntry> | undefined {
   const tree = new Map<string, TestEntry>([["/", dir("")]]);
   const isFolder = (at: string) => tree.get(at)?.entry.type === "directory";
-  for (const item of entries) {
+  for (const given of entries) {
+    const item = { ...given, entry: { ...given.entry } };
     const place = (name: Uint8Array, makes: boolean) => {
       const parts = partsOf(name);
       const folder = folderOf(tree, parts.slice(0, -1), makes);
@@ -93,6 +94,10 @@ function meaning(entries: readonly TestEntry[]): Map<string, TestEntry> | undefi
       for (const below of [...tree.keys()]) if (below.startsWith(`${at}/`)) tree.delete(below);
     }
     tree.set(at, target);
+    if (!isLink) continue;
+    const { mode, uid, gid, mtimeSec, mtimeNsec, xattrs } = item.entry;
+    const all = new Map([...target.entry.xattrs, ...xattrs]);
+    Object.assign(target.entry, { mode, uid, gid, mtimeSec, mtimeNsec, xattrs: all });
   }
   return tree;
 }

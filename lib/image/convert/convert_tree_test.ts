@@ -121,6 +121,28 @@ Deno.test("a hard link is another name of a file, symbolic link, device or fifo"
   assert.deepEqual([shown.get("/f")?.nlink, shown.get("/f")?.link, shown.get("/d/f2")?.content], [3, "/d/f", "text"]);
 });
 
+Deno.test("a hard link's entry describes its file anew, as when a layer is unpacked", async () => {
+  const fields = { mode: 0o4755, uid: 7, gid: 8, mtimeSec: 2n ** 60n, mtimeNsec: 9 };
+  const image = await buildFrom(tarOf(
+    file("f", "text", xattrs({ "user.a": "1", "user.b": "1" })),
+    symlink("s", "f"),
+    hardlink("g", "f", { ...fields, ...xattrs({ "user.b": "2", "user.c": "3" }) }),
+    hardlink("t", "s", { ...fields, mtimeSec: 5 }),
+  ));
+  const shown = await show(image);
+  const found = (name: string) => {
+    const { mode, uid, gid, mtime, mtimeNsec, xattrs: attributes } = shown.get(name) ?? assert.fail();
+    return { mode: mode.toString(8), uid, gid, mtime, mtimeNsec, attributes };
+  };
+  const common = { mode: "104755", uid: 7, gid: 8, mtime: 2n ** 60n, mtimeNsec: 9 };
+  for (const name of ["/f", "/g"]) {
+    assert.deepEqual(found(name), { ...common, attributes: { "user.a": "31", "user.b": "32", "user.c": "33" } });
+  }
+  for (const name of ["/s", "/t"]) {
+    assert.deepEqual(found(name), { ...common, mode: "120777", mtime: 5, attributes: {} });
+  }
+});
+
 Deno.test("a repeated directory gets the new attributes and keeps its content, also the root", async () => {
   const shown = await show(
     await buildFrom(tarOf(

@@ -102,11 +102,7 @@ class FolderWalk {
     this.builder.entry({
       type,
       name: this.#nameOf(path),
-      mode: stat.mode & 0o7777,
-      uid: stat.uid,
-      gid: stat.gid,
-      mtimeSec: stat.mtimeSec,
-      mtimeNsec: stat.mtimeNsec,
+      ...attributesOf(stat),
       sizeBytes: type === "file" ? stat.size : 0,
       devMajor: major(stat.rdev),
       devMinor: minor(stat.rdev),
@@ -124,7 +120,8 @@ class FolderWalk {
       this.#links.set(key, this.#nameOf(path));
       return false;
     }
-    this.builder.entry(tarEntry({ type: "link", name: this.#nameOf(path), linkName: first }));
+    const name = this.#nameOf(path);
+    this.builder.entry(tarEntry({ type: "link", name, linkName: first, ...attributesOf(stat) }));
     this.builder.endEntry();
     return true;
   }
@@ -140,6 +137,10 @@ class FolderWalk {
       }
     }
   }
+}
+
+function attributesOf({ mode, uid, gid, mtimeSec, mtimeNsec }: Stat) {
+  return { mode: mode & 0o7777, uid, gid, mtimeSec, mtimeNsec };
 }
 
 function pathOf(folder: Uint8Array, name: Uint8Array): Uint8Array<ArrayBuffer> {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { S } from "../../../ffi/sys_stat.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
 import type { ChunkPlace, InodeSpec } from "../../rafs/v6/writer.ts";
@@ -56,6 +57,22 @@ export class InodeTable {
     this.#firstPlace.push(first);
     this.#placeCount.push(count);
     return this.#mode.push(inode.mode);
+  }
+
+  /** Changes the attributes of an inode to those of `other`, whose extended attributes are added. */
+  describe(inode: number, other: PlacedInode): void {
+    const mode = this.#mode.at(inode);
+    if ((mode & S.IFMT) !== S.IFLNK) this.#mode.set(inode, (mode & S.IFMT) | (other.mode & ~S.IFMT));
+    this.#uid.set(inode, other.uid);
+    this.#gid.set(inode, other.gid);
+    this.#farTimes.delete(inode);
+    if (typeof other.mtime === "bigint") this.#farTimes.set(inode, other.mtime);
+    this.#mtime.set(inode, Number(other.mtime));
+    this.#mtimeNsec.set(inode, other.mtimeNsec);
+    if (other.xattrs === undefined || other.xattrs.length === 0) return;
+    const xattrs = new Map((this.#xattrs.get(inode) ?? []).map(([name, value]) => [toByteString(name), value]));
+    for (const [name, value] of other.xattrs) xattrs.set(toByteString(name), value);
+    this.#xattrs.set(inode, [...xattrs].map(([name, value]) => [fromByteString(name), value]));
   }
 
   /** Forgets all inodes. */

@@ -117,10 +117,14 @@ export class LayerBuilder implements TarVisitor {
     this.#path = this.#paths.partsOf(entry.name);
     this.#spec = undefined;
     const { type } = entry;
-    if (type === "link") return this.#tree.link(this.#path, entryParts(toByteString(entry.linkName)));
+    const { chunkSize } = this.options.rafs;
+    if (type === "link") {
+      const target = entryParts(toByteString(entry.linkName));
+      return this.#tree.link(this.#path, target, inodeOfEntry(entry, "file", this.#path, chunkSize));
+    }
     this.#placeCount = 0;
     this.#filled = 0;
-    this.#spec = inodeOfEntry(entry, type, this.#path, this.options.rafs.chunkSize);
+    this.#spec = inodeOfEntry(entry, type, this.#path, chunkSize);
   }
 
   data(piece: Uint8Array, offset: number): void {

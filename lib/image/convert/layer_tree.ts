@@ -4,7 +4,7 @@
  * A later entry of the same name replaces the earlier one, as when unpacking the tar: a directory gets new attributes
  * and keeps its contents, anything else is removed with everything below it. A folder that only occurs within a path
  * gets default attributes and {@link IMPLIED_XATTR} until it has an entry of its own. Hard links are further names of
- * one inode and outlive its first name. Symbolic links within a path are followed, but never out of the tree.
+ * one inode, describe it anew, and outlive its first name. Symbolic links within a path are followed, but never out of the tree.
  *
  * Paths are arrays of {@link ByteString}s, split at slashes.
  *
@@ -89,11 +89,11 @@ export class LayerTree {
   }
 
   /**
-   * Adds `path` as another name of the inode at `target`.
+   * Adds `path` as another name of the inode at `target`, which gets the attributes of `spec`, as when unpacking.
    *
    * @throws {NydusGdError} "invalid-image" if the target does not exist or is a folder
    */
-  link(path: readonly ByteString[], target: readonly ByteString[]): void {
+  link(path: readonly ByteString[], target: readonly ByteString[], spec: PlacedInode): void {
     const inode = this.#find(target);
     const shown = `"${showPath(target)}"`;
     if (inode === undefined) throw impossible(path, `it is a hard link to ${shown}, which is not there`);
@@ -101,6 +101,7 @@ export class LayerTree {
     const name = path.at(-1);
     if (name === undefined) throw impossible(path, "the root is not a folder");
     this.#set(this.#folderOf(path), checkName(path, name), inode);
+    this.#inodes.describe(inode, spec);
   }
 
   /**

@@ -189,9 +189,9 @@ export class FolderSink implements TreeSink {
         mknodat(folder, base, (mode & S.IFMT) | 0o600, rdev);
     }
     fchownat(folder, base, uid, gid, AT.SYMLINK_NOFOLLOW);
-    if ((mode & S.IFMT) !== S.IFLNK) fchmodat(folder, base, mode & 0o7777);
     const place = pathBelow(folder, base);
     this.#setXattrs(xattrs, (name, value) => lsetxattr(place, name, value));
+    if ((mode & S.IFMT) !== S.IFLNK) fchmodat(folder, base, mode & 0o7777);
     utimensat(folder, base, timesOf(metadata), AT.SYMLINK_NOFOLLOW);
   }
 
@@ -215,13 +215,13 @@ export class FolderSink implements TreeSink {
 
   /**
    * Sets the owner before the mode, since chown clears setuid; attributes after the owner, since chown clears
-   * capabilities; times last.
+   * capabilities, and before the mode, which an ACL changes; times last.
    */
   #describe(fd: Fd, metadata: Metadata): void {
     const { attr: { mode, uid, gid }, xattrs } = metadata;
     fchownat(fd, "", uid, gid, AT.EMPTY_PATH);
-    fchmod(fd, mode & 0o7777);
     this.#setXattrs(xattrs, (name, value) => fsetxattr(fd, name, value));
+    fchmod(fd, mode & 0o7777);
     futimens(fd, timesOf(metadata));
   }
 

@@ -49,7 +49,8 @@ export class TarSink implements TreeSink {
       mtimeNsec,
     };
     if (linkTo !== undefined) {
-      await this.output.write(encodeTarHeader(tarEntry({ ...common, type: "link", linkName: fromByteString(linkTo) })));
+      const link = { ...common, type: "link", linkName: fromByteString(linkTo), xattrs } as const; // read as its file's
+      await this.output.write(encodeTarHeader(tarEntry(link)));
       return;
     }
     const isDevice = type === "char" || type === "block";

@@ -132,7 +132,8 @@ export class EntryWriter implements TarVisitor, Disposable {
       case "file":
         return this.#beginFile(entry, path, base);
       case "link":
-        return this.#hardLink(entry, path, base);
+        this.#hardLink(entry, path, base);
+        return this.#metadata.ofHardLink(entry, parent, base);
       case "symlink":
         this.#create(path, (folder) => symlinkat(entry.linkName, folder, base));
         this.#sizeBytes += entry.linkName.length;

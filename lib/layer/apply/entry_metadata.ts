@@ -1,14 +1,15 @@
 /**
  * Sets owners, modes, extended attributes and times of the files that entries of a tar become.
  *
- * Times of folders come last, since whatever is put into a folder changes them.
+ * Times of folders come last, since whatever is put into a folder changes them. The mode comes after owner and
+ * attributes: chown clears setuid, and an ACL changes the mode.
  *
  * @module
  */
 import { isErrno } from "../../../ffi/errno.ts";
 import { AT } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
-import { fchmod, fchmodat, type FileTimes, futimens, utimensat } from "../../../ffi/sys_stat.ts";
+import { fchmod, fchmodat, type FileTimes, futimens, S, statat, utimensat } from "../../../ffi/sys_stat.ts";
 import { fsetxattr, lsetxattr } from "../../../ffi/sys_xattr.ts";
 import { fchownat } from "../../../ffi/unistd.ts";
 import type { TarEntry } from "../../archive/tar.ts";
@@ -41,15 +42,15 @@ export class EntryMetadata {
   /** @param createdMode the mode that the file was created with */
   ofFile(entry: TarEntry, file: Fd, createdMode: number): void {
     if (!this.#newFiles.hasOwner(entry)) fchownat(file, "", entry.uid, entry.gid, AT.EMPTY_PATH);
-    if (createdMode !== entry.mode) fchmod(file, entry.mode);
     this.#setXattrs(entry, (name, value) => fsetxattr(file, name, value));
+    if (createdMode !== entry.mode || entry.xattrs.size > 0) fchmod(file, entry.mode);
     futimens(file, timesOf(entry));
   }
 
   ofFolder(entry: TarEntry, path: ByteString, folder: Fd): void {
     fchownat(folder, "", entry.uid, entry.gid, AT.EMPTY_PATH);
-    fchmod(folder, entry.mode);
     this.#setXattrs(entry, (name, value) => fsetxattr(folder, name, value));
+    fchmod(folder, entry.mode);
     this.#newFiles.folder(entry.mode, entry.gid, entry.xattrs.keys());
     this.#folderTimes.set(path, timesOf(entry));
   }
@@ -58,11 +59,23 @@ export class EntryMetadata {
   ofNode(entry: TarEntry, parent: ByteString, base: Uint8Array): void {
     const folder = this.tree.folder(parent);
     if (!this.#newFiles.hasOwner(entry)) fchownat(folder, base, entry.uid, entry.gid, AT.SYMLINK_NOFOLLOW);
+    this.#setNodeXattrs(entry, folder, base);
     if (entry.type !== "symlink") fchmodat(folder, base, entry.mode);
-    if (entry.xattrs.size > 0) {
-      const path = pathBelow(folder, base);
-      this.#setXattrs(entry, (name, value) => lsetxattr(path, name, value));
+    utimensat(folder, base, timesOf(entry), AT.SYMLINK_NOFOLLOW);
+  }
+
+  /**
+   * For a new name of an existing file: its entry describes the file anew, as in Docker. An owner that is the same is
+   * not set again, since that would remove capabilities, which not every writer of archives repeats.
+   */
+  ofHardLink(entry: TarEntry, parent: ByteString, base: Uint8Array): void {
+    const folder = this.tree.folder(parent);
+    const { uid, gid, mode } = statat(folder, base, AT.SYMLINK_NOFOLLOW);
+    if (uid !== entry.uid || gid !== entry.gid) {
+      fchownat(folder, base, entry.uid, entry.gid, AT.SYMLINK_NOFOLLOW);
     }
+    this.#setNodeXattrs(entry, folder, base);
+    if ((mode & S.IFMT) !== S.IFLNK) fchmodat(folder, base, entry.mode);
     utimensat(folder, base, timesOf(entry), AT.SYMLINK_NOFOLLOW);
   }
 
@@ -87,6 +100,12 @@ export class EntryMetadata {
         if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error; // a later entry took its place
       }
     }
+  }
+
+  #setNodeXattrs(entry: TarEntry, folder: Fd, base: Uint8Array): void {
+    if (entry.xattrs.size === 0) return;
+    const path = pathBelow(folder, base);
+    this.#setXattrs(entry, (name, value) => lsetxattr(path, name, value));
   }
 
   #setXattrs(entry: TarEntry, set: (name: Uint8Array, value: Uint8Array) => void): void {
