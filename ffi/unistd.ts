@@ -28,6 +28,7 @@ const libc = loadLibc({
   pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "i32" }, // ssize_t pwrite(int, const void *, size_t, off_t)
   ftruncate: { parameters: ["i32", "i64"], result: "i32" }, // int ftruncate(int, off_t)
   fsync: { parameters: ["i32"], result: "i32" }, // int fsync(int)
+  fdatasync: { parameters: ["i32"], result: "i32" }, // int fdatasync(int)
   syncfs: { parameters: ["i32"], result: "i32" }, // int syncfs(int)
   syncfsOffThread: { name: "syncfs", parameters: ["i32"], result: "i32", nonblocking: true }, // int syncfs(int)
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" }, // off_t lseek(int, off_t, int)
@@ -128,6 +129,11 @@ export function ftruncate(fd: AnyFd, sizeBytes: number): void {
 /** Flushes data and metadata of one file to disk. Do not retry a failed fsync: the pages are marked clean. */
 export function fsync(fd: AnyFd): void {
   check(libc().fsync(rawFd(fd)), "fsync", rawFd(fd));
+}
+
+/** Like {@link fsync}, but without metadata that reading does not need, such as times. */
+export function fdatasync(fd: AnyFd): void {
+  check(libc().fdatasync(rawFd(fd)), "fdatasync", rawFd(fd));
 }
 
 /** Flushes the whole file system of the descriptor to disk. */
