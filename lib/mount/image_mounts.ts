@@ -325,7 +325,7 @@ function asksOpens({ dataPath }: ImageMountsOptions): boolean {
 
 /** Unmounts an image of which the kernel reads a damaged file, so that the next container gets a new mount. */
 async function setAside(target: string): Promise<void> {
-  log.error("the kernel's file of an image is damaged, containers that use it get errors: restart them", { target });
+  log.error("the kernel's file of an image is damaged, its containers get errors: stop and start them", { target });
   await unmount(target, MNT.DETACH);
 }
 
