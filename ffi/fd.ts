@@ -11,12 +11,15 @@ import { check, loadLibc } from "./libc.ts";
 const libc = loadLibc({
   close: { parameters: ["i32"], result: "i32" }, // int close(int fd)
   fcntl: { parameters: ["i32", "i32", "i64"], result: "i32" }, // int fcntl(int fd, int cmd, ...)
+  dup3: { parameters: ["i32", "i32", "i32"], result: "i32" }, // int dup3(int oldfd, int newfd, int flags)
 });
 
 /** fcntl(2) commands, linux/fcntl.h and asm-generic/fcntl.h 6.18. */
 const F_SETFD = 2;
 const F_DUPFD_CLOEXEC = 1030;
 const FD_CLOEXEC = 1;
+/** Flag of dup3(2), fcntl.h. */
+const O_CLOEXEC = 0o2000000;
 
 /** A file descriptor that this object owns and closes. */
 export class Fd implements Disposable {
@@ -68,6 +71,14 @@ export class Fd implements Disposable {
 
 /** A descriptor: owned, or only its number. */
 export type AnyFd = Fd | number;
+
+/**
+ * Makes the number `raw` a descriptor of the open file of `fd`, close-on-exec. What it was a descriptor of is closed. For
+ * numbers that C keeps.
+ */
+export function redirect(raw: number, fd: Fd): void {
+  check(libc().dup3(fd.raw, raw, O_CLOEXEC), "redirect descriptor", raw);
+}
 
 /** The number of a descriptor. */
 export function rawFd(fd: AnyFd): number {

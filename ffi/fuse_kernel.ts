@@ -36,11 +36,40 @@ export const FUSE_IN_HEADER = {
 const INIT_FLAGS2 = FUSE_IN_HEADER.SIZE + 16;
 /** `FUSE_HAS_RESEND` (1 << 39) as a bit of flags2. Linux 6.9. */
 const HAS_RESEND = 1 << 7;
+/** `FUSE_ALLOW_IDMAP` (1 << 40) as a bit of flags2. Linux 6.12. */
+const ALLOW_IDMAP = 1 << 8;
 
 /** Whether the kernel that sent this INIT supports {@link RESEND_NOTICE}. */
 export function hasResend(init: Uint8Array): boolean {
+  return offers(init, HAS_RESEND);
+}
+
+/** Whether the kernel that sent this INIT can map the owners of a FUSE mount ({@link allowIdmap}). */
+export function hasIdmap(init: Uint8Array): boolean {
+  return offers(init, ALLOW_IDMAP);
+}
+
+function offers(init: Uint8Array, flag: number): boolean {
   if (init.length < INIT_FLAGS2 + 4) return false;
-  return (new DataView(init.buffer, init.byteOffset).getUint32(INIT_FLAGS2, true) & HAS_RESEND) !== 0;
+  return (new DataView(init.buffer, init.byteOffset).getUint32(INIT_FLAGS2, true) & flag) !== 0;
+}
+
+/** `struct fuse_out_header` and `struct fuse_init_out` after it, the reply to INIT: byte offsets. */
+const INIT_REPLY = { SIZE: 80, error: 4, flags: 28, flags2: 48 } as const;
+/** `FUSE_INIT_EXT`: flags2 counts. */
+const INIT_EXT = 1 << 30;
+
+/**
+ * Allows, in a reply to INIT, mounts of the session that map owners. The kernel then checks permissions
+ * (`default_permissions` is required), and sends no ids with requests that create nothing.
+ */
+export function allowIdmap(reply: Uint8Array): void {
+  const view = new DataView(reply.buffer, reply.byteOffset, reply.byteLength);
+  if (reply.length < INIT_REPLY.SIZE || view.getInt32(INIT_REPLY.error, true) !== 0) return;
+  const flags = view.getUint32(INIT_REPLY.flags, true);
+  const flags2 = (flags & INIT_EXT) === 0 ? 0 : view.getUint32(INIT_REPLY.flags2, true);
+  view.setUint32(INIT_REPLY.flags, (flags | INIT_EXT) >>> 0, true);
+  view.setUint32(INIT_REPLY.flags2, (flags2 | ALLOW_IDMAP) >>> 0, true);
 }
 
 /**

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { goldenBytes } from "../tests/support/golden_bytes.ts";
-import { DirectoryListing, setInt64 } from "./fuse_kernel.ts";
+import { allowIdmap, DirectoryListing, hasIdmap, setInt64 } from "./fuse_kernel.ts";
 
 const ascii = (text: string) => new TextEncoder().encode(text);
 
@@ -84,4 +84,36 @@ Deno.test("64-bit integers are written as two's complement", () => {
     setInt64(view, 0, value);
     assert.equal(view.getBigInt64(0, true), value);
   }));
+});
+
+Deno.test("idmapped mounts are allowed by bit 40 of the flags in struct fuse_init_out", () => {
+  const reply = goldenBytes(`
+    50 00 00 00 00 00 00 00  len 80, error
+    02 00 00 00 00 00 00 00  unique
+    07 00 00 00 26 00 00 00  major, minor
+    00 00 02 00 29 e0 84 00  max_readahead, flags
+    80 00 60 00 00 00 10 00  max_background, congestion_threshold, max_write
+    01 00 00 00 00 01 00 00  time_gran, max_pages, map_alignment
+    ff ff ff ff 00 00 00 00  flags2 that does not count, max_stack_depth
+  `);
+  const whole = new Uint8Array(80);
+  whole.set(reply);
+  const allowed = whole.slice();
+  allowIdmap(allowed);
+  whole.set([0x29, 0xe0, 0x84, 0x40], 28); // FUSE_INIT_EXT
+  whole.set([0, 1, 0, 0], 48);
+  assert.deepEqual(allowed, whole);
+
+  const refused = whole.slice();
+  refused.set([0xb9, 0xff, 0xff, 0xff], 4); // -EPROTO
+  allowIdmap(refused);
+  assert.deepEqual(refused.subarray(28), whole.subarray(28));
+});
+
+Deno.test("a kernel offers idmapped mounts by bit 40 of the flags in struct fuse_init_in", () => {
+  const init = new Uint8Array(40 + 64);
+  assert.equal(hasIdmap(init), false);
+  init[40 + 16 + 1] = 1;
+  assert.equal(hasIdmap(init), true);
+  assert.equal(hasIdmap(init.subarray(0, 40 + 16)), false); // before 7.36
 });

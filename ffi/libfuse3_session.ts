@@ -12,10 +12,14 @@
  *
  * @module
  */
-import { ERRNO } from "./errno.ts";
+import { ERRNO, isErrno } from "./errno.ts";
+import { Fd, redirect } from "./fd.ts";
+import { allowIdmap, hasIdmap } from "./fuse_kernel.ts";
 import { cstring } from "./libc.ts";
 import { type FuseRequest, libfuse, libfuseVersion, replyError, so3New, so4New } from "./libfuse3.ts";
 import { CONN_INFO, FUSE_ARGS, FUSE_BUF, FUSE_CAP, LIBFUSE_VERSION_SIZE, OPERATION_ORDER } from "./libfuse3_layout.ts";
+import { memfdCreate } from "./sys_mman.ts";
+import { pread, write } from "./unistd.ts";
 
 /** One method per kind of request; see the module comment for return values. Node ids are u64. */
 export interface FuseOperations {
@@ -49,6 +53,8 @@ export interface ConnectionOptions {
 const MAX_WRITE = 1 << 20;
 /** Bytes that fuse_session_receive_buf() may write: max_write plus FUSE_BUFFER_HEADER_SIZE. */
 export const RECEIVE_BUFFER_SIZE = MAX_WRITE + 0x1000;
+/** More than the reply to INIT has in any version: 80 bytes in 7.45. */
+const INIT_REPLY_MAX = 512;
 
 /** Never requested: data are invalidated only by notices, and a spliced request would not be in the request buffer. */
 const UNWANTED = FUSE_CAP.spliceRead | FUSE_CAP.spliceWrite | FUSE_CAP.spliceMove | FUSE_CAP.autoInvalData;
@@ -200,7 +206,7 @@ export interface RequestBuffer {
  *
  * ```ts
  * using session = FuseSessionHandle.open(fd, buffer, operations, { maxRead: 1 << 20, maxBackground: 64 });
- * session.feed(initRequest);
+ * session.initialize(initRequest);
  * while (session.receive() > 0) session.process();
  * ```
  */
@@ -215,6 +221,8 @@ export class FuseSessionHandle implements Disposable {
   private constructor(
     session: bigint,
     callbacks: Map<string, Callback>,
+    /** Number of the device, which libfuse closes. */
+    private readonly device: number,
     readonly buffer: RequestBuffer,
     readonly operations: FuseOperations,
     private readonly options: ConnectionOptions,
@@ -248,7 +256,7 @@ export class FuseSessionHandle implements Disposable {
       for (const callback of new Set(callbacks.values())) callback.close();
       throw new Error(`Cannot open FUSE session: ${libfuseVersion()} refused it`);
     }
-    return new FuseSessionHandle(session, callbacks, buffer, operations, options);
+    return new FuseSessionHandle(session, callbacks, fd, buffer, operations, options);
   }
 
   /** Address of the struct fuse_session, for notices from other threads. */
@@ -282,10 +290,31 @@ export class FuseSessionHandle implements Disposable {
     this.process();
   }
 
-  /** Processes a stored request as if it had just been received. Its names must lie in the request buffer. */
-  feed(request: Uint8Array<ArrayBuffer>): void {
-    this.#point(addressOf(request), request.length);
-    this.process();
+  /**
+   * Processes a stored INIT as if it had just been received. Must precede every other request.
+   *
+   * libfuse does not ask for idmapped mounts, so its reply goes to a file in memory, and to the kernel from there.
+   */
+  initialize(init: Uint8Array<ArrayBuffer>): void {
+    using written = memfdCreate("nydus-gd-init-reply");
+    const owned = Fd.own(this.device);
+    using device = owned.duplicate();
+    owned.release();
+    redirect(this.device, written);
+    try {
+      this.#point(addressOf(init), init.length);
+      this.process();
+    } finally {
+      redirect(this.device, device);
+    }
+    const space = new Uint8Array(INIT_REPLY_MAX);
+    const reply = space.subarray(0, pread(written, space, 0));
+    if (hasIdmap(init)) allowIdmap(reply);
+    try {
+      write(device, reply);
+    } catch (error) {
+      if (!isErrno(error, "ENOENT")) throw error; // another session of this mount has replied
+    }
   }
 
   /** Fills struct fuse_conn_info. libfuse calls this while it processes INIT. */

@@ -1,5 +1,6 @@
 /**
- * Mounting in steps: fsopen(2), fsconfig(2), fsmount(2), move_mount(2), and detached trees.
+ * Mounting in steps: fsopen(2), fsconfig(2), fsmount(2), move_mount(2), and detached trees, whose owners
+ * mount_setattr(2) can map.
  *
  * Unlike mount(2), the number of options is not limited (each value is at most 255 bytes), a mount can exist before it
  * is attached to the tree, and the file system explains errors in its own words.
@@ -12,7 +13,8 @@
  * ```
  *
  * Source: linux/mount.h, asm-generic/unistd.h (the numbers are the same on x86-64 and arm64), Linux 6.18. fsopen and
- * its family exist from 5.2; ENOSYS before that. Called by number, because glibc has wrappers only since 2.36.
+ * its family exist from 5.2, mount_setattr from 5.12; ENOSYS before that. Called by number, because glibc has wrappers
+ * only since 2.36.
  *
  * @module
  */
@@ -59,7 +61,10 @@ export const OPEN_TREE = {
 } as const;
 
 /** System call numbers, x86-64 and arm64. */
-const SYS = { openTree: 428n, moveMount: 429n, fsopen: 430n, fsconfig: 431n, fsmount: 432n };
+const SYS = { openTree: 428n, moveMount: 429n, fsopen: 430n, fsconfig: 431n, fsmount: 432n, mountSetattr: 442n };
+
+/** `struct mount_attr`: byte offsets of u64. */
+const MOUNT_ATTRIBUTES = { SIZE: 32, attrSet: 0, attrClr: 8, propagation: 16, usernsFd: 24 } as const;
 
 const FSOPEN_CLOEXEC = 1;
 const FSMOUNT_CLOEXEC = 1;
@@ -75,6 +80,8 @@ const libc = loadLibc({
   move_mount: { name: "syscall", parameters: ["i64", "i32", "buffer", "i32", "buffer", "u32"], result: "i32" },
   // long syscall(SYS_open_tree, int dfd, const char *path, unsigned flags)
   open_tree: { name: "syscall", parameters: ["i64", "i32", "buffer", "u32"], result: "i32" },
+  // long syscall(SYS_mount_setattr, int dfd, const char *path, unsigned flags, struct mount_attr *attr, size_t size)
+  mount_setattr: { name: "syscall", parameters: ["i64", "i32", "buffer", "u32", "buffer", "usize"], result: "i32" },
 });
 
 /** A file system under configuration. */
@@ -179,4 +186,28 @@ export function moveMount(tree: Fd, target: Name): void {
 export function openTree(dir: DirFd, path: Name, flags: number): Fd {
   const name = nameArgument(path, "open_tree");
   return Fd.own(check(libc().open_tree(SYS.openTree, rawDir(dir), name, flags | O.CLOEXEC), "open_tree", path));
+}
+
+/** `struct mount_attr` that maps owners as `userNamespace`, a descriptor, does. */
+export function idmapAttributes(userNamespace: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(MOUNT_ATTRIBUTES.SIZE);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(MOUNT_ATTRIBUTES.attrSet, BigInt(MOUNT_ATTR.IDMAP), true);
+  view.setBigUint64(MOUNT_ATTRIBUTES.usernsFd, BigInt(userNamespace), true);
+  return bytes;
+}
+
+/**
+ * Shows owner `n` of the file system as the user that `userNamespace` maps its `n` to, and what it does not map as the
+ * overflow ids. What is mounted in the tree afterwards is not affected.
+ *
+ * @param tree a detached mount ({@link openTree} with CLONE), not mapped yet
+ * @throws {SyscallError} EINVAL if the file system cannot be mapped: FUSE before Linux 6.12, overlayfs
+ */
+export function idmapTree(tree: Fd, userNamespace: Fd): void {
+  const name = nameArgument("", "mount_setattr");
+  const attributes = idmapAttributes(userNamespace.raw);
+  const size = BigInt(attributes.length);
+  const result = libc().mount_setattr(SYS.mountSetattr, tree.raw, name, AT.EMPTY_PATH, attributes, size);
+  check(result, "mount_setattr", "user namespace");
 }

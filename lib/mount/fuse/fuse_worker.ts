@@ -77,7 +77,7 @@ class FuseWorker implements OperationsHost {
     const buffer = { address: start.region, bytes: inbox };
     this.#session = FuseSessionHandle.open(start.fd, buffer, new ImageOperations(this), start);
     for (const message of start.images) this.#apply(message);
-    this.#session.feed(start.init);
+    this.#session.initialize(start.init);
     this.post({ kind: "ready", session: this.#session.address });
   }
 
