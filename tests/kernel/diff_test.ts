@@ -84,6 +84,9 @@ const ownTar = (layer: string) => diffTar({ layers: [layer], below: [] });
 
 const capability = "\x01\0\0\x02\0\x20" + "\0".repeat(14);
 
+/** The same for the root of a user namespace: version 3, with the id of that root. */
+const capabilityOfNamespace = "\x01\0\0\x03\0\x20" + "\0".repeat(14) + "\xa0\x86\x01\0";
+
 /** One entry of each kind, in the order of a diff. */
 function everything(): TestEntry[] {
   const note = xattrs({ "security.capability": capability, "user.note": "a\0\nb" });
@@ -105,6 +108,13 @@ function everything(): TestEntry[] {
     symlink("symlink", "t".repeat(300)),
   ];
 }
+
+rootTest("a capability for one user namespace is in a tar as one for any, as in Docker", () => {
+  using layers = new Layers();
+  const upper = layers.layer(file("f", "x", xattrs({ "security.capability": capabilityOfNamespace })));
+  const [entry] = entriesOf(concatenate(upperTar(upper)));
+  deepEqual(entry?.xattrs.get("security.capability"), fromByteString(capability));
+});
 
 rootTest("an unpacked layer is diffed to a tar that unpacks to the same", () => {
   using layers = new Layers();

@@ -6,7 +6,7 @@
  * of its own.
  *
  * Extended attributes are kept, except overlayfs's own and the host's security labels (`security.*` other than
- * `security.capability`). Further names of an inode become hard links with the same attributes, because Docker sets
+ * `security.capability`, whose user namespace is omitted, as in Docker). Further names of an inode become hard links with the same attributes, because Docker sets
  * them again. Sockets are skipped: tar has no type for them.
  *
  * @module
@@ -31,6 +31,10 @@ const PIECE_BYTES = 256 * 1024;
 
 /** Overlay attributes that redirect a file to another folder's content or another file's data. */
 const REFUSED_XATTRS = ["trusted.overlay.redirect", "trusted.overlay.metacopy"];
+
+const CAPABILITY = "security.capability";
+/** `struct vfs_cap_data` of linux/capability.h: byte offset of the version, and the size of version 2. */
+const CAP_DATA = { version: 3, V2_SIZE: 20 } as const;
 
 /** Pieces of the archive. */
 export type Pieces = Generator<Uint8Array<ArrayBuffer>, void>;
@@ -149,7 +153,9 @@ function readXattrs(folder: Fd, name: Uint8Array, path: ByteString): Map<ByteStr
     if (REFUSED_XATTRS.includes(key)) {
       throw new NydusGdError("unsupported", `Cannot read "${printable(path)}": it has ${key}`);
     }
-    if (isContent(key)) xattrs.set(key, lgetxattr(file, raw));
+    if (!isContent(key)) continue;
+    const value = lgetxattr(file, raw);
+    xattrs.set(key, key === CAPABILITY ? withoutNamespace(value) : value);
   }
   return new Map([...xattrs].sort(([a], [b]) => a < b ? -1 : 1));
 }
@@ -164,6 +170,14 @@ function listXattrs(file: Uint8Array): Uint8Array[] {
 }
 
 function isContent(key: ByteString): boolean {
-  if (key.startsWith("security.")) return key === "security.capability";
+  if (key.startsWith("security.")) return key === CAPABILITY;
   return !key.startsWith(OVERLAY_XATTR_PREFIX);
+}
+
+/** Capabilities of version 3 are for the root of one user namespace of this machine; those of version 2 for any. */
+function withoutNamespace(capability: Uint8Array): Uint8Array {
+  if (capability[CAP_DATA.version] !== 3) return capability;
+  const plain = capability.slice(0, CAP_DATA.V2_SIZE);
+  plain[CAP_DATA.version] = 2;
+  return plain;
 }
