@@ -37,6 +37,7 @@ import type { DataPathChoice } from "../lib/mount/data_path.ts";
 import { Keeper, keeperPath } from "../lib/mount/keeper/keeper.ts";
 import { KernelImages } from "../lib/mount/erofs/kernel_images.ts";
 import { clearProbes } from "../lib/mount/erofs/probe_places.ts";
+import { requireIdmaps } from "../lib/mount/idmaps.ts";
 import { ImageMounts, type ImageMountsOptions } from "../lib/mount/image_mounts.ts";
 import { insecureRegistries } from "../lib/setup/docker_registries.ts";
 import type { DaemonFolders } from "./daemon_folders.ts";
@@ -199,6 +200,7 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
       await discardBlobs(layer, layers, cache);
     },
     dataPath: await dataPathOf(shared, fsDriver),
+    requireIdmaps: (used) => requireIdmaps(used, places.stateDir),
     minFree: settings.cache.minFree,
     prefetch: () => prefetchScope(settings, config.current),
     validate: () => config.current?.rafs.validate ?? false,

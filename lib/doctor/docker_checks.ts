@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { messageOf } from "../base/errors.ts";
+import { requireIdmaps } from "../mount/idmaps.ts";
 import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
 import { damagedLayersIn, layerProblems } from "../layer/layer_damage.ts";
@@ -14,6 +16,7 @@ import { hasSystemd, lastLines, lastLoggedError, showUnit } from "../setup/syste
 import { readFileState } from "../setup/file_state.ts";
 import { DOCKER_SERVICE, DROP_IN_PATH } from "../setup/unit_files.ts";
 import type { Installation } from "./installation.ts";
+import { scratchIn } from "./scratch.ts";
 
 const GROUP = "docker";
 const SETUP = "nydus-gd setup";
@@ -58,7 +61,7 @@ export function dockerChecks(installation: Installation): Check[] {
       return skipped(`${info.driver} is in use; only containerd is set up`, `${SETUP} --target docker`);
     }),
     check("image store", (info) => judgeStore(info, driver)),
-    check("user namespaces", judgeNamespaces),
+    check("user namespaces", (info) => judgeNamespaces(info, installation)),
     { group: GROUP, name: "layer records", run: () => checkLayers(installation) },
   ];
 }
@@ -135,11 +138,21 @@ function judgeStore({ version, driver, usesContainerdStore }: DockerInfo, ours: 
   return hasPlugins ? ok("Docker's own") : fail("Docker's own, which has no plugins in this version", SETUP);
 }
 
-function judgeNamespaces({ securityOptions }: DockerInfo): Finding {
+async function judgeNamespaces({ securityOptions }: DockerInfo, installation: Installation): Promise<Finding> {
   const options = securityOptions.join(" ");
   if (/name=rootless/.test(options)) return fail("rootless: layers need root on the host", "run Docker as root");
-  if (/name=userns/.test(options)) {
-    return warn("userns-remap: ordinary images work, lazy ones are refused", "remove userns-remap from daemon.json");
+  return /name=userns/.test(options) ? await judgeRemapping(installation) : ok("none");
+}
+
+/** The kernel's EROFS can shift owners wherever it can be used, FUSE only if the kernel is new enough. */
+async function judgeRemapping({ isRoot, options }: Installation): Promise<Finding> {
+  if (!isRoot) return skipped("userns-remap: mounting needs root", "sudo nydus-gd doctor");
+  await using scratch = await scratchIn(options.root, "idmap");
+  try {
+    requireIdmaps("fuse", scratch.path);
+    return ok("userns-remap: the owners of lazy images are shifted, too");
+  } catch (error) {
+    const seen = `userns-remap: ordinary images work, lazy ones by EROFS only (${messageOf(error)})`;
+    return warn(seen, "Linux 6.12, or remove userns-remap from daemon.json");
   }
-  return ok("none");
 }

@@ -58,7 +58,11 @@ Deno.test("conditions that keep lazy images from starting are reported", async (
   const rootless = await judge(({ info }) => info["SecurityOptions"] = ["name=seccomp", "name=rootless"]);
   assert.equal(rootless("user namespaces").verdict, "fail");
   const remapped = await judge(({ info }) => info["SecurityOptions"] = ["name=userns"]);
-  assert.match(remapped("user namespaces").seen, /lazy ones are refused/);
+  // "skipped" without root, "warn" on an older kernel
+  assert.match(
+    remapped("user namespaces").seen,
+    /^userns-remap: (the owners|ordinary images work|mounting needs root)/,
+  );
 });
 
 Deno.test("a Docker without graph drivers has to keep its images in containerd, with our snapshotter", async () => {

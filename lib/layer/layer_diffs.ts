@@ -12,6 +12,7 @@ import { logger } from "../base/log.ts";
 import type { Change, StackPair } from "./diff/changes.ts";
 import type { Differ } from "./diff/differ.ts";
 import type { IdMaps } from "./id_maps.ts";
+import type { ImageViews } from "./image_views.ts";
 import { foundationOf, type Layer, lazyImageOf, loadLayer, parentOf, requireWhole, stackBelow } from "./layer.ts";
 import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages, LazyLayer } from "./lazy_images.ts";
@@ -19,27 +20,31 @@ import type { LazyImages, LazyLayer } from "./lazy_images.ts";
 /** Compares stacks off the main thread. Implemented by diff/differ.ts. */
 export type LayerDiffer = Pick<Differ, "tar" | "changes" | "sizeBytes">;
 
+/** What comparisons need. */
+export interface LayerDiffsParts {
+  readonly lazyImages: LazyImages;
+  readonly views: ImageViews;
+  readonly differ: LayerDiffer;
+  /** Of the containers that tars are for. */
+  readonly idMaps: IdMaps;
+}
+
 /** Differences between the layers of one home. */
 export class LayerDiffs {
   readonly #home: HomePaths;
-  readonly #lazyImages: LazyImages;
-  readonly #differ: LayerDiffer;
+  readonly #parts: LayerDiffsParts;
 
-  /** @param idMaps of the containers that tars are for */
-  constructor(home: HomePaths, lazyImages: LazyImages, differ: LayerDiffer, private readonly idMaps: IdMaps) {
+  constructor(home: HomePaths, parts: LayerDiffsParts) {
     this.#home = home;
-    this.#lazyImages = lazyImages;
-    this.#differ = differ;
+    this.#parts = parts;
   }
 
   /** The tar. Read it to its end or cancel it. */
   async tar(id: string, parent: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
-    const held = new HeldImages(this.#lazyImages, id, signal);
+    const held = new HeldImages(this.#parts, id, signal);
+    const { differ, idMaps } = this.#parts;
     try {
-      const tar = await this.#differ.tar(
-        { ...await this.#pair(id, parent, "content", held), idMaps: this.idMaps },
-        signal,
-      );
+      const tar = await differ.tar({ ...await this.#pair(id, parent, "content", held), idMaps }, signal);
       return afterwards(tar, () => held.release());
     } catch (error) {
       await held.release();
@@ -49,14 +54,14 @@ export class LayerDiffs {
 
   /** The list, as in `docker diff`. */
   async changes(id: string, parent: string, signal: AbortSignal): Promise<Change[]> {
-    await using held = new HeldImages(this.#lazyImages, id, signal);
-    return await this.#differ.changes(await this.#pair(id, parent, "names", held), signal);
+    await using held = new HeldImages(this.#parts, id, signal);
+    return await this.#parts.differ.changes(await this.#pair(id, parent, "names", held), signal);
   }
 
   /** Bytes of the files. */
   async sizeBytes(id: string, parent: string, signal: AbortSignal): Promise<number> {
-    await using held = new HeldImages(this.#lazyImages, id, signal);
-    return await this.#differ.sizeBytes(await this.#pair(id, parent, "content", held), signal);
+    await using held = new HeldImages(this.#parts, id, signal);
+    return await this.#parts.differ.sizeBytes(await this.#pair(id, parent, "content", held), signal);
   }
 
   /** @param wanted "names" includes what lies below, to tell modified from added */
@@ -88,10 +93,18 @@ export class LayerDiffs {
 
 /** Lazy images held for one comparison. */
 class HeldImages implements AsyncDisposable {
-  readonly #images = new Map<string, string>();
+  /** Ids of the layers with the images. */
+  readonly #held = new Set<string>();
+  /** Paths of their views, by the same ids. */
+  readonly #paths = new Map<string, string>();
+  readonly #views = new DisposableStack();
   readonly #holder: string;
 
-  constructor(readonly lazyImages: LazyImages, id: string, readonly signal: AbortSignal) {
+  constructor(
+    readonly parts: Pick<LayerDiffsParts, "lazyImages" | "views">,
+    id: string,
+    readonly signal: AbortSignal,
+  ) {
     this.#holder = `${id}:diff:${crypto.randomUUID()}`;
   }
 
@@ -101,17 +114,21 @@ class HeldImages implements AsyncDisposable {
   }
 
   async #path(lazy: LazyLayer): Promise<string> {
-    const known = this.#images.get(lazy.id);
+    const known = this.#paths.get(lazy.id);
     if (known !== undefined) return known;
-    const { path } = await this.lazyImages.acquire(lazy, this.#holder, this.signal);
-    this.#images.set(lazy.id, path);
+    const { lazyImages, views } = this.parts;
+    const image = await lazyImages.acquire(lazy, this.#holder, this.signal);
+    this.#held.add(lazy.id);
+    const { path } = this.#views.use(await views.open(image.path));
+    this.#paths.set(lazy.id, path);
     return path;
   }
 
   async release(): Promise<void> {
-    const ids = [...this.#images.keys()];
-    this.#images.clear();
-    await Promise.all(ids.map((id) => this.lazyImages.release(id, this.#holder)));
+    const ids = [...this.#held];
+    this.#held.clear();
+    this.#views.dispose();
+    await Promise.all(ids.map((id) => this.parts.lazyImages.release(id, this.#holder)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -8,9 +8,10 @@
  */
 import { ignore } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
+import type { ImageView, ImageViews } from "./image_views.ts";
 import { foundationOf, type Layer } from "./layer.ts";
 import type { HomePaths } from "./layer_paths.ts";
-import type { LazyImages } from "./lazy_images.ts";
+import type { LazyImages, LazyLayer } from "./lazy_images.ts";
 import { mountedLayerIds } from "./lazy_layers.ts";
 import { mountCount } from "../../ffi/mountinfo.ts";
 import { mountOverlay, unmountAll } from "./overlay_mount.ts";
@@ -22,6 +23,7 @@ const log = logger("layer");
 export class LayerMounts {
   readonly #home: HomePaths;
   readonly #lazyImages: LazyImages;
+  readonly #views: ImageViews;
   /** References by layer id; no entry if not mounted, as far as this process knows. */
   readonly #counts = new Map<string, number>();
   /** Id of the lazy layer held, by holder. */
@@ -31,9 +33,10 @@ export class LayerMounts {
   /** Adopted mounts over a lazy image that may have shown zeros in the meantime. */
   readonly #suspect = new Set<string>();
 
-  constructor(home: HomePaths, lazyImages: LazyImages) {
+  constructor(home: HomePaths, lazyImages: LazyImages, views: ImageViews) {
     this.#home = home;
     this.#lazyImages = lazyImages;
+    this.#views = views;
   }
 
   /** Number of counted mounts. */
@@ -72,10 +75,8 @@ export class LayerMounts {
     const label = effectiveLabel(mountLabel);
     const lowers = [...diffs];
     try {
-      if (lazy !== undefined) {
-        this.#held.set(id, lazy.id);
-        lowers.push((await this.#lazyImages.acquire(lazy, id, signal)).path);
-      }
+      using view = lazy === undefined ? undefined : await this.#viewOf(lazy, id, signal);
+      if (view !== undefined) lowers.push(view.path);
       await ignore(Deno.errors.AlreadyExists, Deno.mkdir(paths.merged, { mode: 0o700 }));
       mountOverlay(
         layer.readOnly
@@ -91,6 +92,13 @@ export class LayerMounts {
     const durationMs = Math.round(performance.now() - started);
     log.debug("layer mounted", { layer: id, layers: lowers.length, lazy: lazy?.id, durationMs });
     return paths.merged;
+  }
+
+  /** Acquires a lazy image for `holder`. */
+  async #viewOf(lazy: LazyLayer, holder: string, signal: AbortSignal | undefined): Promise<ImageView> {
+    this.#held.set(holder, lazy.id);
+    const { path } = await this.#lazyImages.acquire(lazy, holder, signal);
+    return await this.#views.place(path, this.#home.viewPlace(holder));
   }
 
   /** Drops a reference; the last one unmounts. A layer that is not mounted is no error. */

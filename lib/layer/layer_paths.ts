@@ -12,6 +12,7 @@
  *            /layer.json  record of the finished layer (layer_record.ts)
  * <home>/l/<short>        symbolic link to ../<id>/diff
  * <home>/.making/<id>     a layer being created; renamed to its place when complete
+ * <home>/.making/.view-…  mount point of a lazy image as containers see it, while a layer is being mounted on it
  * <home>/.removing/…      a layer being deleted; renamed away first
  * <home>/.lock            held while a store is open
  * ```
@@ -47,6 +48,8 @@ function below(root: string): LayerPaths {
   };
 }
 
+/** Prefix that no layer id has. */
+const VIEW = ".view-";
 const SHORT_NAME = /^[A-Z2-7]{26}$/;
 const LINK_TARGET = /^\.\.\/([^/]+)\/diff$/;
 
@@ -75,6 +78,16 @@ export class HomePaths {
   /** Paths of the layer `id` while it is being created. */
   staging(id: string): LayerPaths {
     return below(`${this.making}/${layerId(id)}`);
+  }
+
+  /** Mount point of the view of a lazy image that is needed until the layer `id` is mounted on it. */
+  viewPlace(id: string): string {
+    return `${this.making}/${VIEW}${layerId(id)}`;
+  }
+
+  /** Whether a path is that of a {@link viewPlace}. */
+  isViewPlace(path: string): boolean {
+    return path.startsWith(`${this.making}/${VIEW}`);
   }
 
   /** Path of the link of a short name. */

@@ -38,7 +38,8 @@ import type { Change } from "./diff/changes.ts";
 import { GoneLayers } from "./gone_layers.ts";
 import { lockFile } from "../base/server_lock.ts";
 import { backingFileSystem, probeHomeUnlessFull } from "./home_probe.ts";
-import { isMapped, NO_ID_MAPS } from "./id_maps.ts";
+import { NO_ID_MAPS } from "./id_maps.ts";
+import { ImageViews } from "./image_views.ts";
 import { foundationOf, layerExists, lazyImageOf, loadLayer, requireWhole } from "./layer.ts";
 import { LayerCalls } from "./layer_calls.ts";
 import { type DamagedLayer, layerProblems } from "./layer_damage.ts";
@@ -49,7 +50,7 @@ import { LayerRemover } from "./layer_remover.ts";
 import type { LayerStoreParts, StoreInside } from "./layer_store_parts.ts";
 import { layerWarnings } from "./layer_warnings.ts";
 import { type CreateOptions, LayerWriter } from "./layer_writer.ts";
-import { type LazyLayer, refuseLazyImages } from "./lazy_images.ts";
+import type { LazyLayer } from "./lazy_images.ts";
 import { KnownLazyLayers } from "./lazy_layers.ts";
 import { openToNamespace } from "./make_layer.ts";
 import { recoverHome } from "./recovery.ts";
@@ -59,10 +60,6 @@ import { UNBORN_AFTER_MS } from "./unborn_layers.ts";
 export type { LayerStoreParts } from "./layer_store_parts.ts";
 
 const log = logger("layer");
-
-/** Refusal reason with user namespaces: all containers that read an image would share one id mapping. */
-const REMAPPED = "lazy images do not work with user namespaces (userns-remap)";
-const REMAPPED_HINT = "use an ordinary image, or remove userns-remap from /etc/docker/daemon.json";
 
 /** Row of {@link LayerStore.status} specific to this driver. */
 export const LAYERS_MOUNTED = "Layers mounted";
@@ -77,14 +74,15 @@ export class LayerStore implements AsyncDisposable {
   #damaged: readonly DamagedLayer[] = [];
 
   private constructor(paths: HomePaths, private readonly lock: FileLock, parts: Required<LayerStoreParts>) {
-    const { lazyImages, differ, idMaps } = parts;
+    const { lazyImages, idMaps } = parts;
     const calls = new LayerCalls((id) => this.#remover.named(id));
-    const mounts = new LayerMounts(paths, lazyImages);
+    const views = new ImageViews(lazyImages, idMaps);
+    const mounts = new LayerMounts(paths, lazyImages, views);
     const [gone, lazyLayers] = [new GoneLayers(paths), new KnownLazyLayers(paths)];
-    this.#inside = { ...parts, paths, calls, mounts, gone, lazyLayers };
+    this.#inside = { ...parts, paths, views, calls, mounts, gone, lazyLayers };
     this.#writer = new LayerWriter(this.#inside);
     this.#remover = new LayerRemover(this.#inside, (id) => this.#writer.cancelApplies(id));
-    this.#diffs = new LayerDiffs(paths, lazyImages, differ, idMaps);
+    this.#diffs = new LayerDiffs(paths, this.#inside);
   }
 
   /**
@@ -108,8 +106,7 @@ export class LayerStore implements AsyncDisposable {
       const { recordedLayers = unknown, recordedLayer = unknown } = parts;
       if (limitBytes > 0) requireSizeLimits(paths.home, "limit containers");
       await openToNamespace(paths.home, idMaps);
-      const lazyImages = isMapped(idMaps) ? refuseLazyImages(REMAPPED, REMAPPED_HINT) : parts.lazyImages;
-      const all = { ...parts, lazyImages, idMaps, limitBytes, unbornAfterMs, recordedLayers, recordedLayer };
+      const all = { ...parts, idMaps, limitBytes, unbornAfterMs, recordedLayers, recordedLayer };
       const store = new LayerStore(paths, lock, all);
       await store.#recover();
       return store;
@@ -289,6 +286,7 @@ export class LayerStore implements AsyncDisposable {
   async close(): Promise<void> {
     this.#remover[Symbol.dispose]();
     await this.#inside.calls.stop(new NydusGdError("interrupted", "Cannot continue: the layers are being closed"));
+    await this.#inside.views[Symbol.asyncDispose]();
     this.lock[Symbol.dispose]();
   }
 

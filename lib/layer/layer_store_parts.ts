@@ -5,6 +5,7 @@
  */
 import type { GoneLayers } from "./gone_layers.ts";
 import type { IdMaps } from "./id_maps.ts";
+import type { ImageViews } from "./image_views.ts";
 import type { LayerCalls } from "./layer_calls.ts";
 import type { LayerDiffer } from "./layer_diffs.ts";
 import type { LayerMounts } from "./layer_mounts.ts";
@@ -35,6 +36,7 @@ export interface LayerStoreParts {
 /** What the parts of one store share. */
 export interface StoreInside extends Required<LayerStoreParts> {
   readonly paths: HomePaths;
+  readonly views: ImageViews;
   readonly calls: LayerCalls;
   readonly mounts: LayerMounts;
   readonly gone: GoneLayers;

@@ -62,10 +62,10 @@ export class LayerWriter {
    * nobody's parent.
    */
   #commit(parent: string, child: string): Promise<Layer> {
-    const { calls, paths, lazyImages, lazyLayers } = this.inside;
+    const { calls, paths, views, lazyLayers } = this.inside;
     if (parent === child) throw new NydusGdError("not-found", `Cannot create layer ${child}: it is its own parent`);
     return calls.exclusive(parent, async () => {
-      const layer = await commitLayer(paths, parent, lazyImages);
+      const layer = await commitLayer(paths, parent, views);
       lazyLayers.add(layer);
       return layer;
     });
@@ -73,7 +73,7 @@ export class LayerWriter {
 
   /** See LayerStore.applyDiff. */
   async apply(id: string, body: ReadableStream<Uint8Array>): Promise<number> {
-    const { calls, paths, applier, lazyImages, lazyLayers, idMaps } = this.inside;
+    const { calls, paths, applier, lazyImages, views, lazyLayers, idMaps } = this.inside;
     const abort = new AbortController();
     const ends = AbortSignal.any([abort.signal, calls.stopSignal]);
     const running = this.#applying.get(id) ?? new Set();
@@ -81,7 +81,7 @@ export class LayerWriter {
     try {
       return await calls.exclusive(id, async () => {
         const layer = await loadLayer(paths, id);
-        const finished = await unpackLayer(layer, body, applier, { lazyImages, idMaps, signal: ends });
+        const finished = await unpackLayer(layer, body, applier, { images: views, idMaps, signal: ends });
         const lazy = lazyLayers.add({ ...layer, finished });
         if (lazy !== undefined) lazyImages.prepare(lazy);
         return finished.sizeBytes ?? 0;

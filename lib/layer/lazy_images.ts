@@ -17,7 +17,7 @@
  *
  * @module
  */
-import { NydusGdError } from "../base/errors.ts";
+import type { IdMaps } from "./id_maps.ts";
 
 /** A finished bootstrap layer. */
 export interface LazyLayer {
@@ -71,9 +71,12 @@ export interface LazyImages {
   /**
    * Checks that the bootstrap can be mounted: its structure, not its blobs. Uses no network.
    *
-   * @throws {NydusGdError} "invalid-image" for a truncated or foreign file, "unsupported" for features that are refused
+   * @param idMaps of the containers' user namespace, to which the mount will be mapped; absent: ids are the host's
+   * @returns the root as it is in the image
+   * @throws {NydusGdError} "invalid-image" for a truncated or foreign file, or an owner that `idMaps` does not map;
+   * "unsupported" for features that are refused, or if mounts cannot be mapped here
    */
-  verify(bootstrapPath: string): Promise<ImageRoot>;
+  verify(bootstrapPath: string, idMaps?: IdMaps): Promise<ImageRoot>;
   /** The layer has arrived: prepare in the background what its first mount would wait for. */
   prepare(layer: LazyLayer): void;
   /**
@@ -101,24 +104,4 @@ export interface LazyImages {
   describe(layer: LazyLayer): Promise<Record<string, string>>;
   /** Rows for `docker info`. */
   status(): Promise<[string, string][]>;
-}
-
-/** For a store without lazy images: refuses bootstrap layers because of `state`; everything else works. */
-export function refuseLazyImages(state: string, hint?: string): LazyImages {
-  const refusal = (bootstrapPath: string) =>
-    new NydusGdError(
-      "unsupported",
-      `Cannot use lazy image "${bootstrapPath}": ${state}`,
-      hint === undefined ? {} : { hint },
-    );
-  return {
-    verify: (bootstrapPath) => Promise.reject(refusal(bootstrapPath)),
-    prepare: () => {},
-    acquire: (layer) => Promise.reject(refusal(layer.bootstrapPath)),
-    hold: () => undefined,
-    release: () => Promise.resolve(),
-    forget: () => Promise.resolve(),
-    describe: () => Promise.resolve({}),
-    status: () => Promise.resolve([]),
-  };
 }

@@ -16,7 +16,7 @@ import { type Layer, loadLayer, parentOf, requireWhole } from "./layer.ts";
 import { lowerOn } from "./layer_damage.ts";
 import { formatLower, type HomePaths, linkTarget, newShortName } from "./layer_paths.ts";
 import { isOpaque, type RecognisedLayer, writeFinished } from "./layer_record.ts";
-import type { LazyImages } from "./lazy_images.ts";
+import type { ImageRoot } from "./lazy_images.ts";
 import { removeTree } from "../base/remove_tree.ts";
 import { limitFolders } from "./size_limit.ts";
 
@@ -120,18 +120,20 @@ export async function isEmpty(folder: string): Promise<boolean> {
   return true;
 }
 
+/** Tells which bootstraps can be mounted: {@link ImageViews}, or LazyImages where ids are the host's. */
+export interface BootstrapVerifier {
+  verify(bootstrapPath: string): Promise<ImageRoot>;
+}
+
 /**
  * Determines what kind of layer the unpacked or written files are.
  *
  * @throws {NydusGdError} if it claims to be a bootstrap layer and is not
  */
-export async function recogniseLayer(
-  diffDir: string,
-  lazyImages: Pick<LazyImages, "verify">,
-): Promise<RecognisedLayer> {
+export async function recogniseLayer(diffDir: string, images: BootstrapVerifier): Promise<RecognisedLayer> {
   const path = await bootstrapOf(diffDir);
   if (path === undefined) return { opaque: isOpaque(diffDir) };
-  const root = await lazyImages.verify(`${diffDir}/${path}`);
+  const root = await images.verify(`${diffDir}/${path}`);
   const bootstrap = { path, root: { mode: root.mode & 0o7777, uid: root.uid, gid: root.gid } };
   return { opaque: false, bootstrap };
 }
@@ -146,13 +148,13 @@ export function isInitLayer(id: string): boolean {
  *
  * Layers written by BuildKit never get an ApplyDiff, so they are recognised here.
  */
-export async function commitLayer(home: HomePaths, id: string, lazyImages: LazyImages): Promise<Layer> {
+export async function commitLayer(home: HomePaths, id: string, images: BootstrapVerifier): Promise<Layer> {
   const layer = await loadLayer(home, id);
   requireWhole(layer, "carry another layer");
   const committed = await ignore(Deno.errors.NotFound, Deno.lstat(layer.paths.committed));
   if (committed !== undefined) return layer;
   if (layer.finished === undefined) {
-    const finished = await recogniseLayer(layer.paths.diff, lazyImages);
+    const finished = await recogniseLayer(layer.paths.diff, images);
     if (!isInitLayer(id)) await syncFileSystem(layer.paths.diff);
     await writeFinished(layer.paths, finished);
   }

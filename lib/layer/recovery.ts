@@ -10,7 +10,7 @@
  * | a short link without its layer | deleted |
  * | a layer whose file `link` is damaged or missing | the file is written again, as its short link says |
  * | a mount of a layer | counted once |
- * | a mount in the home that belongs to no layer | unmounted, if it is an overlay made by this store |
+ * | a mount in the home that belongs to no layer | unmounted, if it is one that this store makes |
  *
  * What cannot be read or deleted is logged and left in place: a broken layer must not prevent serving the others.
  *
@@ -55,12 +55,17 @@ export async function recoverHome(home: HomePaths, mending: Mending): Promise<Re
   return { layers, mounted: layers.filter((layer) => points.has(layer.paths.merged)), damaged };
 }
 
-/** Unmounts overlays whose layer is being removed; other file systems below the home belong to someone else. */
+/**
+ * Unmounts overlays whose layer is being removed, and views of images that no overlay needs any more; other file systems
+ * below the home belong to someone else.
+ */
 function unmountStrays(home: HomePaths): void {
   for (const { mountPoint, fsType } of mountsBelow(home.home)) {
-    const own = fsType === "overlay" && mountPoint.endsWith("/merged");
+    const isLayer = fsType === "overlay" && mountPoint.endsWith("/merged");
     const gone = isAtOrBelow(mountPoint, home.making) || isAtOrBelow(mountPoint, home.removing);
-    if (own && gone) attempt("unmount", mountPoint, () => unmountAll(mountPoint));
+    if ((isLayer && gone) || home.isViewPlace(mountPoint)) {
+      attempt("unmount", mountPoint, () => unmountAll(mountPoint));
+    }
   }
 }
 

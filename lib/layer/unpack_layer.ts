@@ -9,8 +9,7 @@ import { logger } from "../base/log.ts";
 import type { IdMaps } from "./id_maps.ts";
 import type { Layer } from "./layer.ts";
 import { type FinishedLayer, markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.ts";
-import type { LazyImages } from "./lazy_images.ts";
-import { recogniseLayer } from "./make_layer.ts";
+import { type BootstrapVerifier, recogniseLayer } from "./make_layer.ts";
 import { removeTree } from "../base/remove_tree.ts";
 
 /** Unpacks tars off the main thread. Implemented by apply/applier.ts. */
@@ -41,8 +40,8 @@ export async function unpackLayer(
   layer: Layer,
   body: ReadableStream<Uint8Array>,
   applier: LayerApplier,
-  { lazyImages, idMaps, signal }: {
-    readonly lazyImages: LazyImages;
+  { images, idMaps, signal }: {
+    readonly images: BootstrapVerifier;
     readonly idMaps: IdMaps;
     readonly signal: AbortSignal;
   },
@@ -53,7 +52,7 @@ export async function unpackLayer(
   try {
     throwIfAborted(signal);
     const { sizeBytes, diffId } = await applier.apply(layer.paths.diff, body, signal, idMaps);
-    const recognised = await recogniseLayer(layer.paths.diff, lazyImages);
+    const recognised = await recogniseLayer(layer.paths.diff, images);
     const finished = { sizeBytes, ...(diffId === undefined ? {} : { diffId }), ...recognised };
     throwIfAborted(signal);
     await writeFinished(layer.paths, finished);

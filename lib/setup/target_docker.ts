@@ -35,7 +35,7 @@ function needsVariable({ version }: DockerState): boolean {
   return version === undefined || pluginSupport(version).kind === "environment";
 }
 
-function notesOn({ unit, version, running }: DockerState): string[] {
+function notesOn({ unit, version }: DockerState): string[] {
   const notes: string[] = [];
   if (!unit.isThere) {
     notes.push(`There is no ${DOCKER_SERVICE} here: start nydus-gd.service before Docker, however you start that.`);
@@ -44,9 +44,6 @@ function notesOn({ unit, version, running }: DockerState): string[] {
     notes.push(
       "No dockerd was found that reports its version: 20.10 to 27 work so, later ones by --target containerd.",
     );
-  }
-  if ((running?.info.securityOptions ?? []).some((option) => option.startsWith("name=userns"))) {
-    notes.push("userns-remap is on: ordinary images will work, lazy ones will be refused.");
   }
   return notes;
 }

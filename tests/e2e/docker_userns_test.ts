@@ -5,46 +5,14 @@
  */
 import assert from "node:assert/strict";
 import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
-import type { Sandbox } from "../../lib/demo/sandbox.ts";
-import { type Dockerd, INSTALLED } from "../support/docker_stack.ts";
+import { INSTALLED } from "../support/docker_stack.ts";
 import { DOCKER_26, testsOn } from "../support/dockerds.ts";
 import { dir, entriesOf, file, tarOf } from "../support/tar_builder.ts";
+import { FIRST_ID, USERNS, withSubordinateIds } from "../support/userns_dockerd.ts";
 
 const NO_NETWORK = ["--network", "none"];
-const FIRST_ID = 100_000;
-/** The user whose subordinate ids the containers get. */
-const USER = "daemon";
-
-/** Changes of /etc stay in the sandbox. */
-const HIDE_ETC = "mkdir /run/etc /run/etc-work && " +
-  "mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/etc-work overlay /etc";
-const GRANT_IDS = `for file in /etc/subuid /etc/subgid; do echo ${USER}:${FIRST_ID}:65536 >$file; done`;
-
-async function shell(system: Pick<Sandbox, "spawn">, script: string): Promise<void> {
-  const { success, stderr } = await system.spawn("sh", ["-c", script], { stdout: "piped", stderr: "piped" }).output();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
-}
-
-/** `dockerd` on a system where {@link USER} has subordinate ids. */
-function withSubordinateIds(dockerd: Dockerd): Dockerd {
-  return {
-    ...dockerd,
-    open: async (sandbox, scratch) => {
-      await Deno.chmod(scratch, 0o711); // the remapped root must be able to pass through
-      const system = await dockerd.open?.(sandbox, scratch);
-      if (system === undefined) await shell(sandbox, HIDE_ETC);
-      await shell(system ?? sandbox, GRANT_IDS);
-      return {
-        spawn: (...args) => (system ?? sandbox).spawn(...args),
-        [Symbol.asyncDispose]: async () => await system?.[Symbol.asyncDispose](),
-      };
-    },
-  };
-}
-
 for (const dockerd of [INSTALLED, DOCKER_26]) {
   const { test } = testsOn(withSubordinateIds(dockerd));
-  const flags = ["--userns-remap", USER];
 
   test("with user namespaces ordinary images run, and owners are shifted in both directions", async (parts) => {
     const { stack, registry, dir: scratch } = parts;
@@ -80,15 +48,7 @@ for (const dockerd of [INSTALLED, DOCKER_26]) {
       { name: "srv/", owner: "7:8" },
       { name: "srv/new", owner: "0:0" },
     ]);
-  }, { flags });
-
-  test("with user namespaces a lazy image is refused by name when it is pulled", async ({ stack, registry }) => {
-    const lazy = await registry.pushLazy("v6-prefetch-fs", "userns/lazy");
-    const { code, stderr } = await stack.daemon.docker(["pull", "--quiet", lazy]);
-    assert.notEqual(code, 0);
-    assert.match(stderr, /Cannot use lazy image ".*": lazy images do not work with user namespaces \(userns-remap\)/);
-    assert.match(stderr, /hint: use an ordinary image/);
-  }, { flags });
+  }, USERNS);
 }
 
 /** Names and owners in the layers of an image that `docker save` wrote, lowest layer first. */

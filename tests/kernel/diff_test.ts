@@ -112,7 +112,7 @@ function everything(): TestEntry[] {
 rootTest("a capability for one user namespace is in a tar as one for any, as in Docker", () => {
   using layers = new Layers();
   const upper = layers.layer(file("f", "x", xattrs({ "security.capability": capabilityOfNamespace })));
-  const [entry] = entriesOf(concatenate(upperTar(upper)));
+  const [entry] = entriesOf(concatenate(ownTar(upper)));
   deepEqual(entry?.xattrs.get("security.capability"), fromByteString(capability));
 });
 

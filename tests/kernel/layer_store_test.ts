@@ -8,7 +8,7 @@ import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
 import { rootTest } from "../support/root_test.ts";
 import { StoreHome } from "../support/store_home.ts";
 import { container, layer, lazyLayer, namesIn } from "../support/store_layers.ts";
-import { device, dir, entriesOf, file, namesOf, opaque, symlink, tarOf, whiteout } from "../support/tar_builder.ts";
+import { dir, file, namesOf, opaque, tarOf, whiteout } from "../support/tar_builder.ts";
 
 function test(name: string, fn: (home: StoreHome) => Promise<void>, homeName?: string): void {
   rootTest(name, async () => {
@@ -297,64 +297,6 @@ test("an SELinux label has no effect without SELinux", async (home) => {
   const path = await store.get("box", "system_u:object_r:container_file_t:s0:c1,c2");
   deepEqual(namesIn(path), ["f"]);
   await store.put("box");
-});
-
-test("with a user namespace owners are shifted when unpacking and back when diffing", async (home) => {
-  const { images: lazyImages, applier, differ } = home;
-  const { LayerStore } = await import("../../lib/layer/layer_store.ts");
-  const idMaps = {
-    uids: [{ containerId: 0, hostId: 100_000, size: 65_536 }],
-    gids: [{ containerId: 0, hostId: 200_000, size: 65_536 }],
-  };
-  await using store = await LayerStore.open(`${home.scratch}/remapped`, { lazyImages, applier, differ, idMaps });
-  const entries = [
-    dir("named", { uid: 7, gid: 8 }),
-    file("named/f", "x", { uid: 65_535, gid: 1 }),
-    symlink("named/l", "f"),
-    device("named/c", "char", 1, 3),
-    file("implied/f", "x"),
-  ];
-  await layer(store, "base", "", ...entries);
-  await container(store, "box", "base");
-  const path = await store.get("box");
-  const owner = (name: string) => {
-    const { uid, gid } = Deno.lstatSync(`${path}/${name}`);
-    return `${uid}:${gid}`;
-  };
-  deepEqual(["", "named", "named/f", "named/l", "named/c", "implied", "implied/f"].map(owner), [
-    "100000:200000",
-    "100007:200008",
-    "165535:200001",
-    ...Array<string>(4).fill("100000:200000"),
-  ]);
-  for (const folder of [store.home, `${store.home}/box`]) {
-    const { mode, uid, gid } = Deno.lstatSync(folder);
-    deepEqual([(mode ?? 0) & 0o7777, uid, gid], [0o710, 0, 200_000], folder);
-  }
-  await store.put("box");
-
-  const tar = new Uint8Array(await new Response(await store.diff("base")).arrayBuffer());
-  deepEqual(entriesOf(tar).map(({ name, uid, gid }) => `${new TextDecoder().decode(name)} ${uid}:${gid}`), [
-    "implied/ 0:0",
-    "implied/f 0:0",
-    "named/ 7:8",
-    "named/c 0:0",
-    "named/f 65535:1",
-    "named/l 0:0",
-  ]);
-  Deno.writeTextFileSync(`${store.home}/box/diff/foreign`, "");
-  await rejects(
-    async () => await new Response(await store.diff("box")).arrayBuffer(),
-    /0:0 is outside the user namesp/,
-  );
-
-  await store.create("far");
-  const far = tarOf(file("f", "x", { uid: 65_536 }));
-  await rejects(store.applyDiff("far", new Blob([far]).stream()), /owner 65536:0 is outside the user namespace/);
-  await rejects(layer(store, "lazy", "", dir("image"), file("image/image.boot", FOLDER_BOOTSTRAP)), {
-    code: "unsupported",
-    message: /user namespaces \(userns-remap\)$/,
-  });
 });
 
 test("200 layers stack, in a home whose name contains all option separators", async (home) => {

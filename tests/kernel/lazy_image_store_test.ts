@@ -148,6 +148,23 @@ fuseTest("the structure of a bootstrap is verified, and its root's attributes ar
   await assert.rejects(kit.store.verify(kit.temp.join("short")), (error) => hasCode(error, "invalid-image"));
 });
 
+fuseTest("an image is refused for a user namespace that lacks an owner, or where mounts cannot be mapped", async () => {
+  await using kit: Kit = await Kit.make({
+    requireIdmaps: (fsDriver) => {
+      throw new NydusGdError("environment", `Cannot use ${fsDriver}`);
+    },
+  });
+  const path = kit.temp.join("image.boot");
+  const of = (size: number) => ({ uids: [{ containerId: 0, hostId: 100_000, size }], gids: [] });
+  await assert.rejects(kit.store.verify(path, of(65_536)), /^NydusGdError: Cannot use fuse$/);
+  assert.deepEqual(await kit.store.verify(path, { uids: [], gids: [] }), { mode: 0o751, uid: 3, gid: 4 });
+
+  await using able: Kit = await Kit.make();
+  assert.deepEqual(await able.store.verify(path, of(65_536)), { mode: 0o751, uid: 3, gid: 4 });
+  const message = /^Cannot use lazy image ".*": the owner 3:4 of "\/" is outside the user namespace$/;
+  await assert.rejects(able.store.verify(path, of(3)), { code: "invalid-image", message });
+});
+
 fuseTest("the image for the kernel is made once, after its layer, and removed with it", async () => {
   const dataPath = { fsDriver: "erofs-fuse", reason: "selected by name", named: true } as const;
   await using kit: Kit = await Kit.make({ dataPath });

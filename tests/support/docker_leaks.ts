@@ -37,9 +37,9 @@ export async function requireNoLeaks(stack: DockerStack): Promise<void> {
 
 /** Returns a line for each thing that should not exist, or is missing. */
 export async function leaksOf(stack: DockerStack): Promise<string[]> {
-  const home = `${stack.dir}/data/${DRIVER_NAME}`;
+  const home = `${stack.dataRoot}/${DRIVER_NAME}`;
   const layers = await stack.layers();
-  const layerdb = `${stack.dir}/data/image/${DRIVER_NAME}/layerdb`;
+  const layerdb = `${stack.dataRoot}/image/${DRIVER_NAME}/layerdb`;
   const known = await knownLayers(layerdb);
   const containers = lines(await stack.docker("ps", "--all", "--quiet", "--no-trunc"));
   const links = await namesIn(`${home}/l`);

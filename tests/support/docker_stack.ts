@@ -160,6 +160,8 @@ export interface StackOptions {
   readonly dockerd?: Dockerd;
   /** Additional arguments of dockerd. */
   readonly flags?: readonly string[];
+  /** Folder of its data-root for its user namespace: "/100000.100000". Default: none. */
+  readonly dataFolder?: string;
   /** nydusd's configuration file. */
   readonly config?: string;
   /** Environment of `serve`, in addition to that of this process. */
@@ -200,13 +202,14 @@ export class DockerStack implements AsyncDisposable {
     private readonly daemonOptions: DockerDaemonOptions,
     private readonly containerd: Containerd | undefined,
     private readonly parts: AsyncDisposableStack,
+    private readonly dataFolder: string,
   ) {}
 
   /** @param env environment of `serve`, in addition to that of this process */
   static async start(
     dir: string,
     env: Readonly<Record<string, string>> = {},
-    { dockerd = INSTALLED, flags = [], config }: StackOptions = {},
+    { dockerd = INSTALLED, flags = [], dataFolder = "", config }: StackOptions = {},
   ): Promise<DockerStack> {
     await using parts = new AsyncDisposableStack();
     const sandbox = parts.use(await Sandbox.start());
@@ -236,7 +239,8 @@ export class DockerStack implements AsyncDisposable {
       storageDriver: DRIVER_NAME,
     };
     const daemon = await DockerDaemon.start(daemonOptions);
-    return new DockerStack(sandbox, driver, daemon, driverOptions, daemonOptions, containerd, parts.move());
+    const options = [driverOptions, daemonOptions] as const;
+    return new DockerStack(sandbox, driver, daemon, ...options, containerd, parts.move(), dataFolder);
   }
 
   /** Scratch directory. */
@@ -244,10 +248,15 @@ export class DockerStack implements AsyncDisposable {
     return this.driverOptions.dir;
   }
 
-  /** Starts a second dockerd, with overlay2 as its driver. */
-  startOverlay2(): Promise<DockerDaemon> {
+  /** The data-root. */
+  get dataRoot(): string {
+    return `${DockerDaemon.dataRoot(this.dir)}${this.dataFolder}`;
+  }
+
+  /** Starts a second dockerd, with overlay2 as its driver. `flags`: additional arguments. */
+  startOverlay2(flags: readonly string[] = []): Promise<DockerDaemon> {
     const dir = `${this.dir}/o`; // short: socket paths in it have a length limit
-    return DockerDaemon.start({ sandbox: this.daemonOptions.sandbox, dir, storageDriver: "overlay2" });
+    return DockerDaemon.start({ sandbox: this.daemonOptions.sandbox, dir, storageDriver: "overlay2", flags });
   }
 
   /** Reads the log of `serve` since its first start, one record per line. */
@@ -281,7 +290,7 @@ export class DockerStack implements AsyncDisposable {
   /** Lists the layer directories. */
   async layers(): Promise<string[]> {
     const names: string[] = [];
-    for await (const { name, isDirectory } of Deno.readDir(`${this.dir}/data/${DRIVER_NAME}`)) {
+    for await (const { name, isDirectory } of Deno.readDir(`${this.dataRoot}/${DRIVER_NAME}`)) {
       if (isDirectory && !name.startsWith(".") && name !== "l") names.push(name);
     }
     return names.sort();
@@ -296,7 +305,11 @@ export class DockerStack implements AsyncDisposable {
 
   /** Path at which a running container's files are visible from outside. */
   async rootOf(container: string): Promise<string> {
-    const inner = Number(await this.docker("inspect", "--format", "{{.State.Pid}}", container));
+    return await this.rootOfPid(Number(await this.docker("inspect", "--format", "{{.State.Pid}}", container)));
+  }
+
+  /** The same for a process, by its pid in the sandbox. */
+  async rootOfPid(inner: number): Promise<string> {
     return `/proc/${await this.hostPid(inner)}/root`;
   }
 

@@ -6,7 +6,7 @@
 import type { SizeLimit } from "../../base/setting_values.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
 import type { LayersLeft, LazyLayer } from "../../layer/lazy_images.ts";
-import type { DataPathChoice } from "../../mount/data_path.ts";
+import type { DataPathChoice, FsDriver } from "../../mount/data_path.ts";
 import type { KernelImages } from "../../mount/erofs/kernel_images.ts";
 import type { ImageMounts, MountedBefore } from "../../mount/image_mounts.ts";
 import type { BackendCandidate } from "../choose_backend.ts";
@@ -47,6 +47,8 @@ export interface LazyImageStoreOptions {
   readonly unusedMs?: number;
   /** The initial data path, until `useDataPath`. */
   readonly dataPath: DataPathChoice;
+  /** Throws why images on a data path cannot be shown to user namespaces. Default: they can. */
+  readonly requireIdmaps?: (fsDriver: FsDriver) => void;
   /** Free space on the cache's file system below which a warning is reported and prefetch stops. */
   readonly minFree: SizeLimit;
   /** Returns the prefetch scope of a newly mounted image; undefined: no prefetch. Called for each mount. */

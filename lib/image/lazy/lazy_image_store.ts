@@ -28,11 +28,12 @@ import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { SingleFlight } from "../../base/single_flight.ts";
 import { cacheUsage } from "../../blob/cache/cache_usage.ts";
+import { isMapped, NO_ID_MAPS } from "../../layer/id_maps.ts";
 import type { ImageRoot, LayersLeft, LazyImages, LazyLayer, LazyMount } from "../../layer/lazy_images.ts";
 import type { DataPathChoice } from "../../mount/data_path.ts";
 import type { ImageMount } from "../../mount/image_mount.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
-import { rootOf } from "../bootstrap_facts.ts";
+import { requireMappedOwners, rootOf } from "../bootstrap_facts.ts";
 import { continueImages } from "./continued_images.ts";
 import { IdleImages } from "./idle_images.ts";
 import { ImageHolders } from "./image_holders.ts";
@@ -95,8 +96,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /** @inheritdoc */
-  verify(bootstrapPath: string): Promise<ImageRoot> {
-    return new Promise((resolve) => resolve(rootOf(bootstrapPath)));
+  async verify(bootstrapPath: string, idMaps = NO_ID_MAPS): Promise<ImageRoot> {
+    if (isMapped(idMaps)) {
+      this.options.requireIdmaps?.(this.#server.dataPath.fsDriver);
+      await requireMappedOwners(bootstrapPath, idMaps);
+    }
+    return rootOf(bootstrapPath);
   }
 
   /** @inheritdoc */
