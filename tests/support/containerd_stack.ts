@@ -11,7 +11,7 @@ import { Sandbox } from "../../lib/demo/sandbox.ts";
 import { SNAPSHOTTER } from "../../lib/setup/containerd_config.ts";
 import { Containerd } from "./containerd.ts";
 import { pullByCri, removeByCri } from "./cri_client.ts";
-import { DOCKER_26 } from "./dockerds.ts";
+import { docker28, DOCKER_26 } from "./dockerds.ts";
 import { CountedRegistry, dockerMissing } from "./docker_stack.ts";
 import { NO_PREFETCH } from "./graph_driver_process.ts";
 import { EXECUTABLE } from "./program.ts";
@@ -38,6 +38,11 @@ export const INSTALLED_CONTAINERD: ContainerdProgram = { name: "containerd", mis
 
 /** That of Debian 13, beside dockerd 26.1. */
 export const CONTAINERD_17: ContainerdProgram = { ...DOCKER_26, name: "containerd 1.7" };
+
+/** That of Debian's unstable release, beside dockerd 28. */
+export async function containerd2(): Promise<ContainerdProgram> {
+  return { ...await docker28(), name: "containerd 2" };
+}
 
 /** Namespace of Kubernetes' images in containerd. */
 const NAMESPACE = "k8s.io";
@@ -94,9 +99,9 @@ export class ContainerdStack implements AsyncDisposable {
     return new ContainerdStack(dir, registry, sandbox, driver, containerd, options, parts.move());
   }
 
-  /** Pulls as ctr does, all layers first. */
-  async pull(reference: string): Promise<void> {
-    await this.containerd.ctr(...IN_NAMESPACE, "images", "pull", "--plain-http", ...OURS, reference);
+  /** Pulls as ctr does, all layers first. `flags`: further ones. */
+  async pull(reference: string, flags: readonly string[] = []): Promise<void> {
+    await this.containerd.ctr(...IN_NAMESPACE, "images", "pull", "--plain-http", ...flags, ...OURS, reference);
   }
 
   /** Pulls as a kubelet does, which asks the snapshotter first. */
@@ -109,10 +114,10 @@ export class ContainerdStack implements AsyncDisposable {
     return this.containerd.ctr(...IN_NAMESPACE, "run", "--rm", ...OURS, ...IN_OUR_CGROUP, reference, id, ...command);
   }
 
-  /** Starts a container that does nothing. */
-  async begin(reference: string, id: string): Promise<void> {
-    const command = ["/bin/busybox", "sleep", "1000"];
-    await this.containerd.ctr(...IN_NAMESPACE, "run", "--detach", ...OURS, ...IN_OUR_CGROUP, reference, id, ...command);
+  /** Starts a container that does nothing. `flags`: further ones of `ctr run`. */
+  async begin(reference: string, id: string, flags: readonly string[] = []): Promise<void> {
+    const words = [...IN_NAMESPACE, "run", "--detach", ...OURS, ...IN_OUR_CGROUP, ...flags, reference, id];
+    await this.containerd.ctr(...words, "/bin/busybox", "sleep", "1000");
   }
 
   /** Runs a program in a started container. */
