@@ -14,9 +14,9 @@
  *
  * If the data cannot be written to the disk, the kernel may have dropped it: all chunks not yet recorded lose their
  * readiness, whether a sync or a reader finds out (lost_writes.ts), and their places become holes (lost_content.ts). If
- * another program truncated the data file, every
- * chunk must be read back and verified again. A sealed file, which the kernel reads without asking us, is not extended
- * again: readers get an error for the missing part, where an extended file would give zeros.
+ * another program truncated the data file, every chunk must be read back and verified again. A sealed file, which the
+ * kernel reads without asking us, is not extended again: readers get an error for the missing part, where an extended
+ * file would give zeros.
  *
  * @module
  */
