@@ -44,7 +44,7 @@ Deno.test({
       file("./etc/empty"),
       file("./etc/file-1", "replaced"),
       symlink("./etc/link", "large"),
-      hardlink("./etc/again", "./etc/large"),
+      hardlink("./etc/again", "./etc/large", { mode: 0o751 }), // Docker takes its mode, GNU tar that of the first name
       hardlink("./etc/link-again", "./etc/link"),
       device("./null", "char", 1, 3),
       device("./disk", "block", 8, 300),
