@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
+import { isAtLeast } from "../../lib/doctor/kernel_checks.ts";
 import { Differ } from "../../lib/layer/diff/differ.ts";
 import { type IdMaps, toHost } from "../../lib/layer/id_maps.ts";
 import { ImageViews } from "../../lib/layer/image_views.ts";
@@ -31,6 +32,8 @@ const ID_MAPS: IdMaps = {
   uids: [{ containerId: 0, hostId: 100_000, size: 1 }, { containerId: 1, hostId: 200_000, size: 100_000 }],
   gids: [],
 };
+/** Whether overlays show access control lists of lower layers with shifted owners, too. */
+const SHIFTS_ACLS = isAtLeast(Deno.osRelease(), [6, 2]);
 /** What the kernel shows for an owner that is not mapped. */
 const OVERFLOW_ID = 65_534;
 
@@ -83,7 +86,7 @@ function shifted({ xattrs = {}, uid, gid, ...entry }: ListedEntry): ListedEntry 
 
 /** Shifts the users of access control lists: `struct posix_acl_xattr_header` and entries of linux/posix_acl_xattr.h. */
 function shiftedAttribute(name: string, base64: string): string {
-  if (!name.startsWith("system.posix_acl_")) return base64;
+  if (!name.startsWith("system.posix_acl_") || !SHIFTS_ACLS) return base64;
   const ACL_USER = 2;
   const bytes = Uint8Array.fromBase64(base64);
   const view = new DataView(bytes.buffer);

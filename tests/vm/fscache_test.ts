@@ -20,6 +20,7 @@ const LIFE_MS = 6_000;
 const files: GuestTests[] = [
   { file: "tests/vm/guest/fscache_images.ts" },
   { file: "tests/vm/guest/fscache_lies.ts" },
+  { file: "tests/kernel/image_views_test.ts", filter: "shifted owners" },
   { file: "tests/stress/takeover_test.ts", filter: "readers of a killed server wait" },
 ];
 if (IS_THOROUGH) {
