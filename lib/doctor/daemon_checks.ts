@@ -144,7 +144,7 @@ async function checkSession(
   const get = mounted.without;
   return serves ? fail(`no keeper: if the daemon is killed, containers of lazy images ${get}`, RESTART) : fail(
     `daemon and keeper are gone: containers of lazy images ${get}`,
-    `${await startCommand()}, then restart the containers`,
+    `${await startCommand()}, then stop and start the containers`,
   );
 }
 

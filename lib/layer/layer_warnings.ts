@@ -16,10 +16,11 @@ export function layerWarnings(
 }
 
 function suspectText(ids: readonly string[]): string {
-  return `may have read zeros while their images were not watched: layers ${ids.join(", ")}, restart their containers`;
+  const layers = ids.join(", ");
+  return `may have read zeros while their images were not watched: layers ${layers}, stop and start their containers`;
 }
 
 function strandedText(count: number): string {
   const layers = count === 1 ? "1 mounted layer lost its image" : `${count} mounted layers lost their images`;
-  return `${layers} with an earlier nydus-gd: data not read yet gives errors, restart the containers`;
+  return `${layers} with an earlier nydus-gd: data not read yet gives errors, stop and start the containers`;
 }

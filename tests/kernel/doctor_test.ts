@@ -261,7 +261,7 @@ Deno.test({ name: "lazy images whose daemon or keeper is gone are reported", ign
   const { pid } = JSON.parse(await Deno.readTextFile(record)) as { pid: number };
   Deno.kill(pid, "SIGKILL");
   while (await ignoreMissing(Deno.errors.NotFound, Deno.stat(`/proc/${pid}/fd/0`)) !== undefined);
-  says(await doctor(temp), "lazy images", "fail", /daemon and keeper are gone/, /restart the containers/);
+  says(await doctor(temp), "lazy images", "fail", /daemon and keeper are gone/, /stop and start the containers/);
 });
 
 Deno.test({ name: "a manual mount whose server was killed is reported", ignore }, async () => {

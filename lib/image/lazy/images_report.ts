@@ -67,7 +67,7 @@ export function troublesOf(report: LazyImagesReport, minFree: SizeLimit): Troubl
   const { session, lostImages } = report;
   if (lostImages > 0) {
     const images = countText(lostImages, "lazy image");
-    const message = `the FUSE session of ${images} has ended: their containers get errors, restart them`;
+    const message = `the FUSE session of ${images} has ended: their containers get errors: stop and start them`;
     troubles.unshift({ severity: session === "ended" ? "failed" : "degraded", message });
   }
   const { corruptChunks } = report.blobs;

@@ -81,7 +81,7 @@ Deno.test("a cache folder that cannot be read has failed", () => {
 });
 
 Deno.test("a session that ended unexpectedly has failed until another one serves", () => {
-  const message = "the FUSE session of 2 lazy images has ended: their containers get errors, restart them";
+  const message = "the FUSE session of 2 lazy images has ended: their containers get errors: stop and start them";
   assert.deepEqual(shown({ session: "ended", lostImages: 2 }), [`failed: ${message}`]);
   assert.deepEqual(shown({ session: "serving", lostImages: 2 }), [`degraded: ${message}`]);
 });
@@ -95,7 +95,7 @@ Deno.test("corrupt chunks and failing sources are reported, the worst first", ()
     lostImages: 1,
   };
   assert.deepEqual(shown(report), [
-    "failed: the FUSE session of 1 lazy image has ended: their containers get errors, restart them",
+    "failed: the FUSE session of 1 lazy image has ended: their containers get errors: stop and start them",
     "degraded: corrupt at their source: 3 chunks, reads of them fail",
     "degraded: the last fetch failed for 1 of 2 lazy images",
   ]);
