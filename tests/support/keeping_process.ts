@@ -59,6 +59,7 @@ export class KeepingProcess {
     const timer = setTimeout(() => late.reject(new Error("a keeper is left behind")), 60_000);
     try {
       while (!(await Promise.race([this.#output.read(), late.promise])).done);
+      await this.#child.status; // its output ends a moment earlier
     } finally {
       clearTimeout(timer);
     }
