@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { ERRNO } from "./errno.ts";
+import { ERRNO, isErrno } from "./errno.ts";
 import { type AnyFd, rawFd } from "./fd.ts";
 import { check, errno, loadLibc } from "./libc.ts";
 
@@ -30,4 +30,21 @@ export function flock(fd: AnyFd, operation: number): void {
   let result: number;
   do result = libc().flock(raw, operation); while (result === -1 && errno() === ERRNO.EINTR);
   check(result, "flock", raw);
+}
+
+/**
+ * Locks without waiting.
+ *
+ * @param operation SH or EX of {@link LOCK}
+ * @returns whether it is locked; otherwise another open file holds the lock
+ * @throws {SyscallError}
+ */
+export function tryFlock(fd: AnyFd, operation: number): boolean {
+  try {
+    flock(fd, operation | LOCK.NB);
+    return true;
+  } catch (error) {
+    if (isErrno(error, "EAGAIN")) return false;
+    throw error;
+  }
 }

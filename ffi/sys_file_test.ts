@@ -3,8 +3,7 @@ import { TempDir } from "../tests/support/temp_dir.ts";
 import { until } from "../tests/support/until.ts";
 import { isErrno } from "./errno.ts";
 import { O, open } from "./fcntl.ts";
-import type { Fd } from "./fd.ts";
-import { flock, LOCK } from "./sys_file.ts";
+import { flock, LOCK, tryFlock } from "./sys_file.ts";
 
 Deno.test("a lock excludes other opens of the file until it is released", () => {
   using temp = TempDir.make();
@@ -28,15 +27,5 @@ Deno.test("a lock is released when the last duplicate of its descriptor is close
   using second = open(temp.join("lock"), O.RDWR);
   assert.throws(() => flock(second, LOCK.EX | LOCK.NB), (e) => isErrno(e, "EAGAIN"));
   copy[Symbol.dispose]();
-  await until("the lock is free", () => isFree(second)); // a child of another test has a duplicate until its exec
+  await until("the lock is free", () => tryFlock(second, LOCK.EX)); // a child of another test has a duplicate until its exec
 });
-
-function isFree(file: Fd): boolean {
-  try {
-    flock(file, LOCK.EX | LOCK.NB);
-    return true;
-  } catch (error) {
-    if (isErrno(error, "EAGAIN")) return false;
-    throw error;
-  }
-}

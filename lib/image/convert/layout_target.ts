@@ -11,7 +11,7 @@ import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { isErrno } from "../../../ffi/errno.ts";
 import { AT } from "../../../ffi/fcntl.ts";
-import { flock, LOCK } from "../../../ffi/sys_file.ts";
+import { LOCK, tryFlock } from "../../../ffi/sys_file.ts";
 import { unlinkat } from "../../../ffi/unistd.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
@@ -159,7 +159,7 @@ export class LayoutTarget implements ImageTarget {
   async #leaveSpool(alone = () => {}): Promise<boolean> {
     using use = this.#use;
     this.#use = undefined;
-    if (use === undefined || !isLast(use)) return false;
+    if (use === undefined || !tryFlock(use.file, LOCK.EX)) return false;
     alone();
     await ignore(Deno.errors.NotFound, Deno.remove(this.#spoolDir, { recursive: true }));
     return true;
@@ -217,17 +217,6 @@ export class LayoutTarget implements ImageTarget {
 
   get #blobDir(): string {
     return join(this.dir, "blobs/sha256");
-  }
-}
-
-/** Whether nobody else holds the lock that `use` shares. */
-function isLast({ file }: FileLock): boolean {
-  try {
-    flock(file, LOCK.EX | LOCK.NB);
-    return true;
-  } catch (error) {
-    if (isErrno(error, "EAGAIN")) return false;
-    throw error;
   }
 }
 
