@@ -73,8 +73,8 @@ export class Fd implements Disposable {
 export type AnyFd = Fd | number;
 
 /**
- * Makes the number `raw` a descriptor of the open file of `fd`, close-on-exec. What it was a descriptor of is closed. For
- * numbers that C keeps.
+ * Makes the number `raw` a descriptor of the open file of `fd`, close-on-exec. What it was a descriptor of is closed.
+ * For numbers that C keeps.
  */
 export function redirect(raw: number, fd: Fd): void {
   check(libc().dup3(fd.raw, raw, O_CLOEXEC), "redirect descriptor", raw);

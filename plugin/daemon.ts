@@ -195,7 +195,7 @@ async function resumeDriver(
   return await GraphDriver.resume({ stateFile: servedHomePath(folders.state), openStore });
 }
 
-/** Logs that programs wait for images of an earlier daemon, if a keeper has them: it is not known which home is served. */
+/** Logs that programs wait for images of an earlier daemon, if a keeper has them: the home to serve is not known. */
 async function reportWaiting(stateDir: string): Promise<void> {
   const records = [keeperPath(stateDir), fanotifyKeeperPath(stateDir), fscacheKeeperPath(stateDir)];
   const keepers = await Promise.all(records.map((record) => Keeper.pidOf(record)));

@@ -4,7 +4,8 @@
  * A later entry of the same name replaces the earlier one, as when unpacking the tar: a directory gets new attributes
  * and keeps its contents, anything else is removed with everything below it. A folder that only occurs within a path
  * gets default attributes and {@link IMPLIED_XATTR} until it has an entry of its own. Hard links are further names of
- * one inode, describe it anew, and outlive its first name. Symbolic links within a path are followed, but never out of the tree.
+ * one inode, describe it anew, and outlive its first name. Symbolic links within a path are followed, but never out of
+ * the tree.
  *
  * Paths are arrays of {@link ByteString}s, split at slashes.
  *

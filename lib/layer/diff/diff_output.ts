@@ -6,8 +6,8 @@
  * of its own.
  *
  * Extended attributes are kept, except overlayfs's own and the host's security labels (`security.*` other than
- * `security.capability`, whose user namespace is omitted, as in Docker). Further names of an inode become hard links with the same attributes, because Docker sets
- * them again. Sockets are skipped: tar has no type for them.
+ * `security.capability`, whose user namespace is omitted, as in Docker). Further names of an inode become hard links
+ * with the same attributes, because Docker sets them again. Sockets are skipped: tar has no type for them.
  *
  * @module
  */

@@ -17,7 +17,7 @@ import { COUNTER, type FromWorker, type ToWorker } from "./worker_messages.ts";
 
 const log = logger("mount", "fuse");
 
-/** Delay between starting Workers: what the first reads of a new mount need goes first, and one thread is enough for it. */
+/** Delay between starting Workers: what a new mount's first reads need goes first, and one thread is enough for it. */
 const NEXT_AFTER_MS = 1000;
 
 /** The session to serve, and the receiver of messages. */

@@ -68,8 +68,8 @@ exec sleep infinity </dev/null
 const RECORDED_MESSAGE = new TextEncoder().encode("on record\n");
 
 /**
- * What a keeper has in its environment, so that it is found if its record is damaged or missing: the path of the record, and
- * {@link Kept.descriptors} as JSON.
+ * What a keeper has in its environment, so that it is found if its record is damaged or missing: the path of the
+ * record, and {@link Kept.descriptors} as JSON.
  */
 const KEEPER_ENV = { record: "NYDUS_GD_KEEPER_RECORD", descriptors: "NYDUS_GD_KEEPER_DESCRIPTORS" } as const;
 
