@@ -1,11 +1,13 @@
 # To be sourced: a scratch folder that is removed when the script ends, and a child that ends before.
 #
-#   make_scratch NAME   makes $scratch; from here on a signal ends the child, then the script
+#   make_scratch NAME   makes $scratch, on a disk; from here on a signal ends the child, then the script
 #   run CMD…            the child's status; a function give_back, if there is one, is called before $scratch is removed
 
 child=
 make_scratch() {
-  scratch=$(mktemp -d "${TMPDIR:-/tmp}/ngd-$1.XXXXXX")
+  # /tmp is in memory from Debian 13 on
+  [ "$(stat --file-system --format=%T /tmp)" = tmpfs ] && parent=/var/tmp || parent=/tmp
+  scratch=$(mktemp -d "${TMPDIR:-$parent}/ngd-$1.XXXXXX")
   trap finish EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
