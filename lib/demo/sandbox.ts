@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { readProcessFile } from "../../ffi/procfs.ts";
 import { delay } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 
@@ -147,11 +148,6 @@ export function programPid({ pid }: Deno.ChildProcess): number {
 }
 
 function onlyChild(pid: number): number | undefined {
-  try {
-    const first = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`).trim().split(" ")[0];
-    return first === undefined || first === "" ? undefined : Number(first);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
+  const first = readProcessFile(pid, `task/${pid}/children`)?.trim().split(" ")[0];
+  return first === undefined || first === "" ? undefined : Number(first);
 }

@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { readProcessFile } from "../../ffi/procfs.ts";
 import { geteuid } from "../../ffi/unistd.ts";
 import { kill, Sandbox } from "../../lib/demo/sandbox.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -22,17 +23,8 @@ const sandboxTest = (name: string, fn: () => Promise<void>) => Deno.test({ name,
 
 /** Whether a process runs; a zombie does not count. */
 function isAlive(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
-  } catch (error) {
-    if (isGone(error)) return false;
-    throw error;
-  }
-}
-
-/** Errors of /proc for a process that ends: before it is opened, or before it is read. */
-function isGone(error: unknown): boolean {
-  return error instanceof Deno.errors.NotFound || (error instanceof Error && error.message.includes("No such process"));
+  const status = readProcessFile(pid, "status");
+  return status !== undefined && !/^State:\s+[ZX]/m.test(status);
 }
 
 /** Waits for the end of processes that are not our children. */
@@ -49,7 +41,7 @@ function processesOf(initPid: number): number[] {
       return Deno.readLinkSync(`/proc/${pid}/ns/pid`) === namespace;
     } catch (error) {
       // ended in the meantime, or not ours to examine
-      if (isGone(error) || error instanceof Deno.errors.PermissionDenied) return false;
+      if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) return false;
       throw error;
     }
   });

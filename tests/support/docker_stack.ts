@@ -15,6 +15,7 @@ import { Throttle } from "../../lib/demo/throttle.ts";
 import { bootstrapLayerTar, buildImage, digestOf } from "../../lib/image/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
+import { readProcessFile } from "../../ffi/procfs.ts";
 import { concatenate } from "../../lib/base/bytes.ts";
 import { Containerd } from "./containerd.ts";
 import { NO_PREFETCH } from "./graph_driver_process.ts";
@@ -325,7 +326,7 @@ export class DockerStack implements AsyncDisposable {
     for await (const { name } of Deno.readDir("/proc")) {
       if (!/^\d+$/.test(name)) continue;
       try {
-        const ids = /^NSpid:\s+(.*)$/m.exec(await Deno.readTextFile(`/proc/${name}/status`))?.[1]?.split(/\s+/);
+        const ids = /^NSpid:\s+(.*)$/m.exec(readProcessFile(name, "status") ?? "")?.[1]?.split(/\s+/);
         // a container has a pid namespace of its own within the sandbox's
         if (ids?.[1] === String(inner) && ids.length <= 3) {
           if (ids.length === 3 || await Deno.readLink(`/proc/${name}/ns/pid`) === namespace) return Number(name);

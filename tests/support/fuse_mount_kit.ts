@@ -5,6 +5,7 @@
  */
 import { geteuid } from "../../ffi/unistd.ts";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
+import { readProcessFile } from "../../ffi/procfs.ts";
 import { FuseSession, type FuseSessionOptions } from "../../lib/mount/fuse/session.ts";
 import { TempDir } from "./temp_dir.ts";
 
@@ -77,12 +78,7 @@ export function fuseDescriptors(): number {
 export function workerThreads(): number {
   let count = 0;
   for (const { name } of Deno.readDirSync("/proc/self/task")) {
-    try {
-      if (Deno.readTextFileSync(`/proc/self/task/${name}/comm`).startsWith("worker-")) count++;
-    } catch (error) {
-      // the thread has just ended
-      if (!(error instanceof Deno.errors.NotFound) && (error as { code?: string }).code !== "ESRCH") throw error;
-    }
+    if (readProcessFile("self", `task/${name}/comm`)?.startsWith("worker-") === true) count++;
   }
   return count;
 }
