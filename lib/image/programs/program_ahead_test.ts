@@ -12,7 +12,8 @@ import type { BlobRange } from "../read_coverage.ts";
 import { ProgramAhead } from "./program_ahead.ts";
 import { findFile } from "./find_file.ts";
 
-const UNIT = 4096;
+/** The end of a library that is fetched with its head is one chunk. */
+const UNIT = 16 * 1024;
 
 const program = (path: string, options: Parameters<typeof elfFile>[0] = {}) =>
   file(path, toByteString(elfFile({ ...options, unit: UNIT })));
@@ -40,11 +41,12 @@ async function withImage(
     assert.ok(found !== undefined, path);
     return tree.extents(found.ino, 0, found.size);
   };
-  const names = new Map(entries.flatMap(({ entry: { type, name } }) => {
+  const fetched = new Fetched(entries.flatMap(({ entry: { type, name } }) => {
     const path = `/${toByteString(name)}`;
-    return type === "file" ? rangesOf(path).map(({ blobOffset }, k) => [blobOffset, `${path} +${k}`] as const) : [];
+    return type === "file"
+      ? rangesOf(path).map(({ blobOffset: offset, length }, k) => ({ offset, length, name: `${path} +${k}` }))
+      : [];
   }));
-  const fetched = new Fetched((offset) => names.get(offset - offset % UNIT) ?? `${offset}`);
   await using ahead = new ProgramAhead({ tree, blobs, isOn: () => true, onFetch: (range) => fetched.add(range) });
   const wait = async (path: string) => {
     const [{ blobIndex, blobOffset: offset, length }] = rangesOf(path) as [ReturnType<typeof rangesOf>[number]];
@@ -54,14 +56,22 @@ async function withImage(
   await test({ wait, fetched, ahead });
 }
 
+/** A chunk in its blob, by the name of its file. */
+interface NamedChunk {
+  readonly offset: number;
+  readonly length: number;
+  readonly name: string;
+}
+
 class Fetched {
   readonly #chunks = new Set<string>();
   #changed = Promise.withResolvers<void>();
 
-  constructor(private readonly nameOf: (offset: number) => string) {}
+  constructor(private readonly chunks: readonly NamedChunk[]) {}
 
   add({ offset, length }: BlobRange): void {
-    for (let at = offset; at < offset + length; at += UNIT - at % UNIT) this.#chunks.add(this.nameOf(at));
+    const overlaps = (chunk: NamedChunk) => chunk.offset < offset + length && offset < chunk.offset + chunk.length;
+    for (const chunk of this.chunks) if (overlaps(chunk)) this.#chunks.add(chunk.name);
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
   }
@@ -85,6 +95,7 @@ const partsOf = (path: string) => {
 
 const IMAGE = [
   dir("bin"),
+  dir("etc"),
   dir("usr"),
   dir("usr/lib"),
   dir("opt"),
@@ -96,6 +107,7 @@ const IMAGE = [
   program("opt/libb.so", { needed: ["liba.so.1"], machine: 4 }),
   program("usr/lib/libother.so", { machine: 5 }),
   file("bin/script", "#!/bin/app\n".padEnd(100)),
+  file("etc/ld.so.cache", "glibc-ld.so.cache1.1".padEnd(100)),
 ];
 
 Deno.test("a read of a program fetches its linker and libraries, through links and the folders it names", async () => {
@@ -103,7 +115,7 @@ Deno.test("a read of a program fetches its linker and libraries, through links a
     await wait("/bin/app");
     const expected = ["/usr/lib/ld.so", "/usr/lib/liba.so.1.0", "/opt/libb.so"].flatMap(partsOf);
     // the head is the chunk that the reader waits for; it contains names and symbols
-    expected.push(...partsOf("/bin/app"));
+    expected.push(...partsOf("/bin/app"), "/etc/ld.so.cache +0");
     await fetched.atLeast(expected.length);
     await ahead[Symbol.asyncDispose]();
     assert.deepEqual(fetched.all, expected.sort(), "and nothing else");
@@ -115,6 +127,18 @@ Deno.test("a read of a library fetches its own dependencies, once", async () => 
     await wait("/opt/libb.so");
     await wait("/opt/libb.so");
     const expected = ["/opt/libb.so", "/usr/lib/liba.so.1.0"].flatMap(partsOf);
+    await fetched.atLeast(expected.length);
+    await ahead[Symbol.asyncDispose]();
+    assert.deepEqual(fetched.all, expected.sort());
+  });
+});
+
+Deno.test("the end of a library is fetched with its head, before it is known what is there", async () => {
+  const longer = toByteString(elfFile({ unit: UNIT, machine: 2 })) + "a".repeat(UNIT);
+  const image = [dir("lib"), program("app", { needed: ["liba.so"], machine: 1 }), file("lib/liba.so", longer)];
+  await withImage(image, async ({ wait, fetched, ahead }) => {
+    await wait("/app");
+    const expected = [...partsOf("/app"), ...partsOf("/lib/liba.so"), `/lib/liba.so +${ELF_UNITS.end}`];
     await fetched.atLeast(expected.length);
     await ahead[Symbol.asyncDispose]();
     assert.deepEqual(fetched.all, expected.sort());
@@ -137,10 +161,10 @@ const COMMANDED = [
   file("srv/other.conf", "d".repeat(UNIT)),
 ];
 
-const APP = ["/bin/app", "/usr/lib/ld.so", "/usr/lib/liba.so.1.0", "/opt/libb.so"].flatMap((path) => [
-  `${path} +0`,
-  ...partsOf(path).slice(1),
-]);
+const APP = [
+  ...["/bin/app", "/usr/lib/ld.so", "/usr/lib/liba.so.1.0", "/opt/libb.so"].flatMap(partsOf),
+  "/etc/ld.so.cache +0",
+];
 
 for (
   const [about, argv, expected] of [
