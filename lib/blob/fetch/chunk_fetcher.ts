@@ -86,6 +86,8 @@ export class ChunkFetcher {
     "read-ahead": new Set(),
     prefetch: new Set(),
   };
+  /** Whether the queue has not yet called for the flights of a class. */
+  readonly #awaitsTurn: Record<Urgency, boolean> = { "on-demand": false, "read-ahead": false, prefetch: false };
   readonly #checker: ClaimChecker;
   readonly #readAhead: ReadAhead;
   readonly #running = new RunningTasks();
@@ -209,8 +211,17 @@ export class ChunkFetcher {
     flight.request = undefined;
     const { urgency } = flight;
     this.#queued[urgency].add(flight);
-    // one turn per flight suffices; a turn whose flight was included in an earlier request has nothing to do
-    this.parts.queue.run(urgency, (overtaken) => this.#fetchNext(urgency, overtaken));
+    this.#awaitTurn(urgency);
+  }
+
+  /** Has the queue call {@link #fetchNext}. There is one turn at a time, as a request fetches hundreds of flights. */
+  #awaitTurn(urgency: Urgency): void {
+    if (this.#awaitsTurn[urgency]) return;
+    this.#awaitsTurn[urgency] = true;
+    this.parts.queue.run(urgency, async (overtaken) => {
+      this.#awaitsTurn[urgency] = false;
+      await this.#fetchNext(urgency, overtaken);
+    });
   }
 
   /** Requeues a flight that was in progress, unless all callers have left. */
@@ -252,7 +263,9 @@ export class ChunkFetcher {
     const demand = this.#queued["on-demand"].values().next().value;
     const first = demand ?? this.#queued[turn].values().next().value;
     if (first === undefined) return;
-    await this.#running.add(this.#fetch(first, overtaken));
+    const fetching = this.#running.add(this.#fetch(first, overtaken));
+    if (this.#queued[turn].size > 0) this.#awaitTurn(turn);
+    await fetching;
   }
 
   /** Fetches `first` and adjacent flights in the queue. Never rejects. */
