@@ -210,16 +210,10 @@ export class Keeper implements AsyncDisposable {
     const fds = [...this.descriptors.values()];
     for (const fd of fds) fd.setCloseOnExec(false);
     try {
-      // a session of its own: what ends the daemon's terminal or process group does not end it
-      const options = {
-        cwd: "/",
-        detached: true,
-        stdin: "piped",
-        stdout: "null",
-        stderr: "null",
-        env: this.#env(),
-      } as const;
-      return new Deno.Command("sh", { args: ["-c", KEEPING, this.recordPath], ...options }).spawn();
+      // A session of its own: what ends the daemon's terminal or process group does not end it. By setsid(1), as the
+      // runtime's `detached` forks the whole process, for which its main thread waits 6 ms and more.
+      const options = { cwd: "/", stdin: "piped", stdout: "null", stderr: "null", env: this.#env() } as const;
+      return new Deno.Command("setsid", { args: ["sh", "-c", KEEPING, this.recordPath], ...options }).spawn();
     } catch (error) {
       throw new NydusGdError("environment", `Cannot start keeper: ${messageOf(error)}`, { cause: error });
     } finally {

@@ -3,7 +3,11 @@ import { KeepingProcess, KEPT } from "../../../tests/support/keeping_process.ts"
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { until } from "../../../tests/support/until.ts";
 import type { Fd } from "../../../ffi/fd.ts";
+import { processStat } from "../../../ffi/procfs.ts";
 import { Keeper } from "./keeper.ts";
+
+/** Field 6 of proc(5)'s stat among {@link processStat}. */
+const SESSION = 3;
 
 Deno.test("a keeper survives the kill of its daemon until it is discarded", async () => {
   using temp = TempDir.make();
@@ -11,6 +15,7 @@ Deno.test("a keeper survives the kill of its daemon until it is discarded", asyn
   const daemon = new KeepingProcess(record);
   await daemon.started();
   const pid = await daemon.keeperPid();
+  await until("the keeper has a session of its own", () => processStat(pid)?.[SESSION] === `${pid}`);
   await daemon.kill();
   assert.equal(await Keeper.pidOf(record), pid);
   dispose(await Keeper.take(record));
