@@ -12,7 +12,7 @@ export async function readAt(
   file: Deno.FsFile,
   offset: number,
   length: number,
-  signal?: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(length);
   await file.seek(offset, Deno.SeekMode.Start);

@@ -31,7 +31,7 @@ export class Limiter {
     }
   }
 
-  #acquire(priority: Priority, signal?: AbortSignal): Promise<void> {
+  #acquire(priority: Priority, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     if (this.#running < this.limit) {
       this.#running++;

@@ -58,7 +58,7 @@ export function warn(seen: string, mend?: string): Finding {
 }
 
 /** Something does not work. */
-export function fail(seen: string, mend?: string): Finding {
+export function fail(seen: string, mend: string | undefined): Finding {
   return finding("fail", seen, mend);
 }
 

@@ -38,7 +38,7 @@ export interface InstallationOptions {
   readonly socket: string;
   readonly adminSocket: string;
   /** "unix:///run/docker.sock"; undefined: the setting, DOCKER_HOST, or Docker's default. */
-  readonly dockerHost?: string | undefined;
+  readonly dockerHost: string | undefined;
   /** Where the files of units and of containerd are. Default: this machine. */
   readonly host?: Host;
   /** Socket of containerd. Default: that of the machine's. */

@@ -170,7 +170,7 @@ export class LayerStore implements AsyncDisposable {
   }
 
   /** Like {@link create}, for the layer that a container writes to, which may have a limit. */
-  createReadWrite(id: string, options: CreateOptions = {}): Promise<void> {
+  createReadWrite(id: string, options: CreateOptions): Promise<void> {
     return this.#writer.createReadWrite(id, options);
   }
 
@@ -252,12 +252,12 @@ export class LayerStore implements AsyncDisposable {
   }
 
   /** The same as a list of paths. */
-  changes(id: string, parent = ""): Promise<Change[]> {
+  changes(id: string, parent: string): Promise<Change[]> {
     return this.#diffs.changes(id, parent, this.#inside.calls.stopSignal);
   }
 
   /** Bytes of the files that the layer has and `parent` has not. */
-  diffSize(id: string, parent = ""): Promise<number> {
+  diffSize(id: string, parent: string): Promise<number> {
     return this.#diffs.sizeBytes(id, parent, this.#inside.calls.stopSignal);
   }
 

@@ -46,7 +46,7 @@ export interface TailOptions {
   readonly toc: boolean;
   readonly codecs: TailCodecs;
   /** sha256 of the chunk data followed by the given trailer. Called only with a ToC. */
-  dataDigest?(trailer: Uint8Array): Uint8Array;
+  readonly dataDigest: (trailer: Uint8Array) => Uint8Array;
 }
 
 /** Bytes to append to the blob. */
@@ -94,7 +94,7 @@ export class BlobTail {
       this.#addToc({
         name: SECTION.blob,
         compressor: "none",
-        digest: options.dataDigest?.(trailer) ?? new Uint8Array(32),
+        digest: options.dataDigest(trailer),
         offset: 0,
         size: options.dataSize,
         uncompressedSize: options.chunks.uncompressedSize,

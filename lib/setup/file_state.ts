@@ -111,7 +111,7 @@ export async function writeFileState(path: string, state: FileState, options: Li
 }
 
 /** Removes the temporary file of an interrupted {@link writeFileState}. */
-export async function removeTemporary(path: string, options: LinkOptions = {}): Promise<void> {
+export async function removeTemporary(path: string, options: LinkOptions): Promise<void> {
   await ignore(MISSING, Deno.remove(temporaryPath(await placeOf(path, options))));
 }
 

@@ -31,7 +31,7 @@ export const CONTAINERD_DROP_IN_PATH = `${UNIT_DIR}/${CONTAINERD_SERVICE}.d/nydu
  * @param command program (an absolute path) and leading arguments of this program
  * @param snapshotterSocket where it serves containerd, if it does
  */
-export function serviceUnit(command: readonly string[], snapshotterSocket?: string): string {
+export function serviceUnit(command: readonly string[], snapshotterSocket: string | undefined): string {
   const flags = snapshotterSocket === undefined ? [] : ["--snapshotter-socket", snapshotterSocket];
   const before = snapshotterSocket === undefined ? DOCKER_SERVICE : `${CONTAINERD_SERVICE} ${DOCKER_SERVICE}`;
   return `# Written by nydus-gd setup. Put changes into a drop-in: systemctl edit ${SERVICE}

@@ -66,7 +66,7 @@ export class SnapshotImages {
    * @throws {NydusGdError} "unavailable" and others if it cannot be mounted, never "not-found": to containerd that would
    * mean the snapshot
    */
-  async lowersOf({ number }: Pick<Snapshot, "number">, base: SnapshotBase, signal?: AbortSignal): Promise<string[]> {
+  async lowersOf({ number }: Pick<Snapshot, "number">, base: SnapshotBase, signal: AbortSignal): Promise<string[]> {
     if (base.lazy === undefined) return [...base.folders];
     const holder = idOf({ number });
     try {

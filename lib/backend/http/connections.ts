@@ -92,7 +92,7 @@ export class ConnectionPools implements Disposable {
   constructor(private readonly most: number) {}
 
   /** Returns the pool for requests to `url`, either through a proxy or over the Unix socket at path `way`. */
-  of(url: URL, tls: TlsOptions = DEFAULT_TLS, way?: ProxyRoute | string): ConnectionPool {
+  of(url: URL, tls: TlsOptions = DEFAULT_TLS, way: ProxyRoute | string | undefined): ConnectionPool {
     const isSecure = url.protocol === "https:";
     const applied = tlsFor(url.hostname, tls);
     const { proxy, asHttp } = typeof way === "object" ? way : {};

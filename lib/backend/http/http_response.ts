@@ -62,7 +62,7 @@ export class HttpResponse {
    * Reads the body, which must fill `out` exactly. Bytes are copied there, unlike with {@link exact}: no read in
    * progress refers to `out`, so it may be unmapped after a failure.
    */
-  async fill(out: Uint8Array, onProgress?: ReadProgress): Promise<void> {
+  async fill(out: Uint8Array, onProgress: ReadProgress | undefined): Promise<void> {
     let filled = 0;
     await this.each((piece) => {
       if (filled + piece.length > out.length) {
@@ -76,7 +76,7 @@ export class HttpResponse {
   }
 
   /** Reads `length` bytes at `offset` of the body and discards the rest without waiting for it. */
-  slice(offset: number, length: number, growth: Growth = {}): Promise<Uint8Array> {
+  slice(offset: number, length: number, growth: Growth): Promise<Uint8Array> {
     return this.#collect(offset, length, true, growth);
   }
 

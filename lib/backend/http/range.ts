@@ -44,7 +44,7 @@ export function readRange(
   response: HttpResponse,
   offset: number,
   length: number,
-  growth?: Growth,
+  growth: Growth,
 ): Promise<Uint8Array> {
   const { status } = response;
   const encoding = response.header("content-encoding") ?? "identity";

@@ -19,7 +19,7 @@ export interface BodySource {
 export interface BodyReader {
   data(piece: Uint8Array): void;
   /** Returns the memory for the next piece, which may still arrive elsewhere. Undefined: no preference. */
-  place?(): Uint8Array | undefined;
+  place(): Uint8Array | undefined;
   /** Called once: the body is complete (true), or the connection was lost. */
   end(whole: boolean): void;
 }
@@ -43,7 +43,7 @@ export class ResponseBody {
 
   /** Returns the reader's memory for the next piece; undefined: no preference. */
   place(): Uint8Array | undefined {
-    return this.#reader?.place?.();
+    return this.#reader?.place();
   }
 
   /** Whether the buffer is full and no reader is attached: the connection must stay paused. */

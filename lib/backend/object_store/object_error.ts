@@ -29,7 +29,7 @@ export interface BucketFacts {
 interface Meaning {
   readonly code: ErrorCode;
   readonly words: string;
-  readonly hint?: string;
+  readonly hint: string;
 }
 
 /** Error codes of transient failures, in addition to all 5xx. */

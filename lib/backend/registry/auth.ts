@@ -28,7 +28,7 @@ export interface RegistryAuthOptions {
   readonly scope: string;
   readonly exchange: ExchangeSetup;
   /** The initial bearer token. The keychain is consulted once it is refused. */
-  readonly initialToken?: string | undefined;
+  readonly initialToken: string | undefined;
   /** Whether hosts.toml sets an Authorization, which is sent until the registry asks for another. */
   readonly hasOwnHeader: boolean;
 }

@@ -26,7 +26,7 @@ export async function runCredentialHelper(
   name: string,
   server: string,
   timeoutMs: number,
-  signal?: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<Credential | undefined> {
   // The name comes from a file and is executed.
   if (!/^[A-Za-z0-9._-]+$/.test(name)) throw failed(name, "its name is not a plain word");

@@ -42,7 +42,7 @@ export class InsecureRegistries {
   readonly #warned = new Set<string>();
   #known: { readonly version: string; readonly listed: Listed } | undefined;
 
-  constructor(private readonly path: string = DAEMON_JSON) {}
+  constructor(private readonly path: string) {}
 
   /** Whether a registry, "registry.example:5000", is asked without certificates. */
   has(host: string): boolean {

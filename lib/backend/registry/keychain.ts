@@ -78,7 +78,7 @@ export interface DockerKeychainOptions {
  * home folder of this user.
  */
 export function dockerConfigDir(
-  configured?: string,
+  configured: string | undefined,
   environment = Deno.env.get("DOCKER_CONFIG"),
   home = homeFolder(),
 ): string {

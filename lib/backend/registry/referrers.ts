@@ -26,7 +26,7 @@ import type { Repository } from "./repository.ts";
 export async function getReferrers(
   repository: Repository,
   digest: Digest,
-  signal?: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<readonly Descriptor[]> {
   const what = `list what refers to ${digest} in ${repository.description}`;
   const path = `/v2/${repository.name}/referrers/${digest}`;

@@ -56,7 +56,7 @@ export class CacheFolder implements Disposable {
   }
 
   /** Opens a folder below `dir` whose files vanish with this server, however it ends. */
-  static openTransient(dir: string, setBy?: string): CacheFolder {
+  static openTransient(dir: string, setBy: string | undefined): CacheFolder {
     const path = join(dir, TRANSIENT_NAME);
     const folder = CacheFolder.#openLocked(path, false, setBy);
     for (const { name } of Deno.readDirSync(path)) {

@@ -27,7 +27,7 @@ export interface BootstrapWriter {
  *
  * @param memory holds the bootstrap
  */
-export function makeBootstrapWriter(options: RafsOptions, memory?: ImageMemory): BootstrapWriter {
+export function makeBootstrapWriter(options: RafsOptions, memory: ImageMemory | undefined): BootstrapWriter {
   const { fsVersion, chunkSize, compressor, digester } = options;
   if (fsVersion === 6) return new V6Writer({ chunkSize, compressor, digester, memory });
   return new V5Writer({ chunkSize, compressor, digester, digest: (bytes) => digest(digester, bytes), memory });

@@ -61,9 +61,9 @@ export interface DockerPull {
   readonly repository: string;
   /** A tag or a digest. */
   readonly name: string;
-  /** "linux/arm64". Default: dockerd's own platform. */
-  readonly platform?: string | undefined;
-  readonly credential?: Credential | undefined;
+  /** "linux/arm64"; undefined: dockerd's own platform. */
+  readonly platform: string | undefined;
+  readonly credential: Credential | undefined;
   /** Called for each progress message. */
   readonly onStep: (step: PullStep) => void;
 }
@@ -89,12 +89,12 @@ export class DockerEngine {
   }
 
   /** Returns the running containers. */
-  running(signal?: AbortSignal): Promise<RunningContainer[]> {
+  running(signal: AbortSignal): Promise<RunningContainer[]> {
     return this.#json(ContainersResponse, "/containers/json", "ask Docker for its containers", signal);
   }
 
   /** Returns an image by name or ID; undefined if there is none. */
-  async image(name: string, signal?: AbortSignal): Promise<DockerImage | undefined> {
+  async image(name: string, signal: AbortSignal): Promise<DockerImage | undefined> {
     try {
       return await this.#json(ImageResponse, `/images/${name}/json`, `look for image ${name}`, signal);
     } catch (error) {
@@ -112,7 +112,7 @@ export class DockerEngine {
    * @param archive in pieces
    * @param memory that holds the pieces
    */
-  async load(archive: readonly Uint8Array[], memory: ImageMemory, signal?: AbortSignal): Promise<void> {
+  async load(archive: readonly Uint8Array[], memory: ImageMemory, signal: AbortSignal): Promise<void> {
     throwIfAborted(signal);
     const headers = { "content-type": "application/x-tar" };
     const transfer = new AbortController();
@@ -135,7 +135,7 @@ export class DockerEngine {
   }
 
   /** Saves an image in the format of `docker save`, and passes it to `take` in pieces. */
-  async save(name: string, take: (piece: Uint8Array) => void, signal?: AbortSignal): Promise<void> {
+  async save(name: string, take: (piece: Uint8Array) => void, signal: AbortSignal): Promise<void> {
     await this.#ask(
       { method: "GET", path: `/images/${name}/get`, what: `save image ${name}`, signal, timeouts: PATIENT },
       (response) => response.each(take),
@@ -143,7 +143,7 @@ export class DockerEngine {
   }
 
   /** Pulls an image, like `docker pull`. */
-  async pull({ repository, name, platform, credential, onStep }: DockerPull, signal?: AbortSignal): Promise<void> {
+  async pull({ repository, name, platform, credential, onStep }: DockerPull, signal: AbortSignal): Promise<void> {
     const query = new URLSearchParams({ fromImage: repository, tag: name, ...(platform ? { platform } : {}) });
     const headers = credential === undefined ? {} : { "x-registry-auth": registryAuth(credential, repository) };
     const what = `pull ${repository}${name.includes(":") ? "@" : ":"}${name}`;
@@ -154,7 +154,7 @@ export class DockerEngine {
   }
 
   /** Adds a tag to an image. */
-  async tag(source: string, repository: string, tag: string, signal?: AbortSignal): Promise<void> {
+  async tag(source: string, repository: string, tag: string, signal: AbortSignal): Promise<void> {
     const query = new URLSearchParams({ repo: repository, tag });
     const what = `tag ${source} as ${repository}:${tag}`;
     await this.#ask(

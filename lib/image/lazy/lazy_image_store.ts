@@ -216,7 +216,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /** Mounts the image of `layer` if necessary, and starts fetching all of it. @throws as {@link acquire} */
-  async fetchAll(layer: LazyLayer, signal?: AbortSignal): Promise<PrefetchStatus> {
+  async fetchAll(layer: LazyLayer, signal: AbortSignal): Promise<PrefetchStatus> {
     if (this.#images.seen(layer.id) === undefined) await unlessAborted(this.#mountOnce(layer), signal);
     return this.prefetch(layer.id);
   }

@@ -33,8 +33,8 @@ export interface PreparedImagesParts {
   readonly mount: (layer: LazyLayer, signal: AbortSignal) => Promise<unknown>;
   /** Unmounts the image of a layer unless a container has used it. */
   readonly unmountUnused: (layerId: string) => Promise<void>;
-  /** Milliseconds for which an image stays mounted without a container. Default 30,000. */
-  readonly unusedMs?: number | undefined;
+  /** Milliseconds for which an image stays mounted without a container; undefined: 30,000. */
+  readonly unusedMs: number | undefined;
 }
 
 /** Its promises never reject. */

@@ -37,7 +37,11 @@ export type ImageForm = LazyForm | { readonly kind: "classic" };
 const HEAD_BYTES = 16 * 1024;
 
 /** Returns the form of an image. @throws what the registry answers */
-export async function imageForm(manifest: Manifest, repository: Repository, signal?: AbortSignal): Promise<ImageForm> {
+export async function imageForm(
+  manifest: Manifest,
+  repository: Repository,
+  signal: AbortSignal | undefined,
+): Promise<ImageForm> {
   const { layers } = manifest;
   const marked = bootstrapLayer(manifest);
   if (marked !== undefined && layers.length > 1) {
@@ -50,7 +54,7 @@ export async function imageForm(manifest: Manifest, repository: Repository, sign
 }
 
 /** Returns the first bytes of a layer, verified only if they are the whole layer. */
-async function headOf(layer: Descriptor, repository: Repository, signal?: AbortSignal): Promise<Uint8Array> {
+async function headOf(layer: Descriptor, repository: Repository, signal: AbortSignal | undefined): Promise<Uint8Array> {
   if (layer.size <= HEAD_BYTES) return await getSmallBlob(repository, layer, { maxBytes: HEAD_BYTES, signal });
   const options = { priority: "on-demand", ...(signal === undefined ? {} : { signal }) } as const;
   return await new RegistryBackend(repository).blob(digestHex(layer.digest)).read(0, HEAD_BYTES, options);

@@ -33,8 +33,8 @@ export interface FetchedBootstrap {
 export async function fetchBootstrap(
   repository: Repository,
   reference: Reference,
-  signal?: AbortSignal,
-  memory = ORDINARY_MEMORY,
+  signal: AbortSignal | undefined,
+  memory: ImageMemory,
 ): Promise<FetchedBootstrap> {
   const { form, manifest } = await resolveImage({ repository, reference, platform: hostPlatform(), signal });
   if (form.kind !== "classic") {
@@ -62,7 +62,7 @@ export async function fetchBootstrapLayer(
     readonly onProgress?: (bytes: number) => void;
     /** Holds the layer and the decompressed bootstrap. */
     readonly memory?: ImageMemory;
-  } = {},
+  },
 ): Promise<BootstrapLayer | undefined> {
   let droppedAt = 0;
   const bytes = await getSmallBlob(repository, layer, {

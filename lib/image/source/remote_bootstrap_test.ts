@@ -11,7 +11,7 @@ import { hasCode } from "../../base/errors.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION, NYDUS_OS_FEATURE } from "../../oci/media_types.ts";
 import { hostPlatform } from "../../oci/platform.ts";
 import { parseReference } from "../../oci/reference.ts";
-import type { ImageMemory } from "../../rafs/image_memory.ts";
+import { ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { fetchBootstrap } from "./remote_bootstrap.ts";
 
 const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
@@ -58,7 +58,7 @@ class Images implements AsyncDisposable {
     return { mediaType, digest, size: bytes.length };
   }
 
-  async fetch(memory?: ImageMemory): Promise<string> {
+  async fetch(memory = ORDINARY_MEMORY): Promise<string> {
     const { host } = this.registry;
     const deps = { http: this.#http, keychain: ANONYMOUS };
     const { transport } = openRegistry({ host, repo: "app", scheme: "http" }, deps);

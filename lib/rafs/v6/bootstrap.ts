@@ -42,7 +42,7 @@ const CHUNKS = "RAFS v6 chunk table entry";
  * @param bytes kept, never copied
  * @throws {RafsError} on damage, and "unsupported" for images whose data cannot be read
  */
-export function openV6(bytes: Uint8Array, options: OpenOptions = {}): Bootstrap {
+export function openV6(bytes: Uint8Array, options: OpenOptions): Bootstrap {
   const bootstrap = new V6Bootstrap(bytes);
   if (!options.treeOnly) refuseUnsupported(bootstrap.blobs);
   return bootstrap;
