@@ -30,15 +30,19 @@ import type { TableSource } from "./tables/table_source.ts";
 
 /** An open blob, for threads that read the cache file directly. Plain data; can be posted to a Worker. */
 export interface OpenBlob {
-  /** File descriptor of the cache file: plain chunks at their uncompressed offsets. Closed with the blob. */
+  /** File descriptor of the cache file, which holds plain data at uncompressed offsets. Closed with the blob. */
   readonly dataFd: number;
   readonly chunks: ChunkPlaces;
   /** One bit per chunk (cache/bits.ts). Set: the chunk is verified and in the cache file. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
-  /** Path of the cache file; undefined for a transient cache, whose files have no name. */
-  readonly path: string | undefined;
+  /**
+   * Which chunks are on disk. Of the others a reader has to ask afterwards whether the disk has lost them:
+   * cache/lost_writes.ts.
+   */
   readonly synced: SyncState;
-  /** One bit per chunk: a reader of a chunk whose bit is set clears it and calls `Blob.reached`. */
+  /** Path of the cache file; undefined if it has none. */
+  readonly path: string | undefined;
+  /** One bit per chunk, in the same order: a reader of a chunk whose bit is set clears it and has `Blob.reached` called. */
   readonly watched: Uint8Array<SharedArrayBuffer>;
 }
 

@@ -1,18 +1,19 @@
 /**
  * A mounted image, and the interfaces that a data path needs to mount one.
  *
- * `lib/mount` does not depend on RAFS: {@link ImageTree} is its only requirement of a format, {@link ChunkStore} its
- * only requirement of a blob.
+ * {@link ImageTree} is all that a data path requires of an image's format, {@link ChunkStore} all that it requires of a
+ * blob.
  *
  * @module
  */
-import type { SyncState } from "../blob/cache/lost_writes.ts";
 import type { RateMeter } from "../base/rate_meter.ts";
+import type { OpenBlob } from "../blob/opened_blob.ts";
 import type { Bootstrap } from "../rafs/bootstrap.ts";
-import type { ChunkPlaces } from "../rafs/chunk_table.ts";
 import type { DeviceTable } from "../rafs/device_table.ts";
 import type { FsDriver } from "./data_path.ts";
 import type { Priority } from "../base/limiter.ts";
+
+export type { OpenBlob } from "../blob/opened_blob.ts";
 
 /** An immutable tree of inodes whose file data are extents of blobs: what reads need of a {@link Bootstrap}. */
 export type ImageTree = Pick<
@@ -22,27 +23,6 @@ export type ImageTree = Pick<
 
 /** A tree with what a FUSE session shows besides: the owners of inodes, and totals. */
 export type ServedTree = ImageTree & Pick<Bootstrap, "explicitUidGid" | "dataBytes">;
-
-/** What a Worker needs to answer reads of cached chunks without the main thread. */
-export interface OpenBlob {
-  /** File descriptor of the cache file, which holds plain data at uncompressed offsets. */
-  readonly dataFd: number;
-  readonly chunks: ChunkPlaces;
-  /** One bit per chunk, 0x80 >> (i & 7) of byte i >> 3; set when the chunk is verified and in the cache file. */
-  readonly ready: Uint8Array<SharedArrayBuffer>;
-  /**
-   * Which chunks are on disk. Of the others a reader has to ask afterwards whether the disk has lost them:
-   * blob/cache/lost_writes.ts.
-   */
-  readonly synced?: SyncState;
-  /** Path of the cache file; undefined if it has none. */
-  readonly path: string | undefined;
-  /**
-   * One bit per chunk, in the same order. A reader of a chunk whose bit is set clears it and has
-   * {@link ChunkStore.reached} called.
-   */
-  readonly watched?: Uint8Array<SharedArrayBuffer>;
-}
 
 /** One blob of a mounted image. */
 export interface ChunkStore {

@@ -14,7 +14,7 @@ import type { BlobDescriptor, Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { effectiveBlobId } from "../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { MemoryBlob, type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";
-import { missingChunks, SimpleStore } from "./simple_store.ts";
+import { lossless, missingChunks, SimpleStore } from "./simple_store.ts";
 
 /** Hooks into the fetches of an image. */
 export interface FetchControl {
@@ -63,7 +63,7 @@ export class FixtureStore extends SimpleStore implements Disposable {
     const chunks = memory.columns;
     this.#data = open(paths.data, O.RDWR | O.CREAT);
     const ready = new Uint8Array(new SharedArrayBuffer(Math.ceil(chunks.count / 8)));
-    const blob = { dataFd: this.#data.raw, chunks, ready, path: paths.data, memory };
+    const blob = { dataFd: this.#data.raw, chunks, ready, ...lossless(chunks.count), path: paths.data, memory };
     this.#blob = blob;
     return blob;
   }

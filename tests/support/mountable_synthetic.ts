@@ -12,7 +12,7 @@ import type { Priority } from "../../lib/base/limiter.ts";
 import { chunkColumnsFromRecords } from "../../lib/rafs/chunk_records.ts";
 import type { ChunkColumns } from "../../lib/rafs/chunk_table.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { missingChunks, SimpleStore } from "./simple_store.ts";
+import { lossless, missingChunks, SimpleStore } from "./simple_store.ts";
 import { makeSyntheticImage, type SyntheticTree } from "./synthetic_image.ts";
 
 /** Byte at `offset` of the blob; all chunks differ. */
@@ -53,7 +53,8 @@ export class MountableSynthetic extends SimpleStore implements Disposable {
     const ready = new Uint8Array(new SharedArrayBuffer(Math.ceil(this.chunks.count / 8)));
     const dataPath = `${directory}/${name}.data`;
     this.#data = open(dataPath, O.RDWR | O.CREAT);
-    this.opened = { dataFd: this.#data.raw, chunks: this.chunks, ready, path: dataPath };
+    const { chunks } = this;
+    this.opened = { dataFd: this.#data.raw, chunks, ready, ...lossless(chunks.count), path: dataPath };
     this.#content = content;
     const { address, length } = this.mapping;
     this.image = { name, bootstrap: { address, length }, tree: opened, blobs: [this] };

@@ -1,12 +1,20 @@
 /**
  * The simplest ChunkStore, for tests of data paths: one file of plain data, and a bit for each chunk in it. Shares no
- * code with lib/blob.
+ * code with lib/blob but the form of what readers are told.
  *
  * @module
  */
 import { pwriteAll } from "../../ffi/unistd.ts";
 import type { ChunkStore, OpenBlob } from "../../lib/mount/image_mount.ts";
 import type { Priority } from "../../lib/base/limiter.ts";
+import { newSyncState } from "../../lib/blob/cache/lost_writes.ts";
+
+/** What readers are told of a file with `count` chunks on a disk that loses nothing, and of which no chunk is watched. */
+export function lossless(count: number): Pick<OpenBlob, "synced" | "watched"> {
+  const synced = newSyncState(count);
+  synced.recorded.fill(0xff);
+  return { synced, watched: new Uint8Array(new SharedArrayBuffer(synced.recorded.length)) };
+}
 
 /** A store; what derives from it knows where chunks come from. */
 export abstract class SimpleStore implements ChunkStore {

@@ -19,9 +19,10 @@ export function setBit(bits: Bits, i: number): void {
   Atomics.or(bits, i >> 3, 0x80 >> (i & 7));
 }
 
-/** Clears bit `i`. */
-export function clearBit(bits: Bits, i: number): void {
-  Atomics.and(bits, i >> 3, ~(0x80 >> (i & 7)) & 0xff);
+/** Clears bit `i`, and tells whether it was set: of several threads, one gets true. */
+export function clearBit(bits: Bits, i: number): boolean {
+  const bit = 0x80 >> (i & 7);
+  return (Atomics.and(bits, i >> 3, ~bit & 0xff) & bit) !== 0;
 }
 
 /** Bytes needed for a bitmap of `count` bits. */

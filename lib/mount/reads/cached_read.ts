@@ -9,6 +9,7 @@
  */
 import { startReading } from "../../../ffi/fcntl.ts";
 import { preadExact } from "../../../ffi/unistd.ts";
+import { clearBit, hasBit } from "../../blob/cache/bits.ts";
 import { epochOf, isKept, isRecorded, type SyncState } from "../../blob/cache/lost_writes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
@@ -39,17 +40,13 @@ export function agrees(extent: Extent, blob: OpenBlob): boolean {
 }
 
 /** Whether the chunk is verified and in the cache file. */
-export function isReady(extent: Extent, blob: OpenBlob): boolean {
-  const { chunkIndex } = extent;
-  return (Atomics.load(blob.ready, chunkIndex >> 3) & (0x80 >> (chunkIndex & 7))) !== 0;
+export function isReady({ chunkIndex }: Extent, { ready }: OpenBlob): boolean {
+  return hasBit(ready, chunkIndex);
 }
 
 /** Whether the chunk is watched. Clears the watch, so only one call returns true. */
 export function testAndClearWatch({ chunkIndex }: Extent, { watched }: OpenBlob): boolean {
-  if (watched === undefined) return false;
-  const bit = 0x80 >> (chunkIndex & 7);
-  if ((Atomics.load(watched, chunkIndex >> 3) & bit) === 0) return false;
-  return (Atomics.and(watched, chunkIndex >> 3, ~bit & 0xff) & bit) !== 0;
+  return hasBit(watched, chunkIndex) && clearBit(watched, chunkIndex);
 }
 
 /** Whether the extent can be read now. Holes are always readable. */
@@ -96,8 +93,9 @@ interface Doubt {
 function doubtsOf(extents: readonly Extent[], blobs: readonly (OpenBlob | undefined)[]): Doubt[] {
   const doubts: Doubt[] = [];
   for (const { blobIndex, chunkIndex } of extents) {
-    const { synced, dataFd } = blobs[blobIndex] ?? {}; // a hole has no blob
-    if (synced === undefined || dataFd === undefined || isRecorded(synced, chunkIndex)) continue;
+    const blob = blobs[blobIndex];
+    if (blob === undefined || isRecorded(blob.synced, chunkIndex)) continue; // a hole has no blob
+    const { synced, dataFd } = blob;
     if (doubts.some((doubt) => doubt.synced === synced)) continue;
     doubts.push({ blobIndex, synced, dataFd, epoch: epochOf(synced) });
   }

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { dropPages, O, open } from "../../../ffi/fcntl.ts";
 import { fsync, pwriteAll } from "../../../ffi/unistd.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { newSyncState } from "../../blob/cache/lost_writes.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { readExtents } from "./cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
@@ -38,7 +39,9 @@ function blobIn(dataFd: number): OpenBlob {
   const uncompressedOffset = new Float64Array(new SharedArrayBuffer(8));
   const uncompressedSize = new Uint32Array(new SharedArrayBuffer(4)).fill(CHUNK_BYTES);
   const ready = new Uint8Array(new SharedArrayBuffer(1)).fill(0x80);
-  return { dataFd, chunks: { count: 1, uncompressedOffset, uncompressedSize }, ready, path: undefined };
+  const watched = new Uint8Array(new SharedArrayBuffer(1));
+  const chunks = { count: 1, uncompressedOffset, uncompressedSize };
+  return { dataFd, chunks, ready, synced: newSyncState(1), path: undefined, watched };
 }
 
 function pieceAt(blobOffset: number, length: number): Extent {

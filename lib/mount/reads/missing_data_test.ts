@@ -34,6 +34,7 @@ function blobIn(file: Fd, synced: SyncState): OpenBlob {
     ready: new Uint8Array(new SharedArrayBuffer(1)).fill(0x80),
     synced,
     path: undefined,
+    watched: new Uint8Array(new SharedArrayBuffer(1)),
   };
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { unlessAborted } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { newSyncState } from "../../blob/cache/lost_writes.ts";
 import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 import { openBlobs } from "./open_blobs.ts";
 
@@ -30,7 +31,9 @@ const blobOf = (dataFd: number): OpenBlob => ({
     uncompressedSize: new Uint32Array(new SharedArrayBuffer(0)),
   },
   ready: new Uint8Array(new SharedArrayBuffer(0)),
+  synced: newSyncState(0),
   path: undefined,
+  watched: new Uint8Array(new SharedArrayBuffer(0)),
 });
 
 Deno.test("blobs are opened four at a time, in order, and each is returned when ready", async () => {
