@@ -27,25 +27,23 @@ const OUTPUT_BYTES = 256 << 10;
 export async function* zstdStream(pieces: AsyncIterable<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
   const stream = zstd().ZSTD_createDStream();
   if (stream === null) throw new ZstdError("Cannot decompress zstd: no memory for a stream");
+  using cleanup = new DisposableStack();
+  cleanup.defer(() => zstd().ZSTD_freeDStream(stream));
   const plain = new Uint8Array(OUTPUT_BYTES);
   const [output, input] = [new StreamBuffer(), new StreamBuffer()];
   /** libzstd's estimate of the bytes still needed for the current frame; 0 at the end of a frame. */
   let wanted = 0;
-  try {
-    for await (const piece of pieces) {
-      if (piece.length === 0) continue;
-      input.set(piece);
-      do {
-        output.set(plain);
-        wanted = zstdResult(await zstd().ZSTD_decompressStream(stream, output.struct, input.struct), "decompress");
-        if (output.position > 0) yield plain.subarray(0, output.position);
-        // Output withheld for lack of space comes with the next call, which needs no input.
-      } while (input.position < piece.length || (output.position === plain.length && wanted !== 0));
-    }
-    if (wanted !== 0) throw new ZstdError("Cannot decompress zstd: it is cut off");
-  } finally {
-    zstd().ZSTD_freeDStream(stream);
+  for await (const piece of pieces) {
+    if (piece.length === 0) continue;
+    input.set(piece);
+    do {
+      output.set(plain);
+      wanted = zstdResult(await zstd().ZSTD_decompressStream(stream, output.struct, input.struct), "decompress");
+      if (output.position > 0) yield plain.subarray(0, output.position);
+      // Output withheld for lack of space comes with the next call, which needs no input.
+    } while (input.position < piece.length || (output.position === plain.length && wanted !== 0));
   }
+  if (wanted !== 0) throw new ZstdError("Cannot decompress zstd: it is cut off");
 }
 
 /** ZSTD_inBuffer and ZSTD_outBuffer on 64-bit Linux: `void *`, size, position. */

@@ -118,18 +118,21 @@ async function openData(folder: CacheFolder, paths: BlobPaths, sizeBytes: number
         await setAside(paths.data, `it has ${found} bytes, expected ${sizeBytes}`);
         continue;
       }
-      if (found < sizeBytes) {
-        // claims about an empty file are wrong; chunks verified in a truncated one may still be there
-        if (found === 0) await setAside(paths.chunkMap, "its data file is gone");
-        await ignore(Deno.errors.NotFound, Deno.remove(paths.verified));
-        ftruncate(file.fd, sizeBytes);
-      }
+      if (found < sizeBytes) await extendData(file, paths, sizeBytes);
       return file;
     } catch (error) {
       file[Symbol.dispose]();
       throw error;
     }
   }
+}
+
+/** Gives a file that is new, or was truncated, its size, and removes what is no longer true of it. */
+async function extendData(file: CacheFile, paths: BlobPaths, sizeBytes: number): Promise<void> {
+  // claims about an empty file are wrong; chunks verified in a truncated one may still be there
+  if (file.sizeBytes === 0) await setAside(paths.chunkMap, "its data file is gone");
+  await ignore(Deno.errors.NotFound, Deno.remove(paths.verified));
+  ftruncate(file.fd, sizeBytes);
 }
 
 /**

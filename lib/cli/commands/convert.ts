@@ -9,13 +9,22 @@ import { type ConvertArgs, WRITTEN_COMPRESSORS } from "../actions.ts";
 import { examples, outputOption, type Run } from "../command.ts";
 import { INSTALLATION, settingsFile } from "../installation.ts";
 
+const DESCRIPTION =
+  "Convert an image into a lazy one. Docker pulls the first entry of its index, which is metadata only; " +
+  "the second lists the data blobs, so that registries keep them.";
+
+const EXAMPLES = examples(
+  "nydus-gd convert registry.example/app:1 registry.example/app:1-lazy",
+  "nydus-gd convert --platform linux/arm64 oci:./layout:1 oci:./lazy:1",
+  "nydus-gd convert --optimize-run 'python3 app.py --help' registry.example/app:1 registry.example/app:1-lazy",
+  "nydus-gd convert docker:app:1 registry.example/app:1-lazy",
+  "nydus-gd convert dir:/srv/rootfs tar:lazy.tar",
+);
+
 /** Creates the command, which passes its arguments to `run`. */
 export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
   const command = new Command("convert")
-    .description(
-      "Convert an image into a lazy one. Docker pulls the first entry of its index, which is metadata only; " +
-        "the second lists the data blobs, so that registries keep them.",
-    )
+    .description(DESCRIPTION)
     .argument("<source>", "image reference, docker:NAME, oci:DIR[:TAG], tar:FILE[:NAME] (of images or files), dir:DIR")
     .argument("<target>", "image reference, oci:DIR[:TAG], tar:FILE")
     .option("--platform <platform>", "only OS/ARCH[/VARIANT] or ARCH, instead of all platforms of the source")
@@ -58,16 +67,7 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
     )
     .option(...INSTALLATION.settings)
     .addOption(outputOption())
-    .addHelpText(
-      "after",
-      examples(
-        "nydus-gd convert registry.example/app:1 registry.example/app:1-lazy",
-        "nydus-gd convert --platform linux/arm64 oci:./layout:1 oci:./lazy:1",
-        "nydus-gd convert --optimize-run 'python3 app.py --help' registry.example/app:1 registry.example/app:1-lazy",
-        "nydus-gd convert docker:app:1 registry.example/app:1-lazy",
-        "nydus-gd convert dir:/srv/rootfs tar:lazy.tar",
-      ),
-    );
+    .addHelpText("after", EXAMPLES);
   command.action((source, target, { fsVersion, level, chunkSize, batchSize, ...options }) =>
     run({
       source,

@@ -19,6 +19,7 @@ import { freeMemory } from "../../base/free_memory.ts";
 import { logger } from "../../base/log.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
 import { type Digest, digestAlgorithm, digestHex, sha256Digest } from "../../oci/digest.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Manifest, parseManifestDocument } from "../../oci/manifest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
@@ -256,17 +257,20 @@ async function knownLayers(target: ImageTarget, signal: AbortSignal): Promise<Re
   if (content === undefined) return known;
   try {
     for await (const { layers } of manifestsOf(content, await content.named(signal), MAX_DEPTH, signal)) {
-      for (const { digest, size, annotations } of layers) {
-        const key = annotations?.[SOURCE_LAYER_ANNOTATION];
-        if (key === undefined || digestAlgorithm(digest) !== "sha256") continue;
-        known.set(key, { blobId: digestHex(digest), blobBytes: size });
-      }
+      for (const [source, layer] of layers.flatMap(knownLayer)) known.set(source, layer);
     }
   } catch (error) {
     if (!hasCode(error, "not-found", "invalid-image", "unsupported")) throw error;
     log.warn("layers of the target's current image not reused", { reason: messageOf(error) });
   }
   return known;
+}
+
+/** The record of one layer with what it was made from; none if it does not say. */
+function knownLayer({ digest, size, annotations }: Descriptor): [source: string, layer: KnownLayer][] {
+  const source = annotations?.[SOURCE_LAYER_ANNOTATION];
+  if (source === undefined || digestAlgorithm(digest) !== "sha256") return [];
+  return [[source, { blobId: digestHex(digest), blobBytes: size }]];
 }
 
 /** Yields the manifests among the documents, and those of their indexes down to `depth`. */

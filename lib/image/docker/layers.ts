@@ -32,16 +32,21 @@ export async function recordedLayers(imageDir: string): Promise<RecordedLayers |
   const info = await unlessMissing(Deno.stat(layerdb));
   if (info === undefined) return undefined;
   const ids = new Set<string>();
-  for (const [folder, files] of Object.entries(NAMING_FILES)) {
-    for (const name of await namesIn(join(layerdb, folder))) {
-      for (const file of files) {
-        const id = await unlessMissing(Deno.readTextFile(join(layerdb, folder, name, file)));
-        if (id !== undefined) ids.add(id.trim());
-      }
-    }
+  for await (const path of namingFiles(layerdb)) {
+    const id = await unlessMissing(Deno.readTextFile(path));
+    if (id !== undefined) ids.add(id.trim());
   }
   const hasImages = (await namesIn(join(imageDir, "imagedb", "content", "sha256"))).length > 0;
   return { ids, emptySince: ids.size > 0 || hasImages ? undefined : info.birthtime ?? undefined };
+}
+
+/** Yields the paths of the files that may name a layer. */
+async function* namingFiles(layerdb: string): AsyncGenerator<string> {
+  for (const [folder, files] of Object.entries(NAMING_FILES)) {
+    for (const name of await namesIn(join(layerdb, folder))) {
+      yield* files.map((file) => join(layerdb, folder, name, file));
+    }
+  }
 }
 
 /**

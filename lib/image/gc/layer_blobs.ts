@@ -62,9 +62,8 @@ export async function discardBlobs(
     await readOwners(await layers());
     const owners = new Set(ownersOfOne(layer));
     // from here on without a pause, in which another layer could arrive
-    for (const other of await layers()) {
-      if (other.id !== layer.id) { for (const owner of ownersOfOne(other)) owners.delete(owner); }
-    }
+    const others = (await layers()).filter(({ id }) => id !== layer.id);
+    for (const owner of others.flatMap(ownersOfOne)) owners.delete(owner);
     await cache.discard([...owners]);
   } catch (error) {
     log.warn("blobs of a removed image stay in the cache", { layer: layer.id, reason: messageOf(error) });

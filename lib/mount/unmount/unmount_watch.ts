@@ -2,14 +2,14 @@
  * Reports when file systems are gone: not only unmounted, but released by every overlay and open file.
  *
  * ```ts
- * using watch = new UnmountWatch();
+ * await using watch = new UnmountWatch();
  * await watch.gone("/run/x/image");
  * ```
  *
  * @module
  */
 import type { Fd } from "../../../ffi/fd.ts";
-import { IN, inotifyAddWatch, inotifyInit, inotifyRead } from "../../../ffi/inotify.ts";
+import { IN, inotifyAddWatch, type InotifyEvent, inotifyInit, inotifyRead } from "../../../ffi/inotify.ts";
 import { POLL, pollNonblocking } from "../../../ffi/poll.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
@@ -43,17 +43,19 @@ export class UnmountWatch implements AsyncDisposable {
     try {
       while (this.#waiting.size > 0) {
         await pollNonblocking([{ fd: this.#inotify, events: POLL.IN }], -1, signal);
-        for (const { watch, mask } of inotifyRead(this.#inotify)) {
-          if ((mask & IN.IGNORED) === 0) continue;
-          this.#waiting.get(watch)?.resolve();
-          this.#waiting.delete(watch);
-        }
+        for (const event of inotifyRead(this.#inotify)) this.#note(event);
       }
     } catch (error) {
       if (!signal.aborted) log.error("unmounts are no longer noticed", { error: messageOf(error) });
     } finally {
       this.#reading = undefined;
     }
+  }
+
+  #note({ watch, mask }: InotifyEvent): void {
+    if ((mask & IN.IGNORED) === 0) return;
+    this.#waiting.get(watch)?.resolve();
+    this.#waiting.delete(watch);
   }
 
   /** Ends the watch; pending promises resolve. */
