@@ -7,6 +7,8 @@
  * @module
  */
 
+import type { WrittenCompressor } from "../image/convert/rafs_options.ts";
+
 /** Default path of the admin socket, for `serve` and its clients. */
 export const ADMIN_SOCKET = "/run/nydus-gd/admin.sock";
 
@@ -227,8 +229,7 @@ export interface ConvertArgs {
 }
 
 /** Compressors available for conversion. */
-export const WRITTEN_COMPRESSORS = ["zstd", "lz4_block", "none"] as const;
-export type WrittenCompressor = (typeof WRITTEN_COMPRESSORS)[number];
+export const WRITTEN_COMPRESSORS = ["zstd", "lz4_block", "none"] as const satisfies readonly WrittenCompressor[];
 
 /** `nydus-gd pull`. */
 export interface PullArgs {

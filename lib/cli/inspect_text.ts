@@ -18,7 +18,7 @@ import { bytesText } from "../base/byte_text.ts";
 import { countText } from "../base/count_text.ts";
 import type { EntryFacts } from "../image/inspect/entry_facts.ts";
 import type { FileFacts } from "../image/inspect/inspect_file.ts";
-import type { BlobFacts, ImageFacts } from "../image/inspect/inspect_image.ts";
+import type { BlobFacts, ImageDescription } from "../image/inspect/inspect_image.ts";
 import { oneLine } from "./output.ts";
 import { tableLines } from "./table.ts";
 
@@ -39,7 +39,7 @@ const TYPE_LETTERS: Readonly<Record<string, string>> = {
 };
 
 /** Returns the lines for an image, without line ends. */
-export function imageLines(image: ImageFacts): string[] {
+export function imageLines(image: ImageDescription): string[] {
   const { version, bootstrap_bytes: bytes, chunk_size: chunkSize, flags, names, inodes, file_bytes: fileBytes } = image;
   const { references, distinct, distinct_bytes: distinctBytes } = image.chunks;
   const byType = Object.entries(inodes).map(([type, count]) => `${count} ${type}`).join(", ");

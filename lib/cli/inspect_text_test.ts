@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { EntryFacts } from "../image/inspect/entry_facts.ts";
-import type { ImageFacts } from "../image/inspect/inspect_image.ts";
+import type { ImageDescription } from "../image/inspect/inspect_image.ts";
 import { fileLines, imageLines } from "./inspect_text.ts";
 
 const ENTRY: EntryFacts = {
@@ -48,7 +48,7 @@ Deno.test("links, devices and modes of every kind are shown", () => {
 });
 
 Deno.test("the parts of an image form a table, and text of the image cannot control the terminal", () => {
-  const image: ImageFacts = {
+  const image: ImageDescription = {
     version: 5,
     bootstrap_bytes: 8192,
     chunk_size: 4096,

@@ -10,7 +10,7 @@
 import { openBackend, openRegistry } from "../backend/open_backend.ts";
 import { hasCode } from "../base/errors.ts";
 import { parseReference } from "../oci/reference.ts";
-import { type Check, fail, failedWith, type Finding, ok, warn } from "./check.ts";
+import { type Check, fail, failedWith, ok, type Outcome, warn } from "./check.ts";
 import { statusOf } from "./daemon_checks.ts";
 import { type Installation, type Readable, readable } from "./installation.ts";
 
@@ -56,7 +56,7 @@ export async function backendChecks(installation: Installation): Promise<Check[]
 }
 
 /** Reports a missing directory, which also answers "not found" for every blob. */
-async function missingFolder(backend: NonNullable<Installation["config"]>["backend"]): Promise<Finding | undefined> {
+async function missingFolder(backend: NonNullable<Installation["config"]>["backend"]): Promise<Outcome | undefined> {
   if (backend.type !== "localfs" || backend.dir === undefined) return undefined;
   try {
     await Deno.stat(backend.dir);
@@ -72,7 +72,7 @@ interface Place {
 }
 
 /** @param logins registries for which Docker has logins */
-function judgeLogins(logins: Readable<readonly string[]>, { pulled, pulledFiles }: Installation): Finding {
+function judgeLogins(logins: Readable<readonly string[]>, { pulled, pulledFiles }: Installation): Outcome {
   if ("error" in logins) return failedWith(logins.error);
   if ("error" in pulledFiles) return failedWith(pulledFiles.error);
   const handedOver = new Set(pulled?.list().flatMap((image) => image.logins.map(({ host }) => host)));
@@ -121,7 +121,7 @@ function registryCheck({ deps }: Installation, { host, repository }: Place): Che
   };
 }
 
-function judgeClock(date: string | undefined): Finding | undefined {
+function judgeClock(date: string | undefined): Outcome | undefined {
   const skewMs = date === undefined ? NaN : Date.now() - Date.parse(date);
   if (!(Math.abs(skewMs) > SKEW_WARN_MS)) return undefined;
   const seconds = Math.round(Math.abs(skewMs) / 1000);

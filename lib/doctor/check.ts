@@ -17,7 +17,7 @@ import { NydusGdError } from "../base/errors.ts";
 export type Verdict = "ok" | "warn" | "fail" | "skipped";
 
 /** Result of a check. */
-export interface Finding {
+export interface Outcome {
   readonly verdict: Verdict;
   /** What was observed, without a full stop. */
   readonly seen: string;
@@ -33,11 +33,11 @@ export interface Check {
   readonly timeoutMs?: number;
   /** What to do if it throws or takes too long, and the error does not say. */
   readonly mend?: string;
-  run(signal: AbortSignal): Promise<Finding> | Finding;
+  run(signal: AbortSignal): Promise<Outcome> | Outcome;
 }
 
-/** A finding and the check that made it. */
-export interface CheckResult extends Finding {
+/** An outcome and the check that made it. */
+export interface CheckResult extends Outcome {
   readonly group: string;
   readonly name: string;
 }
@@ -48,27 +48,27 @@ const CHECK_TIMEOUT_MS = 5_000;
 const CLEAN_UP_MS = 5_000;
 
 /** Everything is as it should be. */
-export function ok(seen: string): Finding {
+export function ok(seen: string): Outcome {
   return { verdict: "ok", seen };
 }
 
 /** Works, but not as it should. */
-export function warn(seen: string, mend?: string): Finding {
-  return finding("warn", seen, mend);
+export function warn(seen: string, mend?: string): Outcome {
+  return outcome("warn", seen, mend);
 }
 
 /** Something does not work. */
-export function fail(seen: string, mend: string | undefined): Finding {
-  return finding("fail", seen, mend);
+export function fail(seen: string, mend: string | undefined): Outcome {
+  return outcome("fail", seen, mend);
 }
 
 /** Could not be checked. */
-export function skipped(seen: string, mend?: string): Finding {
-  return finding("skipped", seen, mend);
+export function skipped(seen: string, mend?: string): Outcome {
+  return outcome("skipped", seen, mend);
 }
 
 /** A failure, with the hint of the error. */
-export function failedWith(error: unknown, mend?: string): Finding {
+export function failedWith(error: unknown, mend?: string): Outcome {
   const { message, hint } = describeError(error);
   return fail(message, hint ?? mend);
 }
@@ -89,10 +89,10 @@ export async function perform(check: Check, signal: AbortSignal): Promise<CheckR
   }
 }
 
-async function run(check: Check, signal: AbortSignal): Promise<Finding> {
+async function run(check: Check, signal: AbortSignal): Promise<Outcome> {
   return await check.run(signal);
 }
 
-function finding(verdict: Verdict, seen: string, mend: string | undefined): Finding {
+function outcome(verdict: Verdict, seen: string, mend: string | undefined): Outcome {
   return mend === undefined ? { verdict, seen } : { verdict, seen, mend };
 }

@@ -11,7 +11,7 @@ import { snapshotProblems } from "../snapshot/snapshot_damage.ts";
 import { readSnapshots } from "../snapshot/snapshot_files.ts";
 import { SnapshotPaths, snapshotterDir } from "../snapshot/snapshot_paths.ts";
 import { countText } from "../base/count_text.ts";
-import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
+import { type Check, fail, failedWith, ok, type Outcome, skipped, warn } from "./check.ts";
 import { checkSocket } from "./daemon_checks.ts";
 import type { ContainerdFiles, Installation } from "./installation.ts";
 
@@ -22,7 +22,7 @@ const SETUP = "nydus-gd setup --target containerd";
 export function containerdChecks(installation: Installation): Check[] {
   const { containerdFiles, containerdSocket } = installation;
   /** Skips the check if the snapshotter is not set up: only the first check reports that. */
-  const check = (name: string, run: (address: string, signal: AbortSignal) => Promise<Finding> | Finding): Check => ({
+  const check = (name: string, run: (address: string, signal: AbortSignal) => Promise<Outcome> | Outcome): Check => ({
     group: GROUP,
     name,
     run(signal) {
@@ -53,7 +53,7 @@ export function containerdChecks(installation: Installation): Check[] {
   ];
 }
 
-async function checkPlugin(socket: string, signal: AbortSignal): Promise<Finding> {
+async function checkPlugin(socket: string, signal: AbortSignal): Promise<Outcome> {
   const state = await snapshotterState({ socket, signal });
   switch (state) {
     case undefined:
@@ -68,7 +68,7 @@ async function checkPlugin(socket: string, signal: AbortSignal): Promise<Finding
 }
 
 /** Looks at the files, so that it works whether or not the daemon runs. */
-async function checkSnapshots({ isRoot, options: { root } }: Installation): Promise<Finding> {
+async function checkSnapshots({ isRoot, options: { root } }: Installation): Promise<Outcome> {
   if (!isRoot) return skipped("only root can read them", "sudo nydus-gd doctor");
   const paths = new SnapshotPaths(snapshotterDir(root));
   const found = await readSnapshots(paths);
@@ -78,7 +78,7 @@ async function checkSnapshots({ isRoot, options: { root } }: Installation): Prom
   return fail(problems.map(({ message }) => message).join("; "), first.remedy);
 }
 
-async function judgeCri({ files, effective }: ContainerdFiles, signal: AbortSignal): Promise<Finding> {
+async function judgeCri({ files, effective }: ContainerdFiles, signal: AbortSignal): Promise<Outcome> {
   const problem = await criProblem(files, () => effective(signal));
   return problem === undefined ? ok("not in the way") : warn(problem.state, problem.remedy);
 }

@@ -15,7 +15,7 @@ import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
 import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
 import { SERVICE } from "../setup/unit_files.ts";
 import { hasSystemd, lastLoggedError, showUnit, type UnitState } from "../setup/systemd.ts";
-import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
+import { type Check, fail, ok, type Outcome, skipped, warn } from "./check.ts";
 import type { Installation } from "./installation.ts";
 
 const GROUP = "daemon";
@@ -41,7 +41,7 @@ export function daemonChecks(installation: Installation): Check[] {
   ];
 }
 
-async function checkService(): Promise<Finding> {
+async function checkService(): Promise<Outcome> {
   if (!await hasSystemd()) return skipped("systemd is not running here");
   const unit = await showUnit(SERVICE);
   const restarts = unit.restarts > 0 ? `, restarted ${unit.restarts} times since` : "";
@@ -61,7 +61,7 @@ function failsToStart({ active, restarts }: UnitState): boolean {
 }
 
 /** Checks that a server listens on the socket and that only root can connect. */
-export async function checkSocket(path: string): Promise<Finding> {
+export async function checkSocket(path: string): Promise<Outcome> {
   const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.lstat(path)).catch((error) => {
     if (error instanceof Deno.errors.PermissionDenied) return "forbidden" as const;
     throw error;
@@ -85,7 +85,7 @@ export async function checkSocket(path: string): Promise<Finding> {
   }
 }
 
-async function checkHealth(socket: string, signal: AbortSignal): Promise<Finding> {
+async function checkHealth(socket: string, signal: AbortSignal): Promise<Outcome> {
   const answer = await ask(socket, "/healthz", signal);
   if ("verdict" in answer) return answer;
   const { reasons } = v.parse(Health, JSON.parse(answer.text));
@@ -96,7 +96,7 @@ async function checkHealth(socket: string, signal: AbortSignal): Promise<Finding
     : warn(problems.map(({ message }) => message).join("; "), "nydus-gd status");
 }
 
-async function checkVersion(socket: string, signal: AbortSignal): Promise<Finding> {
+async function checkVersion(socket: string, signal: AbortSignal): Promise<Outcome> {
   const status = await statusOf(socket, signal);
   if (status === undefined) return skipped("no daemon answers");
   return status.version === VERSION
@@ -116,7 +116,7 @@ async function ask(
   socket: string,
   path: string,
   signal: AbortSignal,
-): Promise<{ readonly status: number; readonly text: string } | Finding> {
+): Promise<{ readonly status: number; readonly text: string } | Outcome> {
   try {
     return await getOverUnix(socket, path, signal);
   } catch (error) {
@@ -131,7 +131,7 @@ async function ask(
 async function checkSession(
   { isRoot, options: { root, adminSocket } }: Installation,
   signal: AbortSignal,
-): Promise<Finding> {
+): Promise<Outcome> {
   if (!isRoot) return skipped("only root can see the keeper", NEEDS_ROOT);
   const mounted = mountedImages(root);
   if (mounted === undefined) return ok("none is mounted");
@@ -161,7 +161,7 @@ function mountedImages(root: string): { readonly record: string; readonly withou
 }
 
 /** Checks for mounts by `nydus-gd mount` whose server has died. */
-async function checkMounts({ isRoot }: Installation): Promise<Finding> {
+async function checkMounts({ isRoot }: Installation): Promise<Outcome> {
   if (!isRoot) return skipped("only root can read their state", NEEDS_ROOT);
   const places = readMountinfo().filter((entry) => isOurs(entry.mountPoint, entry)).map((entry) => entry.mountPoint);
   const served = await Promise.all(places.map((place) => isServed(place)));

@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../base/errors.ts";
 import { requireIdmaps } from "../mount/idmaps.ts";
-import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
+import { type Check, fail, failedWith, ok, type Outcome, skipped, warn } from "./check.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
 import { damagedLayersIn, layerProblems } from "../layer/layer_damage.ts";
 import { HomePaths } from "../layer/layer_paths.ts";
@@ -29,7 +29,7 @@ export function dockerChecks(installation: Installation): Check[] {
   let asked: Promise<DockerInfo> | undefined;
   const ask = (signal: AbortSignal) => asked ??= docker.info(signal);
   /** Skips the check if Docker does not answer: only the first check reports that. */
-  const check = (name: string, judge: (info: DockerInfo) => Finding | Promise<Finding>): Check => ({
+  const check = (name: string, judge: (info: DockerInfo) => Outcome | Promise<Outcome>): Check => ({
     group: GROUP,
     name,
     async run(signal) {
@@ -67,7 +67,7 @@ export function dockerChecks(installation: Installation): Check[] {
 }
 
 /** Looks at the files, so that it works whether or not the daemon runs. */
-async function checkLayers({ isRoot, options: { root } }: Installation): Promise<Finding> {
+async function checkLayers({ isRoot, options: { root } }: Installation): Promise<Outcome> {
   if (!isRoot) return skipped("only root can read them", "sudo nydus-gd doctor");
   const home = await servedHome(`${root}/state`);
   if (home === undefined) return ok("none: dockerd has not called yet");
@@ -93,7 +93,7 @@ function isOfTheUnit(host: string): boolean {
 }
 
 /** Why systemd does not start Docker; undefined if it does, or nothing was said. */
-async function whyFailed(): Promise<Finding | undefined> {
+async function whyFailed(): Promise<Outcome | undefined> {
   if (!await hasSystemd()) return undefined;
   const { load, active, lastRun } = await showUnit(DOCKER_SERVICE);
   if (load === "masked") return fail(`${DOCKER_SERVICE} is masked`, `systemctl unmask ${DOCKER_SERVICE}`);
@@ -105,7 +105,7 @@ async function whyFailed(): Promise<Finding | undefined> {
   return fail(`Docker does not start: ${state}`, isAboutUs ? SETUP : JOURNAL);
 }
 
-function judgeVersion(version: string): Finding {
+function judgeVersion(version: string): Outcome {
   const support = pluginSupport(version);
   switch (support.kind) {
     case "supported":
@@ -121,14 +121,14 @@ function judgeVersion(version: string): Finding {
   }
 }
 
-function judgeDriver({ version, driver, isExperimental }: DockerInfo, ours: string): Finding {
+function judgeDriver({ version, driver, isExperimental }: DockerInfo, ours: string): Outcome {
   if (driver === ours) return ok(`${driver} is in use`);
   const needsExperimental = pluginSupport(version).kind !== "removed" && !isExperimental;
   const experimental = needsExperimental ? "; dockerd is started without experimental features" : "";
   return fail(`${driver} is in use, not ${ours}${experimental}`, SETUP);
 }
 
-function judgeStore({ version, driver, usesContainerdStore }: DockerInfo, ours: string): Finding {
+function judgeStore({ version, driver, usesContainerdStore }: DockerInfo, ours: string): Outcome {
   const hasPlugins = pluginSupport(version).kind !== "removed";
   if (usesContainerdStore && (!hasPlugins || driver === ours)) return ok("containerd");
   if (usesContainerdStore) {
@@ -138,14 +138,14 @@ function judgeStore({ version, driver, usesContainerdStore }: DockerInfo, ours: 
   return hasPlugins ? ok("Docker's own") : fail("Docker's own, which has no plugins in this version", SETUP);
 }
 
-async function judgeNamespaces({ securityOptions }: DockerInfo, installation: Installation): Promise<Finding> {
+async function judgeNamespaces({ securityOptions }: DockerInfo, installation: Installation): Promise<Outcome> {
   const options = securityOptions.join(" ");
   if (/name=rootless/.test(options)) return fail("rootless: layers need root on the host", "run Docker as root");
   return /name=userns/.test(options) ? await judgeRemapping(installation) : ok("none");
 }
 
 /** The kernel's EROFS can shift owners wherever it can be used, FUSE only if the kernel is new enough. */
-async function judgeRemapping({ isRoot, options }: Installation): Promise<Finding> {
+async function judgeRemapping({ isRoot, options }: Installation): Promise<Outcome> {
   if (!isRoot) return skipped("userns-remap: mounting needs root", "sudo nydus-gd doctor");
   await using scratch = await scratchIn(options.root, "idmap");
   try {

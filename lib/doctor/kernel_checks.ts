@@ -9,7 +9,7 @@ import { hasCode, messageOf } from "../base/errors.ts";
 import { probeErofs } from "../mount/erofs/probe.ts";
 import { probeFanotify } from "../mount/fanotify/probe_fanotify.ts";
 import { probeFscache } from "../mount/fscache/probe_fscache.ts";
-import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
+import { type Check, fail, failedWith, ok, type Outcome, skipped, warn } from "./check.ts";
 import type { Installation } from "./installation.ts";
 import { scratchIn } from "./scratch.ts";
 
@@ -34,7 +34,7 @@ export function kernelChecks(installation: Installation): Check[] {
   ];
 }
 
-function checkVersion(): Finding {
+function checkVersion(): Outcome {
   const release = Deno.osRelease();
   const seen = `Linux ${release}, ${Deno.build.arch}`;
   return isAtLeast(release, OLDEST)
@@ -48,13 +48,13 @@ export function isAtLeast(release: string, [major, minor]: readonly [major: numb
   return Number(seenMajor) > major || (Number(seenMajor) === major && Number(seenMinor) >= minor);
 }
 
-function checkUser({ isRoot }: Installation): Finding {
+function checkUser({ isRoot }: Installation): Outcome {
   return isRoot
     ? ok("running as root")
     : skipped("not running as root: checks that need it are skipped", "sudo nydus-gd doctor");
 }
 
-function checkFuse({ isRoot }: Installation): Finding {
+function checkFuse({ isRoot }: Installation): Outcome {
   const device = "/dev/fuse";
   try {
     open(device, O.RDWR)[Symbol.dispose]();
@@ -75,7 +75,7 @@ function checkFuse({ isRoot }: Installation): Finding {
 }
 
 /** EROFS being unavailable is a failure only if the settings request it by name. */
-async function checkErofs(installation: Installation): Promise<Finding> {
+async function checkErofs(installation: Installation): Promise<Outcome> {
   if (!installation.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
   await using scratch = await scratchIn(installation.options.root, "erofs");
   try {
@@ -92,7 +92,7 @@ async function checkErofs(installation: Installation): Promise<Finding> {
 }
 
 /** Checks fscache. Skipped while another program, such as our daemon, owns the kernel's cache. */
-async function checkFscache(installation: Installation): Promise<Finding> {
+async function checkFscache(installation: Installation): Promise<Outcome> {
   if (!installation.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
   try {
     await using scratch = await scratchIn(installation.cacheDir, "fscache");

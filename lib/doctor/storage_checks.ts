@@ -12,7 +12,7 @@ import { backingFileSystem, probeHome, unfitReason } from "../layer/home_probe.t
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
 import { pluginSupport } from "../setup/docker_version.ts";
 import { snapshotterDir } from "../snapshot/snapshot_paths.ts";
-import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
+import { type Check, fail, failedWith, ok, type Outcome, skipped, warn } from "./check.ts";
 import type { Installation } from "./installation.ts";
 import { nearestFolder, scratchIn } from "./scratch.ts";
 
@@ -49,13 +49,13 @@ export function storageChecks(installation: Installation): Check[] {
   ];
 }
 
-async function checkState({ options: { root }, isRoot }: Installation): Promise<Finding> {
+async function checkState({ options: { root }, isRoot }: Installation): Promise<Outcome> {
   const folder = `${root}/state`;
   if (!isRoot) return skipped("only root can write it", "sudo nydus-gd doctor");
   return await whyUnusable(folder, "nydus-gd serve --root /another/folder") ?? ok(folder);
 }
 
-async function checkCache({ cacheDir, isRoot }: Installation): Promise<Finding> {
+async function checkCache({ cacheDir, isRoot }: Installation): Promise<Outcome> {
   const unusable = isRoot ? await whyUnusable(cacheDir, OTHER_CACHE) : undefined;
   if (unusable !== undefined) return unusable;
   const name = fsName(statfs(await nearestFolder(cacheDir)).type);
@@ -70,7 +70,7 @@ async function checkCache({ cacheDir, isRoot }: Installation): Promise<Finding> 
  *
  * @param elsewhere how to use another folder
  */
-async function whyUnusable(folder: string, elsewhere: string): Promise<Finding | undefined> {
+async function whyUnusable(folder: string, elsewhere: string): Promise<Outcome | undefined> {
   try {
     const isThere = await ignore(Deno.errors.NotFound, Deno.lstat(folder)) !== undefined;
     if (isThere && !(await Deno.stat(folder)).isDirectory) {
@@ -83,7 +83,7 @@ async function whyUnusable(folder: string, elsewhere: string): Promise<Finding |
   }
 }
 
-async function checkSpace({ cacheDir, settings: { cache: { minFree } } }: Installation): Promise<Finding> {
+async function checkSpace({ cacheDir, settings: { cache: { minFree } } }: Installation): Promise<Outcome> {
   const { blockSize, blocks, availableBlocks, files, freeFiles } = statfs(await nearestFolder(cacheDir));
   const [free, total] = [availableBlocks * blockSize, blocks * blockSize];
   const least = limitInBytes(minFree, total);
@@ -100,7 +100,7 @@ async function checkSpace({ cacheDir, settings: { cache: { minFree } } }: Instal
 }
 
 /** Tries an overlay where Docker would make us store layers. */
-async function checkLayers(installation: Installation, askDocker: AskDocker): Promise<Finding> {
+async function checkLayers(installation: Installation, askDocker: AskDocker): Promise<Outcome> {
   const info = await askDocker();
   if (info === undefined) return skipped("Docker does not answer, so its data-root is not known");
   if (keepsInContainerd(info)) return skipped("Docker's are snapshots of containerd");
@@ -109,7 +109,7 @@ async function checkLayers(installation: Installation, askDocker: AskDocker): Pr
 }
 
 /** Tries an overlay where snapshots of containerd are stored. */
-async function checkSnapshots(installation: Installation, askDocker: AskDocker): Promise<Finding> {
+async function checkSnapshots(installation: Installation, askDocker: AskDocker): Promise<Outcome> {
   if (installation.snapshotterAddress === undefined) {
     const info = await askDocker();
     if (info === undefined || !keepsInContainerd(info)) return skipped("no snapshotter is set up");
@@ -132,7 +132,7 @@ function keepsInContainerd({ version, usesContainerdStore }: DockerInfo): boolea
 }
 
 /** @param elsewhere what to use if its file system is unfit */
-async function tryOverlay({ isRoot }: Installation, home: string, elsewhere: string): Promise<Finding> {
+async function tryOverlay({ isRoot }: Installation, home: string, elsewhere: string): Promise<Outcome> {
   const place = await nearestFolder(home);
   const name = fsName(statfs(place).type);
   const reason = unfitReason(name);

@@ -24,7 +24,7 @@ import { DATA_PATHS, type FsDriver } from "../mount/data_path.ts";
 import { FanotifyImages } from "../mount/fanotify/fanotify_images.ts";
 import { FscacheImages } from "../mount/fscache/fscache_images.ts";
 import { FuseSession } from "../mount/fuse/session.ts";
-import { type Check, failedWith, type Finding, ok, skipped } from "./check.ts";
+import { type Check, failedWith, ok, type Outcome, skipped } from "./check.ts";
 import type { Installation } from "./installation.ts";
 import { nearestFolder } from "./scratch.ts";
 import { makeTrialImage, type TrialImage } from "./trial_image.ts";
@@ -52,7 +52,7 @@ async function tryMount(
   { isRoot, cacheDir, settings }: Installation,
   fsDriver: FsDriver,
   signal: AbortSignal,
-): Promise<Finding> {
+): Promise<Outcome> {
   if (!isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
   const place = await nearestFolder(cacheDir);
   const { blockSize, availableBlocks } = statfs(place);

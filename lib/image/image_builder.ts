@@ -33,7 +33,7 @@ export interface BuiltImage {
 }
 
 /** The runtime configuration of an image. */
-export interface ImageConfig {
+export interface RuntimeConfig {
   /** GOARCH: "amd64", "arm64". */
   readonly architecture: string;
   readonly cmd?: readonly string[];
@@ -87,7 +87,7 @@ function encodeText(text: string): Uint8Array<ArrayBuffer> {
 }
 
 /** Builds the image of `tars`, lowest layer first. */
-export async function buildImage(tars: readonly Uint8Array[], config: ImageConfig): Promise<BuiltImage> {
+export async function buildImage(tars: readonly Uint8Array[], config: RuntimeConfig): Promise<BuiltImage> {
   const layers = await Promise.all(tars.map(async (tar) => blobOf(MEDIA_TYPE.ociLayerGzip, await gzipped(tar))));
   const configBlob = blobOfJson(MEDIA_TYPE.ociConfig, {
     architecture: config.architecture,

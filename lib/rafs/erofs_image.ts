@@ -24,7 +24,7 @@ import { S_IFLNK, S_IFMT, S_IFREG } from "./inode_mode.ts";
 import { TreeBudget } from "./tree_budget.ts";
 import { SUPER } from "./v6/layout.ts";
 import type { PatchableTree } from "./v6/patch_tree.ts";
-import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec, type MovablePlace } from "./v6/writer.ts";
+import { type BlobEntry, BootstrapWriter, type ChunkLocation, type InodeSpec, type MovablePlace } from "./v6/writer.ts";
 import { CHUNKS_AT_ONCE, fileExtents, type TreeEntry, walkTree } from "./walk.ts";
 
 /** An EROFS image and its devices. */
@@ -116,7 +116,7 @@ class DeviceBuilders {
     return builder.add(chunkIndex, chunkOffset, chunkLength) * DEVICE_BLOCK;
   };
 
-  addExtent({ blobIndex, chunkIndex, chunkOffset, chunkLength }: Extent): ChunkPlace {
+  addExtent({ blobIndex, chunkIndex, chunkOffset, chunkLength }: Extent): ChunkLocation {
     return { blobIndex, chunkIndex: 0, uncompressedOffset: this.add(blobIndex, chunkIndex, chunkOffset, chunkLength) };
   }
 
@@ -138,7 +138,7 @@ function isFile({ attr }: TreeEntry): boolean {
   return (attr.mode & S_IFMT) === S_IFREG;
 }
 
-const NO_CHUNKS: readonly ChunkPlace[] = [];
+const NO_CHUNKS: readonly ChunkLocation[] = [];
 
 /** Describes the inode, and adds a file's chunks to `devices`. */
 function specOf(tree: Bootstrap, entry: TreeEntry, devices: DeviceBuilders, budget: TreeBudget): InodeSpec {
@@ -164,9 +164,9 @@ function specOf(tree: Bootstrap, entry: TreeEntry, devices: DeviceBuilders, budg
   };
 }
 
-function chunksOf(tree: Bootstrap, entry: TreeEntry, devices: DeviceBuilders, budget: TreeBudget): ChunkPlace[] {
+function chunksOf(tree: Bootstrap, entry: TreeEntry, devices: DeviceBuilders, budget: TreeBudget): ChunkLocation[] {
   const { ino, attr: { size } } = entry;
-  const places: ChunkPlace[] = [];
+  const places: ChunkLocation[] = [];
   const step = CHUNKS_AT_ONCE * tree.chunkSize;
   for (let offset = 0; offset < size; offset += step) {
     for (const extent of tree.extents(ino, offset, step)) {

@@ -17,7 +17,7 @@ import { readFileState, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import type { Plan } from "./plan.ts";
 import { SetupRecord } from "./record.ts";
-import { eachService, keepIfEdited, type Progress, type SetupRun } from "./setup_run.ts";
+import { eachService, keepIfEdited, type OnStep, type SetupRun } from "./setup_run.ts";
 import { lastLines, lastLoggedError, runStep, showUnit } from "./systemd.ts";
 import { planUndo, undo } from "./undo.ts";
 
@@ -50,7 +50,7 @@ function lockSetup(host: Host): Disposable {
  * @throws {NydusGdError} "environment" when a service does not start, "io" when a file cannot be written,
  * "interrupted"; the original state is restored first, and the message says so if that failed as well
  */
-export async function apply(host: Host, plan: Plan, progress: Progress, signal: AbortSignal): Promise<void> {
+export async function apply(host: Host, plan: Plan, progress: OnStep, signal: AbortSignal): Promise<void> {
   const record = await SetupRecord.open(host);
   const wasSetUp = record.files.length > 0;
   const run: SetupRun = { host, record, progress, signal };
@@ -112,7 +112,7 @@ async function runService(words: readonly string[]): Promise<void> {
 }
 
 /** Reverts the changes of this plan; changes of an earlier setup stay. */
-async function putBack(host: Host, { changes, services }: Plan, progress: Progress): Promise<void> {
+async function putBack(host: Host, { changes, services }: Plan, progress: OnStep): Promise<void> {
   for (const { path, current, follow } of changes.toReversed()) {
     const now = await readFileState(host.at(path), { follow });
     if (!isChange({ current: now, after: current })) continue;
@@ -123,6 +123,6 @@ async function putBack(host: Host, { changes, services }: Plan, progress: Progre
 }
 
 /** Reverts everything, because there was no earlier setup. */
-async function undoAll(host: Host, progress: Progress): Promise<void> {
+async function undoAll(host: Host, progress: OnStep): Promise<void> {
   await undo(host, await planUndo({ host, force: true }, NEVER), progress, NEVER);
 }

@@ -9,13 +9,13 @@ import type { Host } from "./host.ts";
 import { isEdited, isShared, type SetupRecord } from "./record.ts";
 
 /** Called with a description of each step before it starts. */
-export type Progress = (step: string) => void;
+export type OnStep = (step: string) => void;
 
 /** A run. The signal is checked between steps. */
 export interface SetupRun {
   readonly host: Host;
   readonly record: SetupRecord;
-  readonly progress: Progress;
+  readonly progress: OnStep;
   readonly signal: AbortSignal;
 }
 

@@ -25,7 +25,7 @@ import type { Plan } from "./plan.ts";
 import { edited, type PlanSource } from "./plan_files.ts";
 import { isEdited, isShared, type RecordedFile, SetupRecord } from "./record.ts";
 import { withoutOurs, withText } from "./shared_file.ts";
-import { eachService, keepIfEdited, type Progress, type SetupRun } from "./setup_run.ts";
+import { eachService, keepIfEdited, type OnStep, type SetupRun } from "./setup_run.ts";
 import { hasSystemd, isStarted, runStep, showUnit, systemctl } from "./systemd.ts";
 import { DRIVER } from "./target_plan.ts";
 import { CONTAINERD_SERVICE, DOCKER_SERVICE, DROP_IN_PATH, SERVICE, UNIT_DIR } from "./unit_files.ts";
@@ -101,7 +101,7 @@ function whatStays({ files }: SetupRecord): string[] {
 export async function undo(
   host: Host,
   plan: UndoPlan,
-  progress: Progress,
+  progress: OnStep,
   signal: AbortSignal,
 ): Promise<void> {
   const record = await SetupRecord.open(host);

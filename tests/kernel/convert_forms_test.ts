@@ -11,7 +11,7 @@ import { dir, file, symlink, tarOf } from "../support/tar_builder.ts";
 import { pushImage } from "../../lib/demo/push_image.ts";
 import { buildImage } from "../../lib/image/image_builder.ts";
 import { prepareDigests } from "../../lib/blob/codec/codec.ts";
-import { compressInline, type Compressor, CompressPool } from "../../lib/image/convert/compress_pool.ts";
+import { compressInline, CompressPool, type ParcelCompressor } from "../../lib/image/convert/compress_pool.ts";
 import { convertTree, fromTar } from "../../lib/image/convert/convert_tree.ts";
 import { rafsOptions } from "../../lib/image/convert/rafs_options.ts";
 
@@ -87,7 +87,7 @@ Deno.test("any number of Workers, or none, yields the same bytes", async () => {
   for (const fsVersion of [5, 6] as const) {
     const rafs = rafsOptions({ fsVersion, chunkSize: 0x10000, batchSize: fsVersion === 6 ? 0x4000 : 0 });
     await prepareDigests(rafs.digester);
-    const made = async (compressor: Compressor) => {
+    const made = async (compressor: ParcelCompressor) => {
       const { blobId, bootstrap } = await convertTree(fromTar([tar]), { rafs, compressor, write: () => {} });
       return `${blobId} ${bootstrap.toHex()}`;
     };

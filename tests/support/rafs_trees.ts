@@ -7,7 +7,7 @@ import fc from "fast-check";
 import type { Seconds } from "../../lib/base/seconds.ts";
 import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
-import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec } from "../../lib/rafs/v6/writer.ts";
+import { type BlobEntry, BootstrapWriter, type ChunkLocation, type InodeSpec } from "../../lib/rafs/v6/writer.ts";
 
 /** A name in a random tree, and what it names. */
 export interface RandomNode {
@@ -128,7 +128,7 @@ export interface TreeWriter {
 export function writeTree(
   nodes: readonly RandomNode[],
   writer: TreeWriter = new BootstrapWriter({ chunkSize: TREE_CHUNK, compressor: "none", digester: "sha256" }),
-  onChunk: (chunk: ChunkPlace, size: number) => void = () => {},
+  onChunk: (chunk: ChunkLocation, size: number) => void = () => {},
 ): { bytes: Uint8Array<ArrayBuffer>; expected: PlainEntry[] } {
   interface Inode {
     entry: Omit<PlainEntry, "nlink" | "path" | "link">;
@@ -142,7 +142,7 @@ export function writeTree(
     const size = type === REGULAR ? node?.size ?? 0 : 0;
     const target = type === SYMLINK ? node?.target ?? encode("x") : new Uint8Array(0);
     const row = inodes.length;
-    const chunks: ChunkPlace[] = Array.from({ length: Math.ceil(size / TREE_CHUNK) }, (_, k) => ({
+    const chunks: ChunkLocation[] = Array.from({ length: Math.ceil(size / TREE_CHUNK) }, (_, k) => ({
       blobIndex: (row + k) % 2,
       chunkIndex: row * 50 + k,
       uncompressedOffset: (row * 50 + k) * TREE_CHUNK,

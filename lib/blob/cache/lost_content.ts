@@ -27,7 +27,7 @@ const BLOCK = 4096;
 const ALLOWED_READS_MS = 200;
 
 /** A range of a file, in bytes. */
-export interface FileRange {
+export interface BlockRange {
   readonly offset: number;
   readonly length: number;
 }
@@ -38,11 +38,11 @@ export interface FileRange {
  * @param isKept one bit per chunk
  * @param sizeBytes size of the file
  */
-export function rangesWithout(isKept: Bits, places: ChunkPlaces, sizeBytes: number): FileRange[] {
+export function rangesWithout(isKept: Bits, places: ChunkPlaces, sizeBytes: number): BlockRange[] {
   const { count, uncompressedOffset, uncompressedSize } = places;
   const startOf = (row: number) => uncompressedOffset[row] as number;
   const kept = Array.from({ length: count }, (_, row) => row).filter((row) => hasBit(isKept, row));
-  const ranges: FileRange[] = [];
+  const ranges: BlockRange[] = [];
   let end = 0;
   const addGap = (start: number) => {
     const offset = Math.ceil(end / BLOCK) * BLOCK, length = Math.floor(start / BLOCK) * BLOCK - offset;
@@ -61,7 +61,7 @@ export function rangesWithout(isKept: Bits, places: ChunkPlaces, sizeBytes: numb
  *
  * @throws {SyscallError}
  */
-export async function emptyLost(fd: AnyFd, ranges: readonly FileRange[]): Promise<void> {
+export async function emptyLost(fd: AnyFd, ranges: readonly BlockRange[]): Promise<void> {
   await delay(ALLOWED_READS_MS);
   await emptyRanges(fd, ranges);
 }
@@ -72,7 +72,7 @@ export async function emptyLost(fd: AnyFd, ranges: readonly FileRange[]): Promis
  * @param fd must stay open meanwhile
  * @throws {SyscallError}
  */
-export async function emptyRanges(fd: AnyFd, ranges: readonly FileRange[]): Promise<void> {
+export async function emptyRanges(fd: AnyFd, ranges: readonly BlockRange[]): Promise<void> {
   try {
     for (const { offset, length } of ranges) await punchHole(fd, offset, length);
   } catch (error) {

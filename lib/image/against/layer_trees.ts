@@ -17,7 +17,7 @@ import { SourceTree } from "./source_tree.ts";
 import { TarTree } from "./tar_tree.ts";
 
 /** One layer, and the source of its bytes. */
-export interface SourceLayer {
+export interface StoredLayer {
   /** Undefined if not known. */
   readonly digest: Digest | undefined;
   /** Bytes. */
@@ -43,7 +43,7 @@ export async function tarTree(path: string, signal: AbortSignal): Promise<Source
  * @throws {NydusGdError} "corrupt" for a layer that does not match its digest, "invalid-image"; errors of its backend
  */
 export async function layersTree(
-  layers: readonly SourceLayer[],
+  layers: readonly StoredLayer[],
   signal: AbortSignal,
   onProgress: (bytes: number) => void,
 ): Promise<SourceTree> {

@@ -20,9 +20,9 @@ import { DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { DigestNumbers } from "../../rafs/digest_numbers.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
-import type { ChunkPlace } from "../../rafs/v6/writer.ts";
+import type { ChunkLocation } from "../../rafs/v6/writer.ts";
 import type { ChunkDictionary, DictionaryBlob, DictionaryChunk } from "./chunk_dictionary.ts";
-import type { Compressor, HeldParcel } from "./compress_pool.ts";
+import type { HeldParcel, ParcelCompressor } from "./compress_pool.ts";
 import { OpenParcel } from "./open_parcel.ts";
 import type { FileChunk, ParcelUnits, StoredUnits } from "./parcel.ts";
 import type { RafsOptions } from "./rafs_options.ts";
@@ -49,7 +49,7 @@ interface Sorted {
 export interface BlobChunksOptions {
   readonly rafs: RafsOptions;
   readonly infos: ChunkInfoWriter;
-  readonly compressor: Compressor;
+  readonly compressor: ParcelCompressor;
   /** Chunks of other images, which are not stored again. */
   readonly dictionary: ChunkDictionary | undefined;
   /** Memory for data that is read only sequentially. */
@@ -122,7 +122,7 @@ export class BlobChunks {
   }
 
   /** Resolves a place; possible once everything is stored and the blobs are numbered. */
-  placeOf(place: number): ChunkPlace {
+  placeOf(place: number): ChunkLocation {
     const same = this.#places.at(place);
     const index = this.#indexes.at(same < OTHER ? same : this.#places.at(same - OTHER));
     if (index < OTHER) {

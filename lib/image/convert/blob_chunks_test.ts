@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
 import { BlobChunks } from "./blob_chunks.ts";
-import type { Compressor } from "./compress_pool.ts";
+import type { ParcelCompressor } from "./compress_pool.ts";
 import { rafsOptions } from "./rafs_options.ts";
 
 /** A compressor that has not answered yet. */
-const BUSY: Compressor = {
+const BUSY: ParcelCompressor = {
   take: () => ({ digests: new Promise(() => {}), store: () => new Promise(() => {}) }),
   room: (sizeBytes) => new Uint8Array(sizeBytes),
   recycle: () => {},

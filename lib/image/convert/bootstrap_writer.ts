@@ -13,7 +13,7 @@ import { type BlobEntry, BootstrapWriter as V6Writer, type InodeSpec, type MoveC
 import type { RafsOptions } from "./rafs_options.ts";
 
 /** Collects a tree and its chunks and writes them; see rafs/v6/writer.ts. */
-export interface BootstrapWriter {
+export interface RafsWriter {
   readonly tree: TreeTable;
   addInode(spec: InodeSpec): number;
   addEntry(directory: number, name: Uint8Array, inode: number): void;
@@ -27,7 +27,7 @@ export interface BootstrapWriter {
  *
  * @param memory holds the bootstrap
  */
-export function makeBootstrapWriter(options: RafsOptions, memory: ImageMemory | undefined): BootstrapWriter {
+export function makeBootstrapWriter(options: RafsOptions, memory: ImageMemory | undefined): RafsWriter {
   const { fsVersion, chunkSize, compressor, digester } = options;
   if (fsVersion === 6) return new V6Writer({ chunkSize, compressor, digester, memory });
   return new V5Writer({ chunkSize, compressor, digester, digest: (bytes) => digest(digester, bytes), memory });

@@ -33,7 +33,7 @@ const FAST_LEVEL = 6;
 export type ParcelOptions = Pick<RafsOptions, "compressor" | "level" | "digester">;
 
 /** Digests and compresses parcels. */
-export interface Compressor {
+export interface ParcelCompressor {
   /** Starts processing a parcel and takes over its memory. */
   take(parcel: Parcel): HeldParcel;
   /** Returns memory for a parcel, reusing that of an earlier one of the same size. Its content is arbitrary. */
@@ -53,7 +53,7 @@ export interface HeldParcel {
 }
 
 /** A compressor that works in the calling thread. */
-export function compressInline(options: ParcelOptions): Compressor {
+export function compressInline(options: ParcelOptions): ParcelCompressor {
   return {
     take: (parcel) => ({
       digests: prepareDigests(options.digester).then(() => digestParcel(parcel, options.digester)),
@@ -66,11 +66,11 @@ export function compressInline(options: ParcelOptions): Compressor {
 }
 
 /** A compressor that uses Workers. Disposing ends the Workers and rejects pending requests. */
-export class CompressPool implements Compressor, Disposable {
+export class CompressPool implements ParcelCompressor, Disposable {
   readonly #pool: WorkerPool<CompressRequest, CompressReply>;
   readonly #slots: WorkerSlot[] = [];
   readonly #room: ArrayBuffer[] = [];
-  readonly #inline: Compressor;
+  readonly #inline: ParcelCompressor;
   /** Parcels that are still to be processed in this thread. */
   #inlineParcels = 0;
   #nextNumber = 0;

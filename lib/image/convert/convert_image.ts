@@ -31,7 +31,7 @@ import type { ConvertedLayer } from "./converted_layer.ts";
 import { copyBlob } from "./copy_blob.ts";
 import { copyOriginal } from "./copy_original.ts";
 import { EarlierLayers } from "./earlier_layers.ts";
-import type { Document, ImageContent } from "./image_content.ts";
+import type { ImageContent, ImageDocument } from "./image_content.ts";
 import type { ImageTarget } from "./image_target.ts";
 import type { KnownLayer, LayerCache } from "./layer_cache.ts";
 import { mergeLayers } from "./merge_layers.ts";
@@ -276,7 +276,7 @@ function knownLayer({ digest, size, annotations }: Descriptor): [source: string,
 /** Yields the manifests among the documents, and those of their indexes down to `depth`. */
 async function* manifestsOf(
   content: ImageContent,
-  documents: readonly Document[],
+  documents: readonly ImageDocument[],
   depth: number,
   signal: AbortSignal,
 ): AsyncGenerator<Manifest> {

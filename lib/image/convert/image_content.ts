@@ -15,7 +15,7 @@ import { formatReference, manifestName, type Reference } from "../../oci/referen
 import type { OciLayout } from "../source/oci_layout.ts";
 
 /** A manifest or an index. */
-export interface Document {
+export interface ImageDocument {
   /** The exact bytes that the digest covers. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly mediaType: string;
@@ -36,9 +36,9 @@ export interface ImageContent {
   /** Layer blobs by sha256. */
   readonly blobs: Backend;
   /** The documents that the image's name refers to, in order of preference. */
-  named(signal: AbortSignal): Promise<Document[]>;
+  named(signal: AbortSignal): Promise<ImageDocument[]>;
   /** Reads a manifest listed in an index. */
-  document(descriptor: Descriptor, signal: AbortSignal): Promise<Document>;
+  document(descriptor: Descriptor, signal: AbortSignal): Promise<ImageDocument>;
   /** Referrers of a manifest, such as signatures and bills of materials; empty if none are known. */
   referrers(subject: Digest, signal: AbortSignal): Promise<readonly Descriptor[]>;
   /** Reads a whole small blob and verifies its digest. */
@@ -47,7 +47,7 @@ export interface ImageContent {
 
 /** An image of a layout. */
 export function layoutContent(layout: OciLayout): ImageContent {
-  const document = async (descriptor: Descriptor): Promise<Document> => ({
+  const document = async (descriptor: Descriptor): Promise<ImageDocument> => ({
     bytes: await layout.blob(descriptor, MAX_INDEX_BYTES),
     mediaType: descriptor.mediaType,
   });
@@ -66,7 +66,7 @@ export function layoutContent(layout: OciLayout): ImageContent {
 export function registryContent(reference: Reference, deps: BackendDeps): ImageContent {
   const { host, repository } = reference;
   const registry = openRegistry({ host, repo: repository }, deps);
-  const fetch = async (name: string, signal: AbortSignal): Promise<Document> => {
+  const fetch = async (name: string, signal: AbortSignal): Promise<ImageDocument> => {
     const { bytes, document } = await getManifest(registry.transport, name, signal);
     return { bytes, mediaType: document.mediaType };
   };

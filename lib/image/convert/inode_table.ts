@@ -6,7 +6,7 @@
 import { S } from "../../../ffi/sys_stat.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
-import type { ChunkPlace, InodeSpec } from "../../rafs/v6/writer.ts";
+import type { ChunkLocation, InodeSpec } from "../../rafs/v6/writer.ts";
 
 /** An inode whose chunks are given by their places. */
 export type PlacedInode = Omit<InodeSpec, "chunks" | "nlink">;
@@ -90,10 +90,10 @@ export class InodeTable {
   }
 
   /** The inode as it is written to the bootstrap. */
-  specOf(inode: number, placeOf: (place: number) => ChunkPlace): InodeSpec {
+  specOf(inode: number, placeOf: (place: number) => ChunkLocation): InodeSpec {
     const target = this.#targets.get(inode);
     const first = this.#firstPlace.at(inode), end = first + this.#placeCount.at(inode);
-    const chunks: ChunkPlace[] = [];
+    const chunks: ChunkLocation[] = [];
     for (let place = first; place < end; place++) chunks.push(placeOf(place));
     return {
       mode: this.#mode.at(inode),

@@ -34,7 +34,7 @@ import { entryParts } from "../path_resolver.ts";
 import { BlobChunks } from "./blob_chunks.ts";
 import { makeBootstrapWriter } from "./bootstrap_writer.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";
-import type { Compressor } from "./compress_pool.ts";
+import type { ParcelCompressor } from "./compress_pool.ts";
 import { compressChunk } from "./compression.ts";
 import { inodeOfEntry } from "./entry_inode.ts";
 import { EntryPaths } from "./entry_paths.ts";
@@ -54,7 +54,7 @@ const BOOTSTRAP_LEVEL = 3;
 /** Options of a {@link LayerBuilder}. */
 export interface LayerBuilderOptions {
   readonly rafs: RafsOptions;
-  readonly compressor: Compressor;
+  readonly compressor: ParcelCompressor;
   readonly dictionary?: ChunkDictionary | undefined;
   /** Memory for the bootstrap. */
   readonly memory?: ImageMemory | undefined;

@@ -15,9 +15,9 @@ import { S } from "../../../ffi/sys_stat.ts";
 import { type ByteString, equalBytes, fromByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { DROP_INTERVAL, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
-import type { ChunkPlace } from "../../rafs/v6/writer.ts";
+import type { ChunkLocation } from "../../rafs/v6/writer.ts";
 import { PathResolver } from "../path_resolver.ts";
-import type { BootstrapWriter } from "./bootstrap_writer.ts";
+import type { RafsWriter } from "./bootstrap_writer.ts";
 import { InodeTable, type PlacedInode, type PlaceRange } from "./inode_table.ts";
 
 /** Maximum length of a name in bytes. */
@@ -111,7 +111,7 @@ export class LayerTree {
    * @param placeOf resolves the place of a chunk
    * @param memory for temporary data
    */
-  moveTo(writer: BootstrapWriter, placeOf: (place: number) => ChunkPlace, memory = ORDINARY_MEMORY): void {
+  moveTo(writer: RafsWriter, placeOf: (place: number) => ChunkLocation, memory = ORDINARY_MEMORY): void {
     writer.tree.reserve(this.#inodes.count);
     const add = (inode: number) => {
       const number = writer.addInode(this.#inodes.specOf(inode, placeOf));

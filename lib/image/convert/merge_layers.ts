@@ -11,7 +11,7 @@ import type { SequentialImage } from "../../rafs/sequential_image.ts";
 import { TreeBudget } from "../../rafs/tree_budget.ts";
 import type { BlobEntry, InodeSpec, MovablePlace } from "../../rafs/v6/writer.ts";
 import { emptyAttr } from "../../rafs/walk.ts";
-import { type BootstrapWriter, makeBootstrapWriter } from "./bootstrap_writer.ts";
+import { makeBootstrapWriter, type RafsWriter } from "./bootstrap_writer.ts";
 import { isImpliedMark } from "./layer_tree.ts";
 import { MergedChunks, nameChunk } from "./merged_chunks.ts";
 import { eachName, type MergedName } from "./merged_names.ts";
@@ -127,7 +127,7 @@ class InodeReader {
   }
 
   /** Returns the inode's number in the output, adding it if needed. Its chunks have places of {@link nameChunk}. */
-  addTo(writer: BootstrapWriter, ino: number): number {
+  addTo(writer: RafsWriter, ino: number): number {
     this.newChunks = NO_CHUNKS;
     this.tree.attr(ino, this.#attr);
     const { mode, uid, gid, mtime, mtimeNsec, rdev, size, nlink } = this.#attr;

@@ -40,7 +40,7 @@ PATH=$path exec /usr/sbin/chroot . /bin/sh -c 'cd -- "$0" && exec /bin/sh -c "$1
 export const RUN_FOLDERS = ["image", "upper", "work", "root"] as const;
 
 /** Description of a run. */
-export interface Run {
+export interface OnlyRun {
   /** Contains {@link RUN_FOLDERS}; `image` is the mount. */
   readonly dir: string;
   /** The image's configuration as parsed JSON. */
@@ -54,7 +54,7 @@ export interface Run {
  *
  * @throws {NydusGdError} "usage" for a command that fails, with its error output; "environment"
  */
-export async function runOnce({ dir, config, command }: Run, enough: Promise<void>): Promise<void> {
+export async function runOnce({ dir, config, command }: OnlyRun, enough: Promise<void>): Promise<void> {
   const parsed = parseWith(RunSchema, config);
   const { Env = [], WorkingDir } = parsed.ok ? parsed.value.config ?? {} : {};
   const env = Object.fromEntries((Env ?? []).map((each) => {

@@ -22,7 +22,7 @@ import { formatPlatform, matchesPlatform, type Platform } from "../../oci/platfo
 import { digestOf } from "../image_builder.ts";
 import { streamBlob } from "./blob_stream.ts";
 import { type Entries, fromTar } from "./convert_tree.ts";
-import { type Document, type ImageContent, unconvertible } from "./image_content.ts";
+import { type ImageContent, type ImageDocument, unconvertible } from "./image_content.ts";
 import { tarOfLayer } from "./layer_tar.ts";
 
 /** Maximum size of a configuration in bytes. */
@@ -59,7 +59,7 @@ export interface SourceImage {
 
 /** The manifest of a source image. */
 export interface SourceManifest {
-  readonly document: Document;
+  readonly document: ImageDocument;
   readonly descriptor: Descriptor;
   readonly parsed: Manifest;
   readonly content: ImageContent;
@@ -147,7 +147,7 @@ class ImageSearch {
   ) {}
 
   /** @param depth levels of indexes that the document may contain */
-  async visit(document: Document, listing: Listing | undefined, depth: number): Promise<void> {
+  async visit(document: ImageDocument, listing: Listing | undefined, depth: number): Promise<void> {
     const which = listing === undefined ? "manifest" : `manifest ${listing.entry.digest}`;
     const name = `${which} of ${this.content.description}`;
     const parsed = parseManifestDocument(document.bytes, document.mediaType, name);
@@ -177,7 +177,7 @@ class ImageSearch {
     }
   }
 
-  async #visitManifest(document: Document, manifest: Manifest, listing: Listing | undefined): Promise<void> {
+  async #visitManifest(document: ImageDocument, manifest: Manifest, listing: Listing | undefined): Promise<void> {
     if (bootstrapLayer(manifest) !== undefined || listing?.entry.artifactType === MEDIA_TYPE.nydusManifest) {
       this.#sawNydus = true;
       return;
@@ -218,7 +218,7 @@ function imagesOf({ manifests }: Index): Descriptor[] {
 /** A manifest and where it was found. */
 interface FoundManifest {
   readonly content: ImageContent;
-  readonly document: Document;
+  readonly document: ImageDocument;
   readonly manifest: Manifest;
   readonly listing: Listing | undefined;
 }

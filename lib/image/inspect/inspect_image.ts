@@ -32,7 +32,7 @@ export interface BlobFacts {
 }
 
 /** The description of an image. */
-export interface ImageFacts {
+export interface ImageDescription {
   readonly version: 5 | 6;
   readonly bootstrap_bytes: number;
   readonly chunk_size: number;
@@ -71,7 +71,7 @@ export interface InspectOptions {
  *
  * @throws {RafsError} for damage
  */
-export function inspectImage(tree: Bootstrap, { manifest, container, depth }: InspectOptions): ImageFacts {
+export function inspectImage(tree: Bootstrap, { manifest, container, depth }: InspectOptions): ImageDescription {
   const { used, ...counts } = countTree(tree, depth);
   const blobs = tree.blobs.map((blob, index) => blobFacts(blob, used[index] ?? new Map(), container));
   return {
@@ -163,7 +163,7 @@ function blobFacts(
   };
 }
 
-function layersOf(manifest: Manifest): ImageFacts["layers"] {
+function layersOf(manifest: Manifest): ImageDescription["layers"] {
   const bootstrap = bootstrapLayer(manifest) ?? manifest.layers.at(-1);
   return manifest.layers.map(({ digest, size, mediaType }) => ({
     digest,

@@ -49,7 +49,7 @@ export interface CandidateSources {
 }
 
 /** A repository of a registry. */
-export interface Place {
+interface Place {
   readonly host: string;
   readonly repository: string;
   /** Whether only the layer names it: see lib/backend/http/confinement.ts. */

@@ -18,7 +18,7 @@ import { formatPath, parseWith } from "../../base/schema.ts";
 import type { OfferName } from "../../mount/fscache/offers.ts";
 
 /** An image to offer. */
-export interface BlobEntry extends OfferName {
+export interface BlobCacheEntry extends OfferName {
   /** Path of the bootstrap. */
   readonly bootstrapPath: string;
   readonly config: NydusdConfig;
@@ -51,7 +51,7 @@ const Entry = v.object({
  * @throws {NydusGdError} "usage" for an invalid entry, "unsupported" for another type, "config" for an invalid
  * configuration
  */
-export function readBlobEntry(document: unknown): BlobEntry {
+export function readBlobEntry(document: unknown): BlobCacheEntry {
   const result = parseWith(Entry, document, []);
   if (!result.ok) throw new NydusGdError("usage", `Cannot read blob entry: ${formatPath(result.path)} ${result.state}`);
   const { type, id, domain_id, config, config_v2, fs_prefetch } = result.value;

@@ -20,7 +20,7 @@ import type { SizeLimit } from "../../base/setting_values.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
 import type { OfferedImage, OfferName } from "../../mount/fscache/offers.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
-import { type BlobEntry, readBlobEntry } from "./blob_entry.ts";
+import { type BlobCacheEntry, readBlobEntry } from "./blob_entry.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
 import { type ImagePrefetch, type ImagePrefetchOptions, startPrefetch } from "./image_prefetch.ts";
 import { MappedBootstrap, OpenImage } from "../open_image.ts";
@@ -43,7 +43,7 @@ export interface OfferedImagesOptions {
 
 /** A registered image. */
 interface Registered {
-  readonly entry: BlobEntry;
+  readonly entry: BlobCacheEntry;
   readonly document: unknown;
   readonly image: OpenImage;
   readonly prefetch: ImagePrefetch | undefined;
@@ -143,7 +143,7 @@ export class OfferedImages implements AsyncDisposable {
     for (const entry of entries) await this.#changing.run(keyOf(entry), () => this.#remove(entry));
   }
 
-  async #remove(entry: BlobEntry): Promise<void> {
+  async #remove(entry: BlobCacheEntry): Promise<void> {
     const registered = this.#registered.get(keyOf(entry));
     if (registered === undefined) return;
     this.#registered.delete(keyOf(entry));
@@ -154,7 +154,7 @@ export class OfferedImages implements AsyncDisposable {
       .catch((error) => log.error("offered image not closed", { fsid: entry.fsid, error: messageOf(error) }));
   }
 
-  async #register(entry: BlobEntry, document: unknown): Promise<OfferedImage> {
+  async #register(entry: BlobCacheEntry, document: unknown): Promise<OfferedImage> {
     const { cache, numbers, backendOf, prefetch, minFree } = this.options;
     const name = `offered-${createHash("sha256").update(keyOf(entry)).digest("hex").slice(0, 32)}`;
     const number = await numbers.of(name);

@@ -39,7 +39,7 @@ import { tryLockFolder } from "../../base/folder_lock.ts";
 import { ApplyTree, pathBelow, printable, splitPath } from "../../layer/apply/apply_tree.ts";
 import type { InodeAttr } from "../../rafs/bootstrap.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
-import { filledRuns } from "./zero_runs.ts";
+import { filledRuns } from "./filled_runs.ts";
 
 /** Prefix of the staging folder's name. */
 const STAGING = ".nydus-gd-unpack-";

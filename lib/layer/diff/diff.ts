@@ -28,7 +28,7 @@ import {
   type StackFolder,
   stackRoot,
 } from "./changes_view.ts";
-import { type Pieces, TarOutput } from "./diff_output.ts";
+import { DiffOutput, type Pieces } from "./diff_output.ts";
 import { NO_ID_MAPS } from "../id_maps.ts";
 
 const OPAQUE = toByteString(OPAQUE_MARKER);
@@ -50,13 +50,13 @@ function isOwnParent({ layers, below }: StackPair): boolean {
 
 /** The tar of an overlay layer: its files, whiteouts as `.wh.name`, opaque folders with `.wh..wh..opq` in them. */
 function* upperTar(upper: string, idMaps = NO_ID_MAPS): Pieces {
-  const output = new TarOutput(idMaps);
+  const output = new DiffOutput(idMaps);
   using root = open(upper, O.RDONLY | O.DIRECTORY);
   yield* upperFolder(output, root, "");
   yield* output.end();
 }
 
-function* upperFolder(output: TarOutput, folder: Fd, path: ByteString): Pieces {
+function* upperFolder(output: DiffOutput, folder: Fd, path: ByteString): Pieces {
   if (hasOpaqueMark(folder)) yield* output.marker(childPath(path, OPAQUE));
   for (const { name, shown, stat } of entriesInOrder(folder)) {
     const child = childPath(path, shown);
@@ -106,13 +106,13 @@ function upperSize(upper: string): number {
 }
 
 function* stackTar(pair: StackPair): Pieces {
-  const output = new TarOutput(pair.idMaps ?? NO_ID_MAPS);
+  const output = new DiffOutput(pair.idMaps ?? NO_ID_MAPS);
   const root = stackRoot(pair.layers);
   if (root !== undefined) yield* stackFolder(output, root, compareStacks(pair, "origin"));
   yield* output.end();
 }
 
-function* stackFolder(output: TarOutput, folder: StackFolder, differences: readonly Difference[]): Pieces {
+function* stackFolder(output: DiffOutput, folder: StackFolder, differences: readonly Difference[]): Pieces {
   const named = differences.map((difference) => ({
     ...difference,
     shown: difference.kind === "delete" ? toByteString(whiteoutName(fromByteString(difference.name))) : difference.name,

@@ -1,7 +1,7 @@
 /**
  * Writes files on disk as a tar, in pieces of equal size.
  *
- * Each method is a generator that yields a piece whenever one is full; {@link TarOutput.end} yields the rest. Data is
+ * Each method is a generator that yields a piece whenever one is full; {@link DiffOutput.end} yields the rest. Data is
  * read directly into the piece, so memory is bounded by one piece, whatever the size of a file. Each piece has memory
  * of its own.
  *
@@ -40,7 +40,7 @@ const CAP_DATA = { version: 3, V2_SIZE: 20 } as const;
 export type Pieces = Generator<Uint8Array<ArrayBuffer>, void>;
 
 /** Tar writer for files of one tree. */
-export class TarOutput {
+export class DiffOutput {
   #piece = new Uint8Array(PIECE_BYTES);
   #used = 0;
   /** First name of each inode with several names. */

@@ -25,7 +25,7 @@ import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
 import { TreeBudget } from "../tree_budget.ts";
 import { fileExtents, walkTree } from "../walk.ts";
 import { readBlobTable } from "./blob_table.ts";
-import { ChunkIndex } from "./chunk_index.ts";
+import { ChunkIndexCursor } from "./chunk_index.ts";
 import { DirectoryReader } from "./directory.ts";
 import { InodeCursor } from "./inode.ts";
 import { INODE_SLOT } from "./layout.ts";
@@ -55,7 +55,7 @@ class V6Bootstrap extends ImageFacts implements Bootstrap, PatchableTree {
   readonly #sb: SuperBlock;
   readonly #inode: InodeCursor;
   readonly #directory: DirectoryReader;
-  readonly #chunkIndex: ChunkIndex;
+  readonly #chunkIndex: ChunkIndexCursor;
   #prefetch: readonly number[] | undefined;
   #tarChunks: TarChunks | undefined;
 
@@ -70,7 +70,7 @@ class V6Bootstrap extends ImageFacts implements Bootstrap, PatchableTree {
     this.#inode = new InodeCursor(view, sb);
     this.#directory = new DirectoryReader(bytes, view, this.#inode);
     this.rootIno = sb.rootNid;
-    this.#chunkIndex = new ChunkIndex(view, sb.blockSize, this.blobs.length);
+    this.#chunkIndex = new ChunkIndexCursor(view, sb.blockSize, this.blobs.length);
     this.#inode.loadDirectory(sb.rootNid);
   }
 

@@ -8,7 +8,7 @@ import { unreadable } from "../guard.ts";
 import { CHUNK_INDEX } from "./layout.ts";
 
 /** Cursor over chunk indexes. */
-export class ChunkIndex {
+export class ChunkIndexCursor {
   blobIndex = 0;
   /** Position of the chunk in its blob, as stored in the image. */
   chunkIndex = 0;

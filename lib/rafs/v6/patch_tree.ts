@@ -13,7 +13,7 @@ import { GrowingColumn } from "../growing.ts";
 import { type Region, unreadable } from "../guard.ts";
 import { isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { emptyAttr, PATH_MAX } from "../walk.ts";
-import type { ChunkIndex } from "./chunk_index.ts";
+import type { ChunkIndexCursor } from "./chunk_index.ts";
 import type { DirectoryReader } from "./directory.ts";
 import type { InodeCursor } from "./inode.ts";
 import { CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
@@ -31,7 +31,7 @@ export interface TreeSource {
   readonly view: DataView;
   readonly inode: InodeCursor;
   readonly directory: DirectoryReader;
-  readonly chunkIndex: ChunkIndex;
+  readonly chunkIndex: ChunkIndexCursor;
   /** Super blocks and tables. */
   readonly tables: readonly Region[];
   readonly blobTableAt: number;

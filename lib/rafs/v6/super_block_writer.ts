@@ -31,7 +31,7 @@ interface Table {
 }
 
 /** What the super blocks say of the image besides its blobs. */
-export interface SuperBlockFacts {
+export interface SuperBlockFields {
   readonly inodeCount: number;
   readonly rootNid: number;
   /** Byte offset of nid 0. */
@@ -58,7 +58,7 @@ export function writeSuperBlocks(
   image: Uint8Array<ArrayBuffer>,
   view: DataView,
   blobs: readonly BlobEntry[],
-  facts: SuperBlockFacts,
+  facts: SuperBlockFields,
 ): void {
   if (blobs.length > MAX_BLOBS) unwritable("image", `${blobs.length} blobs, ${MAX_BLOBS} at most`);
   const sb = EROFS_SUPER_OFFSET;
@@ -87,7 +87,7 @@ export function writeSuperBlocks(
 
 function flagsOf(
   blobs: readonly BlobEntry[],
-  { compressor, digester, explicitUidGid, hasXattrs }: SuperBlockFacts,
+  { compressor, digester, explicitUidGid, hasXattrs }: SuperBlockFields,
 ): number {
   const inlinedDigests = blobs.length > 0 &&
     blobs.every((blob) => has(blob.features, BLOB_FEATURE.inlinedChunkDigest));

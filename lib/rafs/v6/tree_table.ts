@@ -17,7 +17,7 @@ import { EntryRows, InodeRows } from "./tree_rows.ts";
 import { encodeXattrs } from "./xattr_writer.ts";
 
 /** Location of a file's chunk. */
-export interface ChunkPlace {
+export interface ChunkLocation {
   /** Index of the blob in the list passed to {@link BootstrapWriter.finish}. */
   readonly blobIndex: number;
   /** Index of the chunk in its blob. */
@@ -26,8 +26,8 @@ export interface ChunkPlace {
   readonly uncompressedOffset: number;
 }
 
-/** A mutable {@link ChunkPlace}. */
-export type MovablePlace = { -readonly [K in keyof ChunkPlace]: ChunkPlace[K] };
+/** A mutable {@link ChunkLocation}. */
+export type MovablePlace = { -readonly [K in keyof ChunkLocation]: ChunkLocation[K] };
 
 /** Replaces a provisional place by the final one, for callers that know places only when all chunks are added. */
 export type MoveChunk = (place: MovablePlace) => void;
@@ -48,7 +48,7 @@ export interface InodeSpec {
   /** Bytes of a regular file. */
   readonly size?: number;
   /** Chunks of a regular file: `size` divided by the chunk size, rounded up. */
-  readonly chunks?: readonly ChunkPlace[];
+  readonly chunks?: readonly ChunkLocation[];
   /** Target of a symbolic link. */
   readonly target?: Uint8Array | undefined;
   /** Extended attributes by full name. */
@@ -64,7 +64,7 @@ const NO_INODE = 0xffff_ffff;
 const SLASH = 0x2f;
 const DOT = Uint8Array.of(0x2e);
 const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
-const NO_CHUNKS: readonly ChunkPlace[] = [];
+const NO_CHUNKS: readonly ChunkLocation[] = [];
 const NO_XATTRS: NonNullable<InodeSpec["xattrs"]> = [];
 const NO_TARGET = new Uint8Array(0);
 
@@ -144,7 +144,7 @@ export class TreeTable {
     const contentAt = inodes.contentAt[inode] = bytes.length;
     if (type === S_IFLNK && target !== undefined) bytes.append(target);
     for (let k = 0; k < chunks.length; k++) {
-      const { blobIndex, chunkIndex, uncompressedOffset } = chunks[k] as ChunkPlace;
+      const { blobIndex, chunkIndex, uncompressedOffset } = chunks[k] as ChunkLocation;
       this.appendChunk(blobIndex, chunkIndex, uncompressedOffset);
     }
     inodes.contentSize[inode] = bytes.length - contentAt;
@@ -227,7 +227,7 @@ export class TreeTable {
     this.#pushEntry(directory, parent, DOT_DOT);
   }
 
-  /** Appends a {@link ChunkPlace} to the content of the inode that is being added. */
+  /** Appends a {@link ChunkLocation} to the content of the inode that is being added. */
   appendChunk(blobIndex: number, chunkIndex: number, uncompressedOffset: number): void {
     const at = this.bytes.reserve(CHUNK_INDEX.SIZE);
     writeChunkIndex(this.bytes.view, at, blobIndex, chunkIndex, uncompressedOffset);
@@ -248,7 +248,7 @@ function isFileName(name: Uint8Array): boolean {
   return true;
 }
 
-/** Writes a {@link ChunkPlace}. @throws {RafsError} "unsupported" for one that the format cannot represent */
+/** Writes a {@link ChunkLocation}. @throws {RafsError} "unsupported" for one that the format cannot represent */
 export function writeChunkIndex(
   view: DataView,
   at: number,

@@ -26,7 +26,7 @@ import { type InodeSpec, type MoveChunk, TreeTable, unwritable } from "./tree_ta
 import { type Emission, emitTree, placeTree, WRITTEN_AT_ONCE } from "./tree_placement.ts";
 
 export type { BlobEntry } from "./super_block_writer.ts";
-export type { ChunkPlace, InodeSpec, MovablePlace, MoveChunk } from "./tree_table.ts";
+export type { ChunkLocation, InodeSpec, MovablePlace, MoveChunk } from "./tree_table.ts";
 
 const BLOCK = 4096;
 /** nid of the root: 4096 / 32. nids count from the last block of the tables, so that no inode has nid 0. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { filledRuns } from "./zero_runs.ts";
+import { filledRuns } from "./filled_runs.ts";
 
 const BLOCK = 4096;
 

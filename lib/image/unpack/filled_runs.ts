@@ -8,13 +8,13 @@
 const BLOCK = 4096;
 
 /** A range of bytes. */
-export interface Run {
+export interface FilledRun {
   readonly start: number;
   readonly end: number;
 }
 
 /** Yields the ranges of `bytes` between whole blocks of zeros, in order. Blocks are counted from the first byte. */
-export function* filledRuns(bytes: Uint8Array<ArrayBuffer>): Generator<Run> {
+export function* filledRuns(bytes: Uint8Array<ArrayBuffer>): Generator<FilledRun> {
   let start = -1;
   for (let at = 0; at < bytes.length; at += BLOCK) {
     const isHole = isZero(bytes.subarray(at, at + BLOCK));
