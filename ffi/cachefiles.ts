@@ -34,13 +34,13 @@ export const CACHE_BLOCK = 4096;
 export const MESSAGE_MAX_BYTES = 1024;
 
 /** struct cachefiles_msg: byte offsets. The message's data follow. */
-export const CACHEFILES_MSG = { SIZE: 16, id: 0, opcode: 4, length: 8, object: 12 } as const;
+const CACHEFILES_MSG = { SIZE: 16, id: 0, opcode: 4, length: 8, object: 12 } as const;
 
 /** struct cachefiles_open, after the header: byte offsets in the message. Volume key and cookie key follow. */
-export const CACHEFILES_OPEN = { SIZE: 32, volumeKeySize: 16, cookieKeySize: 20, fd: 24, flags: 28 } as const;
+const CACHEFILES_OPEN = { SIZE: 32, volumeKeySize: 16, cookieKeySize: 20, fd: 24, flags: 28 } as const;
 
 /** struct cachefiles_read, after the header: byte offsets in the message. */
-export const CACHEFILES_READ = { SIZE: 32, offset: 16, length: 24 } as const;
+const CACHEFILES_READ = { SIZE: 32, offset: 16, length: 24 } as const;
 
 /** enum cachefiles_opcode */
 const OPCODE = { OPEN: 0, CLOSE: 1, READ: 2 } as const;

@@ -22,7 +22,7 @@ export interface DirectoryEntry {
 }
 
 /** struct linux_dirent64: byte offsets. The name ends with a NUL, the record with padding. */
-export const LINUX_DIRENT64 = { ino: 0, off: 8, reclen: 16, type: 18, name: 19 } as const;
+const LINUX_DIRENT64 = { ino: 0, off: 8, reclen: 16, type: 18, name: 19 } as const;
 
 const BUFFER_BYTES = 32 * 1024;
 const DOT = 0x2e;

@@ -12,7 +12,7 @@ import { check, loadLibc } from "./libc.ts";
 export const EPOLL = { IN: 0x1, OUT: 0x4, ERR: 0x8, HUP: 0x10, EXCLUSIVE: 0x1000_0000 } as const;
 
 /** struct epoll_event: byte offsets. Packed on x86-64 only. */
-export const EPOLL_EVENT = Deno.build.arch === "x86_64"
+const EPOLL_EVENT = Deno.build.arch === "x86_64"
   ? { SIZE: 12, events: 0, data: 4 } as const
   : { SIZE: 16, events: 0, data: 8 } as const;
 

@@ -30,13 +30,13 @@ const FAN_INIT = { CLOEXEC: 0x1, NONBLOCK: 0x2, CLASS_PRE_CONTENT: 0x8, UNLIMITE
 const FAN_MARK = { ADD: 0x1, REMOVE: 0x2, MOUNT: 0x10, IGNORED_SURV_MODIFY: 0x40, IGNORE: 0x400 };
 
 /** The only event requested: data are about to be read or changed. */
-export const FAN_PRE_ACCESS = 0x0010_0000;
+const FAN_PRE_ACCESS = 0x0010_0000;
 
 /** struct fanotify_event_metadata: byte offsets. Info records follow. */
-export const EVENT_METADATA = { SIZE: 24, length: 0, version: 4, metadataLength: 6, mask: 8, fd: 16, pid: 20 } as const;
+const EVENT_METADATA = { SIZE: 24, length: 0, version: 4, metadataLength: 6, mask: 8, fd: 16, pid: 20 } as const;
 
 /** struct fanotify_event_info_range: byte offsets. */
-export const EVENT_RANGE = { SIZE: 24, type: 0, length: 2, offset: 8, count: 16 } as const;
+const EVENT_RANGE = { SIZE: 24, type: 0, length: 2, offset: 8, count: 16 } as const;
 
 const FANOTIFY_METADATA_VERSION = 3;
 const FAN_EVENT_INFO_TYPE_RANGE = 6;

@@ -86,7 +86,7 @@ export function rawDir(dir: DirFd): number {
 }
 
 /** struct open_how, linux/openat2.h 6.18: byte offsets. */
-export const OPEN_HOW = { SIZE: 24, flags: 0, mode: 8, resolve: 16 } as const;
+const OPEN_HOW = { SIZE: 24, flags: 0, mode: 8, resolve: 16 } as const;
 
 const SYS_OPENAT2 = 437n;
 

@@ -22,7 +22,7 @@ export const IN = {
 } as const;
 
 /** struct inotify_event: byte offsets; `length` bytes of name follow. */
-export const INOTIFY_EVENT = { SIZE: 16, watch: 0, mask: 4, cookie: 8, length: 12 } as const;
+const INOTIFY_EVENT = { SIZE: 16, watch: 0, mask: 4, cookie: 8, length: 12 } as const;
 
 const IN_CLOEXEC = 0o2000000;
 const IN_NONBLOCK = 0o4000;

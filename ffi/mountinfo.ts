@@ -85,6 +85,6 @@ export function mountCount(mountPoint: string, mounts: readonly MountEntry[] = r
 }
 
 /** Topmost mount at `mountPoint`, an absolute path without symbolic links; undefined if nothing is mounted there. */
-export function mountAt(mountPoint: string, mounts: readonly MountEntry[] = readMountinfo()): MountEntry | undefined {
-  return mounts.findLast((mount) => mount.mountPoint === mountPoint);
+export function mountAt(mountPoint: string): MountEntry | undefined {
+  return readMountinfo().findLast((mount) => mount.mountPoint === mountPoint);
 }

@@ -23,7 +23,7 @@ export interface PollEntry {
 }
 
 /** struct pollfd: byte offsets. */
-export const POLLFD = { SIZE: 8, fd: 0, events: 4, revents: 6 } as const;
+const POLLFD = { SIZE: 8, fd: 0, events: 4, revents: 6 } as const;
 
 const EFD_CLOEXEC = 0o2000000;
 

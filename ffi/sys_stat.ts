@@ -113,7 +113,7 @@ const UTIME_NOW = 0x3fffffff;
 const UTIME_OMIT = 0x3ffffffe;
 
 /** struct timespec[2] of a 64-bit machine: byte offsets. */
-export const TIMESPECS = { SIZE: 32, atimeSec: 0, atimeNsec: 8, mtimeSec: 16, mtimeNsec: 24 } as const;
+const TIMESPECS = { SIZE: 32, atimeSec: 0, atimeNsec: 8, mtimeSec: 16, mtimeNsec: 24 } as const;
 
 const libc = loadLibc({
   statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" }, // int statx(int, const char *, int, unsigned, struct statx *)

@@ -11,7 +11,7 @@ import { check, loadLibc } from "./libc.ts";
 const CLOCK_REALTIME = 0;
 
 /** struct timespec of 64-bit machines: byte offsets. */
-export const TIMESPEC = { SIZE: 16, sec: 0, nsec: 8 } as const;
+const TIMESPEC = { SIZE: 16, sec: 0, nsec: 8 } as const;
 
 /** A point in time since 1970. */
 export interface TimeSpec {

@@ -27,14 +27,13 @@ const Refusal = v.object({
 });
 
 /**
- * Sends a GET request and returns the JSON document.
+ * Requests the daemon's status and returns the JSON document.
  *
  * @param socket path of the admin socket
- * @param path "/v1/status"
  * @throws as {@link tellDaemon}
  */
-export function askDaemon(socket: string, path: string, signal: AbortSignal): Promise<unknown> {
-  return tellDaemon(socket, { method: "GET", path }, signal);
+export function askStatus(socket: string, signal: AbortSignal): Promise<unknown> {
+  return tellDaemon(socket, { method: "GET", path: "/v1/status" }, signal);
 }
 
 /**

@@ -8,9 +8,9 @@ import { delay } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { type IdMaps, type Owner, toHost } from "../layer/id_maps.ts";
 import type { ImageRoot } from "../layer/lazy_images.ts";
-import type { Bootstrap, InodeAttr } from "../rafs/bootstrap.ts";
+import { type Bootstrap, emptyAttr, type InodeAttr } from "../rafs/bootstrap.ts";
 import { pathText } from "../rafs/path_text.ts";
-import { emptyAttr, walkTree } from "../rafs/walk.ts";
+import { walkTree } from "../rafs/walk.ts";
 import { MappedBootstrap } from "./open_image.ts";
 
 /** Number of names that are looked at before others get their turn. */

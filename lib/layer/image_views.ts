@@ -105,7 +105,7 @@ function plainView(path: string): ImageView {
 }
 
 /** Unmounts the view, and removes its mount point. */
-export function endPlaced(place: string): void {
+function endPlaced(place: string): void {
   unmountAll(place);
   Deno.removeSync(place);
 }

@@ -44,6 +44,11 @@ export interface InodeAttr {
   mtimeNsec: number;
 }
 
+/** Returns attributes for {@link Bootstrap.attr} to fill. */
+export function emptyAttr(): InodeAttr {
+  return { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
+}
+
 /** Encryption of a blob's stored bytes: AES-128-XTS, each unit encrypted separately. */
 export interface BlobCipher {
   /** 32 bytes: data key, then tweak key. */

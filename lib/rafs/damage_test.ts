@@ -6,11 +6,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { listRafsFixtures, readFixtureBootstrap, SMALL_FIXTURES } from "../../tests/support/rafs_fixtures.ts";
-import { type Bootstrap, RafsError } from "./bootstrap.ts";
+import { type Bootstrap, emptyAttr, RafsError } from "./bootstrap.ts";
 import { chunkColumnsFromRecords } from "./chunk_records.ts";
 import { openBootstrap } from "./open.ts";
 import { BLOB, EXT_SUPER } from "./v6/layout.ts";
-import { emptyAttr, walkTree } from "./walk.ts";
+import { walkTree } from "./walk.ts";
 
 const images = await Promise.all(
   listRafsFixtures().filter(({ name }) => SMALL_FIXTURES.includes(name)).map(async (fixture) => ({

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Bootstrap, Extent, InodeAttr } from "./bootstrap.ts";
+import { type Bootstrap, emptyAttr, type Extent, type InodeAttr } from "./bootstrap.ts";
 import { unreadable } from "./guard.ts";
 import { S_IFDIR, S_IFMT } from "./inode_mode.ts";
 import { TreeBudget } from "./tree_budget.ts";
@@ -31,11 +31,6 @@ export const CHUNKS_AT_ONCE = 256;
 export function* fileExtents(bootstrap: Bootstrap, ino: number, size: number): Generator<Extent> {
   const step = CHUNKS_AT_ONCE * bootstrap.chunkSize;
   for (let offset = 0; offset < size; offset += step) yield* bootstrap.extents(ino, offset, step);
-}
-
-/** Returns attributes for {@link Bootstrap.attr} to fill. */
-export function emptyAttr(): InodeAttr {
-  return { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
 }
 
 /**

@@ -8,8 +8,9 @@
  */
 import { O, open } from "../../ffi/fcntl.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
+import { emptyAttr } from "../../lib/rafs/bootstrap.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { emptyAttr, walkTree } from "../../lib/rafs/walk.ts";
+import { walkTree } from "../../lib/rafs/walk.ts";
 import { BootstrapWriter } from "../../lib/rafs/v6/writer.ts";
 import { TempDir } from "../support/temp_dir.ts";
 

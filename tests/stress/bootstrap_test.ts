@@ -5,11 +5,11 @@
  */
 import assert from "node:assert/strict";
 import { isSeconds } from "../../lib/base/seconds.ts";
-import { type Bootstrap, RafsError } from "../../lib/rafs/bootstrap.ts";
+import { type Bootstrap, emptyAttr, RafsError } from "../../lib/rafs/bootstrap.ts";
 import { chunkColumnsFromRecords } from "../../lib/rafs/chunk_records.ts";
 import { LIMIT } from "../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { emptyAttr, walkTree } from "../../lib/rafs/walk.ts";
+import { walkTree } from "../../lib/rafs/walk.ts";
 import { checkBootstrap } from "../support/check_bootstrap.ts";
 import { Mutator } from "../support/fuzz/mutate_bytes.ts";
 import { bootstrapSeeds } from "../support/fuzz/rafs_seeds.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { emptyAttr } from "../../lib/rafs/walk.ts";
+import { emptyAttr } from "../../lib/rafs/bootstrap.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { blobMetaRange } from "../../lib/rafs/blob_meta.ts";
 import { type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";

@@ -20,7 +20,7 @@ import type { CacheFolder } from "./cache_folder.ts";
 const log = logger("blob");
 
 /** Name of the file. */
-export const UNWANTED_NAME = ".nydus-gd.unwanted";
+const UNWANTED_NAME = ".nydus-gd.unwanted";
 
 const Owners = v.array(v.string());
 

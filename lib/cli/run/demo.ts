@@ -19,7 +19,7 @@ export async function demo(_args: DemoArgs, { signal, stdout, stderr }: ActionCo
 }
 
 /** Formats the comparison, one line per figure. */
-export function table(result: DemoResult): string {
+function table(result: DemoResult): string {
   const { classic, lazy } = result;
   const rows: [string, (run: DemoRun) => number, (value: number) => string][] = [
     ["docker pull", (run) => run.pullMs, seconds],

@@ -8,7 +8,7 @@ import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
 import { StatusDocument } from "../../image/lazy/status_document.ts";
 import type { ActionContext, Output, StatusArgs } from "../actions.ts";
-import { askDaemon } from "../admin_client.ts";
+import { askStatus } from "../admin_client.ts";
 import { fitted, oneLine } from "../output.ts";
 import { statusLines } from "../status_text.ts";
 
@@ -27,7 +27,7 @@ export async function status({ adminSocket, output, watch }: StatusArgs, context
     if (!stdout.isTerminal) throw refused("standard output is not a terminal");
     return await watchStatus(adminSocket, stdout, signal);
   }
-  const document = await askDaemon(adminSocket, "/v1/status", signal);
+  const document = await askStatus(adminSocket, signal);
   if (output === "json") stdout.write(`${JSON.stringify(document)}\n`);
   else stdout.write(statusLines(understood(document)).map((line) => `${line}\n`).join(""));
 }
@@ -37,7 +37,7 @@ export async function status({ adminSocket, output, watch }: StatusArgs, context
  * succeed.
  */
 async function watchStatus(socket: string, stdout: Output, signal: AbortSignal): Promise<void> {
-  const look = async () => statusLines(understood(await askDaemon(socket, "/v1/status", signal)));
+  const look = async () => statusLines(understood(await askStatus(socket, signal)));
   try {
     let lines = await look();
     stdout.write(CLEAR);

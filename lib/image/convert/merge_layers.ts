@@ -4,13 +4,12 @@
  * @module
  */
 import { type ByteString, toByteString } from "../../base/bytes.ts";
-import type { Bootstrap } from "../../rafs/bootstrap.ts";
+import { type Bootstrap, emptyAttr } from "../../rafs/bootstrap.ts";
 import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../rafs/inode_mode.ts";
 import type { SequentialImage } from "../../rafs/sequential_image.ts";
 import { TreeBudget } from "../../rafs/tree_budget.ts";
 import type { BlobEntry, InodeSpec, MovablePlace } from "../../rafs/v6/writer.ts";
-import { emptyAttr } from "../../rafs/walk.ts";
 import { makeBootstrapWriter, type RafsWriter } from "./bootstrap_writer.ts";
 import { isImpliedMark } from "./layer_tree.ts";
 import { MergedChunks, nameChunk } from "./merged_chunks.ts";

@@ -5,10 +5,10 @@
  */
 import { S } from "../../../ffi/sys_stat.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { type Bootstrap, CHUNK_FLAG, type ChunkRecord, type Extent } from "../../rafs/bootstrap.ts";
+import { type Bootstrap, CHUNK_FLAG, type ChunkRecord, emptyAttr, type Extent } from "../../rafs/bootstrap.ts";
 import { effectiveBlobId } from "../../rafs/flags.ts";
 import { pathBytes, pathText } from "../../rafs/path_text.ts";
-import { emptyAttr, fileExtents } from "../../rafs/walk.ts";
+import { fileExtents } from "../../rafs/walk.ts";
 import { type EntryFacts, entryFacts } from "./entry_facts.ts";
 
 /** One chunk of a file. Offsets and sizes in bytes. */

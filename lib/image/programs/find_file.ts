@@ -5,8 +5,7 @@
  */
 import { S } from "../../../ffi/sys_stat.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
-import type { Bootstrap } from "../../rafs/bootstrap.ts";
-import { emptyAttr } from "../../rafs/walk.ts";
+import { type Bootstrap, emptyAttr } from "../../rafs/bootstrap.ts";
 import { pathParts, PathResolver } from "../path_resolver.ts";
 
 /** A regular file. */

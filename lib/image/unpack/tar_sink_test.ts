@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { entriesOf, xattrs as attributes } from "../../../tests/support/tar_builder.ts";
 import { S } from "../../../ffi/sys_stat.ts";
 import { concatenate, fromByteString } from "../../base/bytes.ts";
-import { emptyAttr } from "../../rafs/walk.ts";
+import { emptyAttr } from "../../rafs/bootstrap.ts";
 import { TarSink } from "./tar_sink.ts";
 
 Deno.test("a hard link repeats all attributes of its file, since Docker sets them again", async () => {

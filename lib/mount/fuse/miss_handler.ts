@@ -7,7 +7,7 @@ import { ERRNO } from "../../../ffi/errno.ts";
 import { replyBytes, replyError } from "../../../ffi/libfuse3.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import type { Extent, InodeAttr } from "../../rafs/bootstrap.ts";
+import { emptyAttr, type Extent } from "../../rafs/bootstrap.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import { coveredLength, readExtents } from "../reads/cached_read.ts";
 import type { KnownImage } from "../reads/known_image.ts";
@@ -87,7 +87,7 @@ export class MissHandler {
 
   #extents({ image }: KnownImage, { ino, offset, size }: Miss): Extent[] {
     const extents = image.tree.extents(ino, offset, size);
-    const attr: InodeAttr = { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
+    const attr = emptyAttr();
     image.tree.attr(ino, attr);
     const expected = Math.max(0, Math.min(size, attr.size - offset));
     const covered = coveredLength(extents, offset);

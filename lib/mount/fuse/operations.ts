@@ -24,7 +24,8 @@ import {
 import type { FuseOperations } from "../../../ffi/libfuse3_session.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
-import type { Extent, InodeAttr } from "../../rafs/bootstrap.ts";
+import { emptyAttr, type Extent, type InodeAttr } from "../../rafs/bootstrap.ts";
+import { DT_DIR, S_IFDIR } from "../../rafs/inode_mode.ts";
 import { coveredLength, isReadable, LostChunks, readExtents, testAndClearWatch } from "../reads/cached_read.ts";
 import { imageOf, inoOf, nodeId } from "./node_id.ts";
 import type { ServedImage, ServedImages } from "./served_images.ts";
@@ -33,8 +34,6 @@ import type { FromWorker, Miss } from "./worker_messages.ts";
 /** How long the kernel may cache anything of an image: 31 years. */
 const FOREVER_SEC = 1_000_000_000;
 
-const DT_DIR = 4;
-const S_IFDIR = 0o040000;
 const DOT = Uint8Array.of(0x2e);
 const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 /** Cookie of the first name in a listing; 0 comes before ".", 1 before "..". */
@@ -367,8 +366,4 @@ export class ImageOperations implements FuseOperations {
     attr.mtime = this.#host.startSec;
     return attr;
   }
-}
-
-function emptyAttr(): InodeAttr {
-  return { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
 }

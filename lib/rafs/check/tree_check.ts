@@ -7,11 +7,11 @@
  *
  * @module
  */
-import { type Bootstrap, type DirVisitor, type InodeAttr, RafsError } from "../bootstrap.ts";
+import { type Bootstrap, type DirVisitor, emptyAttr, type InodeAttr, RafsError } from "../bootstrap.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { MIN_CHUNK_BYTES, MIN_ENTRY_BYTES } from "../tree_budget.ts";
 import type { V5Bootstrap } from "../v5/bootstrap.ts";
-import { CHUNKS_AT_ONCE, emptyAttr, PATH_MAX } from "../walk.ts";
+import { CHUNKS_AT_ONCE, PATH_MAX } from "../walk.ts";
 import { Budget } from "./budget.ts";
 import { pathText } from "../path_text.ts";
 import type { ChunkCheck } from "./chunk_check.ts";

@@ -7,9 +7,9 @@ import {
   RAFS_FIXTURES,
   readFixtureBootstrap,
 } from "../../../tests/support/rafs_fixtures.ts";
-import { RafsError } from "../bootstrap.ts";
+import { emptyAttr, RafsError } from "../bootstrap.ts";
 import { chunkColumnsFromRecords } from "../chunk_records.ts";
-import { emptyAttr, walkTree } from "../walk.ts";
+import { walkTree } from "../walk.ts";
 import { openV5 } from "./bootstrap.ts";
 import { EXT_BLOB, INODE, SUPER } from "./layout.ts";
 

@@ -103,7 +103,7 @@ export class BootstrapWriter {
    * @throws {RafsError} "unsupported" when the tree is incomplete or does not fit the format
    */
   finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = [], move?: MoveChunk): Uint8Array<ArrayBuffer> {
-    if (this.tree.inodeCount === 0) unwritable("image", "it has no root");
+    if (this.tree.inodeCount === 0) unwritable("it has no root");
     const rows = new RecordRows(this.tree, this.tree.sort());
     const ids = blobIds(blobs);
     const inodeTable = SUPER.SIZE;
@@ -114,7 +114,7 @@ export class BootstrapWriter {
     const source = { rows, tree: this.tree, xattrs: this.#xattrs };
     const places = placeRecords(source, records);
     const size = places.end;
-    if (size > MAX_SIZE) unwritable("image", `the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
+    if (size > MAX_SIZE) unwritable(`the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
     const image = this.#memory.allocate(size);
     const view = new DataView(image.buffer);
     this.#writeSuperBlock(view, rows, {
@@ -194,6 +194,6 @@ function writeExtBlob(view: DataView, at: number, blob: BlobEntry): void {
   writeU64(view, at + EXT_BLOB.compressedSize, blob.compressedSize);
 }
 
-function unwritable(what: string, state: string): never {
-  throw new RafsError(`Cannot write RAFS v5 ${what}: ${state}`, "unsupported");
+function unwritable(state: string): never {
+  throw new RafsError(`Cannot write RAFS v5 image: ${state}`, "unsupported");
 }

@@ -27,6 +27,9 @@ export const SUPER = {
   deviceSlot: 88,
 } as const;
 
+/** Block size of the images that are written here, bytes. */
+export const BLOCK = 4096;
+
 /** feature_compat bit that marks an EROFS image as RAFS v6. */
 export const COMPAT_RAFS_V6 = 0x4000_0000;
 /** feature_incompat of every RAFS v6 image: CHUNKED_FILE and DEVICE_TABLE. */

@@ -8,22 +8,21 @@
  *
  * @module
  */
-import type { InodeAttr } from "../bootstrap.ts";
+import { emptyAttr, type InodeAttr } from "../bootstrap.ts";
 import { GrowingColumn } from "../growing.ts";
 import { type Region, unreadable } from "../guard.ts";
 import { isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
-import { emptyAttr, PATH_MAX } from "../walk.ts";
+import { PATH_MAX } from "../walk.ts";
 import type { ChunkIndexCursor } from "./chunk_index.ts";
 import type { DirectoryReader } from "./directory.ts";
 import type { InodeCursor } from "./inode.ts";
-import { CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
+import { BLOCK, CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
 import { type BlobEntry, writeSuperBlocks } from "./super_block_writer.ts";
 import { moveChunks } from "./tree_placement.ts";
 import { type MoveChunk, writeChunkIndex } from "./tree_table.ts";
 import { readXattrs } from "./xattrs.ts";
 
 const WHAT = "RAFS tree";
-const BLOCK = 4096;
 
 /** A bootstrap and its readers, which share one cursor. */
 export interface TreeSource {

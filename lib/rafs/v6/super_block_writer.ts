@@ -7,10 +7,9 @@ import { roundUp, writeU64 } from "../../base/bytes.ts";
 import { type BlobDescriptor, COMPRESSOR, type Compressor, DIGESTER, type Digester } from "../bootstrap.ts";
 import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
 import { BLOB_FEATURE, has, IMAGE_FLAG } from "../flags.ts";
-import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, SUPER } from "./layout.ts";
+import { BLOB, BLOCK, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, SUPER } from "./layout.ts";
 import { unwritable } from "./tree_table.ts";
 
-const BLOCK = 4096;
 /** Alignment of blobs, in bytes, in the flat device as which an image can be exported. */
 const DEVICE_ALIGNMENT = 0x80000;
 /** Maximum number of blobs. */

@@ -10,7 +10,16 @@
 import { copyBytes, roundUp } from "../../base/bytes.ts";
 import { DROP_INTERVAL, type ImageMemory } from "../image_memory.ts";
 import { erofsTypeOf, isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
-import { CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, DIRENT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
+import {
+  BLOCK,
+  CHUNK_FORMAT_INDEXES,
+  CHUNK_INDEX,
+  DATA_LAYOUT,
+  DIRENT,
+  EXTENDED,
+  INODE_SLOT,
+  XATTR,
+} from "./layout.ts";
 import { type MoveChunk, readChunkIndex, type SortedEntries, type TreeTable, writeChunkIndex } from "./tree_table.ts";
 
 /** Location of every inode and its data, by inode. */
@@ -44,7 +53,7 @@ export class Placement {
 }
 
 /** Bytes of flat data: directory blocks or link target. Also stores the size of directories in the tree. */
-function flatSize(tree: TreeTable, sorted: SortedEntries, inode: number, block: number): number {
+function flatSize(tree: TreeTable, sorted: SortedEntries, inode: number): number {
   const { size } = tree.inodes;
   const type = tree.modeOf(inode) & S_IFMT;
   if (type === S_IFLNK) return size[inode] as number;
@@ -53,43 +62,43 @@ function flatSize(tree: TreeTable, sorted: SortedEntries, inode: number, block: 
   let full = 0, used = 0;
   for (const row of sorted.of(inode)) {
     const need = DIRENT.SIZE + (nameSize[row] as number);
-    if (used + need > block) {
+    if (used + need > BLOCK) {
       full++;
       used = 0;
     }
     used += need;
   }
-  return size[inode] = full * block + used;
+  return size[inode] = full * BLOCK + used;
 }
 
 /** Places every inode, beginning at `start`. */
-export function placeTree(tree: TreeTable, sorted: SortedEntries, start: number, block: number): Placement {
+export function placeTree(tree: TreeTable, sorted: SortedEntries, start: number): Placement {
   const placement = new Placement(tree.inodeCount);
   const { xattrSize, contentSize, size: sizes } = tree.inodes;
   let at = start;
   for (let inode = 0; inode < tree.inodeCount; inode++) {
     const head = EXTENDED.SIZE + (xattrSize[inode] as number);
-    const tail = flatSize(tree, sorted, inode, block) % block;
-    const inline = tail > 0 && head + tail <= block;
+    const tail = flatSize(tree, sorted, inode) % BLOCK;
+    const inline = tail > 0 && head + tail <= BLOCK;
     // Bytes that must not cross a block boundary: the inode, or everything up to its inline tail.
     const together = inline ? head + tail : EXTENDED.SIZE;
-    if (at % block + together > block) at = roundUp(at, block);
+    if (at % BLOCK + together > BLOCK) at = roundUp(at, BLOCK);
     placement.at[inode] = at;
     placement.inline[inode] = inline ? 1 : 0;
     const chunks = (tree.modeOf(inode) & S_IFMT) === S_IFREG ? contentSize[inode] as number : 0;
     const length = inline ? head + tail : chunks > 0 ? roundUp(head, CHUNK_INDEX.SIZE) + chunks : head;
     at = roundUp(at + length, INODE_SLOT);
   }
-  let next = roundUp(at, block) / block;
+  let next = roundUp(at, BLOCK) / BLOCK;
   for (let inode = 0; inode < tree.inodeCount; inode++) {
     const type = tree.modeOf(inode) & S_IFMT;
     if (type !== S_IFDIR && type !== S_IFLNK) continue;
     const size = sizes[inode] as number;
-    const blocks = placement.isInline(inode) ? Math.floor(size / block) : Math.ceil(size / block);
+    const blocks = placement.isInline(inode) ? Math.floor(size / BLOCK) : Math.ceil(size / BLOCK);
     placement.block[inode] = next;
     next += blocks;
   }
-  placement.end = next * block;
+  placement.end = next * BLOCK;
   return placement;
 }
 
@@ -102,7 +111,6 @@ export interface Emission {
   readonly view: DataView;
   /** The image as little-endian words: inodes and directory entries are aligned to them. Faster than the view. */
   readonly words: Int32Array;
-  readonly block: number;
   readonly nid: (inode: number) => number;
   /** log2 of the blocks per chunk. */
   readonly chunkFormatBits: number;
@@ -136,7 +144,7 @@ export function* emitTree(emission: Emission): Generator<number> {
       ? roundUp(head, CHUNK_INDEX.SIZE)
       : placement.isInline(inode)
       ? head
-      : placement.blockOf(inode) * emission.block;
+      : placement.blockOf(inode) * BLOCK;
     copyBytes(content, contentAt[inode] as number, contentSize[inode] as number, image, to);
     if (type === S_IFREG && move !== undefined) moveChunks(view, to, to + (contentSize[inode] as number), move);
   }
@@ -188,18 +196,18 @@ function emitInode(emission: Emission, inode: number): void {
 
 /** Writes the blocks of a directory. An inline last block is written at `tailAt`, after the inode. */
 function emitDirectory(emission: Emission, inode: number, tailAt: number): void {
-  const { tree: { entries: { nameSize } }, sorted, placement, block } = emission;
+  const { tree: { entries: { nameSize } }, sorted, placement } = emission;
   const rows = sorted.of(inode);
   let index = 0;
   for (let from = 0; from < rows.length; index++) {
     let used = 0, to = from;
     for (; to < rows.length; to++) {
       const need = DIRENT.SIZE + (nameSize[rows[to] as number] as number);
-      if (used + need > block) break;
+      if (used + need > BLOCK) break;
       used += need;
     }
     const isTail = to === rows.length && placement.isInline(inode);
-    emitDirectoryBlock(emission, rows, from, to, isTail ? tailAt : (placement.blockOf(inode) + index) * block);
+    emitDirectoryBlock(emission, rows, from, to, isTail ? tailAt : (placement.blockOf(inode) + index) * BLOCK);
     from = to;
   }
 }

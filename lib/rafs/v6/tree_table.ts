@@ -12,7 +12,7 @@ import { RafsError } from "../bootstrap.ts";
 import { GrowingBytes } from "../growing.ts";
 import { compareRanges, isDots } from "../guard.ts";
 import { isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
-import { CHUNK_INDEX, NAME_MAX, PATH_MAX } from "./layout.ts";
+import { BLOCK, CHUNK_INDEX, NAME_MAX, PATH_MAX } from "./layout.ts";
 import { EntryRows, InodeRows } from "./tree_rows.ts";
 import { encodeXattrs } from "./xattr_writer.ts";
 
@@ -55,8 +55,6 @@ export interface InodeSpec {
   readonly xattrs?: readonly (readonly [name: Uint8Array, value: Uint8Array])[] | undefined;
 }
 
-/** Alignment of chunk offsets in bytes. */
-const BLOCK = 4096;
 /** Block number that the kernel treats as a hole. */
 const NO_BLOCK = 0xffff_ffff;
 /** Parent of a directory that has no name yet. */

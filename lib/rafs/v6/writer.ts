@@ -20,7 +20,7 @@ import type { ChunkInfos } from "../chunk_info_table.ts";
 import { checkChunkSize } from "../flags.ts";
 import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
 import { SequentialImage } from "../sequential_image.ts";
-import { BLOB, DEVICE, INODE_SLOT } from "./layout.ts";
+import { BLOB, BLOCK, DEVICE, INODE_SLOT } from "./layout.ts";
 import { type BlobEntry, writeSuperBlocks } from "./super_block_writer.ts";
 import { type InodeSpec, type MoveChunk, TreeTable, unwritable } from "./tree_table.ts";
 import { type Emission, emitTree, placeTree, WRITTEN_AT_ONCE } from "./tree_placement.ts";
@@ -28,7 +28,6 @@ import { type Emission, emitTree, placeTree, WRITTEN_AT_ONCE } from "./tree_plac
 export type { BlobEntry } from "./super_block_writer.ts";
 export type { ChunkLocation, InodeSpec, MovablePlace, MoveChunk } from "./tree_table.ts";
 
-const BLOCK = 4096;
 /** nid of the root: 4096 / 32. nids count from the last block of the tables, so that no inode has nid 0. */
 const ROOT_NID = BLOCK / INODE_SLOT;
 /** Maximum bootstrap size that readers accept. */
@@ -92,7 +91,7 @@ export class BootstrapWriter {
     const blobTable = roundUp(DEVICE.AT + blobs.length * DEVICE.SIZE, BLOCK);
     const prefetchTable = blobTable + blobs.length * BLOB.SIZE;
     const meta = roundUp(prefetchTable + prefetch.length * 4, BLOCK);
-    const placement = placeTree(this.tree, sorted, meta, BLOCK);
+    const placement = placeTree(this.tree, sorted, meta);
     const chunkTable = placement.end;
     const chunkTableSize = this.#chunkSources.reduce((sum, { count }) => sum + count, 0) * CHUNK_INFO.SIZE;
     const size = roundUp(chunkTable + chunkTableSize, BLOCK);
@@ -126,7 +125,6 @@ export class BootstrapWriter {
       image,
       view,
       words: new Int32Array(image.buffer),
-      block: BLOCK,
       nid: (inode) => (placement.atOf(inode) - metaStart) / INODE_SLOT,
       chunkFormatBits: Math.log2(this.options.chunkSize / BLOCK),
       memory,

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { randomTree, readTree, treeBlob, writeTree } from "../../../tests/support/rafs_trees.ts";
 import { chunkDataEnd } from "../blob_layout.ts";
+import { emptyAttr } from "../bootstrap.ts";
 import { openBootstrap } from "../open.ts";
-import { emptyAttr, walkTree } from "../walk.ts";
+import { walkTree } from "../walk.ts";
 import { BootstrapWriter } from "./writer.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
