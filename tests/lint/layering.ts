@@ -15,7 +15,7 @@ import { dirname, join, normalize } from "node:path/posix";
 import { reachesOf } from "./imports.ts";
 
 /** In order: a component may import those before it. */
-const COMPONENTS = [
+export const COMPONENTS = [
   "ffi",
   "lib/base",
   "lib/archive",
@@ -33,13 +33,13 @@ const COMPONENTS = [
 ] as const;
 
 /** Components above all others, which may not import each other. */
-const TOP_COMPONENTS = ["lib/cli", "plugin"] as const;
+export const TOP_COMPONENTS = ["lib/cli", "plugin"] as const;
 
 /**
  * Ordered folders of a component: each may import those before it, and nothing else of the component. "": the files
  * that are in no folder, which may import all of them.
  */
-const FOLDERS: Readonly<Record<string, readonly string[]>> = {
+export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
   "lib/layer": ["", "apply", "diff"],
   "lib/mount": ["", "reads", "unmount", "keeper", "fuse", "erofs", "fanotify", "fscache"],

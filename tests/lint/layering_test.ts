@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { circlesIn, importsOf, offencesOf, showOffence } from "./layering.ts";
+import { circlesIn, COMPONENTS, FOLDERS, importsOf, offencesOf, showOffence, TOP_COMPONENTS } from "./layering.ts";
 import { readSource, sourceFiles } from "./sources.ts";
 
 Deno.test("every module imports only components listed before its own", async () => {
@@ -9,6 +9,34 @@ Deno.test("every module imports only components listed before its own", async ()
   for (const path of files) offences.push(...offencesOf(path, await readSource(path)).map(showOffence));
   assert.deepEqual(offences, []);
 });
+
+Deno.test("the tables of the design have every component and folder, in the order of the rule", async () => {
+  const text = await readSource("docs/design.md");
+  const components = [...text.matchAll(/^\| `([\w/]+)\/`/gm)].map(([, name]) => name);
+  assert.deepEqual(components, [...COMPONENTS, ...TOP_COMPONENTS]);
+  const described = foldersIn(text);
+  const present = new Set(
+    (await sourceFiles()).flatMap((path) => /^((?:lib\/)?\w+\/\w+)\/.*\.ts$/.exec(path)?.[1] ?? []),
+  );
+  const isInComponent = (folder: string) => components.some((component) => folder.startsWith(`${component}/`));
+  assert.deepEqual([...described.values()].flat().sort(), [...present].filter(isInComponent).sort());
+  for (const [component, folders] of Object.entries(FOLDERS)) {
+    const inOrder = folders.filter((folder) => folder !== "").map((folder) => `${component}/${folder}`);
+    assert.deepEqual(described.get(component), inOrder);
+  }
+});
+
+/** The folders of components that a table describes, by component; a row without one continues that above. */
+function foldersIn(text: string): Map<string, string[]> {
+  const folders = new Map<string, string[]>();
+  let component = "";
+  for (const [, first = "", second = ""] of text.matchAll(/^\| +(?:`([\w/]+\w)`)? +\| (`\w+`(?:, `\w+`)*) +\|/gm)) {
+    if (first !== "") component = first;
+    const names = [...second.matchAll(/`(\w+)`/g)].map(([, name]) => `${component}/${name}`);
+    folders.set(component, [...folders.get(component) ?? [], ...names]);
+  }
+  return folders;
+}
 
 Deno.test("no module imports itself by way of others", async () => {
   const imports = new Map<string, string[]>();
