@@ -125,7 +125,7 @@ const KEYS: ReadonlyMap<string, Key> = new Map([
   ["cache.max_size", key("cache", "maxSize", size)],
   ["cache.min_free", key("cache", "minFree", size)],
   ["mount.fs_driver", key("mount", "fsDriver", choice(FS_DRIVER_CHOICES))],
-  ["mount.workers", key("mount", "workers", count(1, 64))],
+  ["mount.workers", key("mount", "workers", count(1, 16))],
   ["fetch.parallel_per_host", key("fetch", "parallelPerHost", count(1, 256))],
   ["fetch.connect_timeout", key("fetch", "connectTimeoutMs", duration)],
   ["fetch.read_timeout", key("fetch", "readTimeoutMs", duration)],

@@ -123,6 +123,10 @@ Deno.test("a wrong value is refused with its line", () => {
     "Cannot read settings s.toml: line 1: fetch.retries must be an integer from 0 to 20, not -1",
   );
   fails(
+    "mount.workers = 17",
+    "Cannot read settings s.toml: line 1: mount.workers must be an integer from 1 to 16, not 17",
+  );
+  fails(
     '[cache]\nmax_size = "101%"',
     'Cannot read settings s.toml: line 2: cache.max_size must be a size such as "80%", "10GiB" or a number of bytes, not "101%"',
   );

@@ -247,7 +247,7 @@ fuzz(import.meta, {
       if ("percent" in limit) assert.ok(limit.percent >= 0 && limit.percent <= 100);
       else assert.ok(Number.isSafeInteger(limit.bytes) && limit.bytes >= 0);
     }
-    assert.ok(mount.workers >= 1 && mount.workers <= 64 && fetch.retries >= 0 && fetch.retries <= 20);
+    assert.ok(mount.workers >= 1 && mount.workers <= 16 && fetch.retries >= 0 && fetch.retries <= 20);
     for (const ms of [fetch.connectTimeoutMs, fetch.readTimeoutMs, fetch.deadlineMs]) {
       assert.ok(Number.isInteger(ms) && ms >= 1 && ms <= 24 * 3_600_000);
     }
