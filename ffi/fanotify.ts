@@ -61,6 +61,8 @@ export interface FanotifyEvent {
   readonly offset: number;
   /** Bytes; 0 for a change of the file's size, for which the kernel gives no range. */
   readonly count: number;
+  /** Where it is among the bytes that it was decoded from. */
+  readonly at: number;
 }
 
 /**
@@ -126,10 +128,15 @@ export function decodeFanotifyEvents(bytes: Uint8Array): FanotifyEvent[] {
     const from = at + view.getUint16(at + EVENT_METADATA.metadataLength, true);
     const range = rangeIn(view, from, at + length);
     const fd = view.getInt32(at + EVENT_METADATA.fd, true);
-    events.push({ fd, pid: view.getInt32(at + EVENT_METADATA.pid, true), ...range });
+    events.push({ fd, pid: view.getInt32(at + EVENT_METADATA.pid, true), ...range, at });
     at += length;
   }
   return events;
+}
+
+/** Takes the event at `at` of `bytes` out of them: what is decoded from now on has -1 as its descriptor. */
+export function removeFanotifyEvent(bytes: Uint8Array, at: number): void {
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).setInt32(at + EVENT_METADATA.fd, -1, true);
 }
 
 function rangeIn(view: DataView, from: number, end: number): { offset: number; count: number } {

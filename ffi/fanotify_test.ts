@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { goldenBytes } from "../tests/support/golden_bytes.ts";
 import { ERRNO } from "./errno.ts";
-import { decodeFanotifyEvents, encodeFanotifyResponse } from "./fanotify.ts";
+import { decodeFanotifyEvents, encodeFanotifyResponse, removeFanotifyEvent } from "./fanotify.ts";
 
 const EVENT = `
   30 00 00 00 03 00 18 00   event_len 48, vers, reserved, metadata_len 24
@@ -11,10 +11,16 @@ const EVENT = `
   00 10 00 00 01 00 00 00   offset 4 GiB + 4096
   00 20 00 00 00 00 00 00   count 8192
 `;
-const event = { fd: 11, pid: 1234, offset: 2 ** 32 + 4096, count: 8192 };
+const event = { fd: 11, pid: 1234, offset: 2 ** 32 + 4096, count: 8192, at: 0 };
 
 Deno.test("struct fanotify_event_metadata and its range are laid out as linux/fanotify.h says", () => {
-  assert.deepEqual(decodeFanotifyEvents(goldenBytes(EVENT + EVENT)), [event, event]);
+  assert.deepEqual(decodeFanotifyEvents(goldenBytes(EVENT + EVENT)), [event, { ...event, at: 48 }]);
+});
+
+Deno.test("an event that was taken out of a buffer has no descriptor, and those around it stay", () => {
+  const bytes = goldenBytes(EVENT + EVENT + EVENT);
+  removeFanotifyEvent(bytes, 48);
+  assert.deepEqual(decodeFanotifyEvents(bytes).map(({ fd }) => fd), [11, -1, 11]);
 });
 
 Deno.test("an event without a range record has length 0, and other records before the range are skipped", () => {
@@ -23,7 +29,7 @@ Deno.test("an event without a range record has length 0, and other records befor
     00 00 10 00 00 00 00 00
     0c 00 00 00 00 00 00 00   fd 12, pid 0
   `);
-  assert.deepEqual(decodeFanotifyEvents(bare), [{ fd: 12, pid: 0, offset: 0, count: 0 }]);
+  assert.deepEqual(decodeFanotifyEvents(bare), [{ fd: 12, pid: 0, offset: 0, count: 0, at: 0 }]);
   const other = goldenBytes(`
     38 00 00 00 03 00 18 00   event_len 56
     00 00 10 00 00 00 00 00

@@ -72,6 +72,8 @@ export interface MountCounters extends ServeCounters {
   readonly denied: number;
 }
 
+const NOTHING_SERVED: ServeCounters = { requests: 0, reads: 0, readBytes: 0, misses: 0, threadFailures: 0 };
+
 /** All mounted images and what serves them. Disposing unmounts them all, by force if they are in use. */
 export class ImageMounts implements AsyncDisposable {
   readonly #watch = new UnmountWatch();
@@ -197,8 +199,9 @@ export class ImageMounts implements AsyncDisposable {
 
   /** Counters of requests served so far. */
   counters(): MountCounters {
-    const fuse = this.#fuse.running?.counters() ?? { requests: 0, reads: 0, readBytes: 0, misses: 0 };
-    const { events = 0, hits = 0, misses = 0, denied = 0 } = this.#fanotify.running?.counters() ?? {};
+    const fuse = this.#fuse.running?.counters() ?? NOTHING_SERVED;
+    const { events = 0, hits = 0, misses = 0, denied = 0, threadFailures = 0 } = this.#fanotify.running?.counters() ??
+      {};
     const { messages = 0, reads = 0 } = this.#fscache.running?.counters() ?? {};
     return {
       ...fuse,
@@ -206,6 +209,7 @@ export class ImageMounts implements AsyncDisposable {
       reads: fuse.reads + hits,
       misses: fuse.misses + misses + reads,
       denied,
+      threadFailures: fuse.threadFailures + threadFailures,
     };
   }
 

@@ -45,6 +45,10 @@ const COUNTERS: Readonly<Record<string, readonly [help: string, read: Read]>> = 
     "Reads that failed because the kernel could not ask about them.",
     ({ images }) => images.fuse?.denied ?? 0,
   ],
+  nydus_gd_failed_threads_total: [
+    "Threads that failed while they answered the kernel, and were replaced.",
+    ({ images }) => images.fuse?.threadFailures ?? 0,
+  ],
   nydus_gd_lost_images_total: [
     "Images whose FUSE session ended by itself.",
     ({ images }) => images.lostImages,

@@ -37,6 +37,9 @@ export interface DecoderOptions {
   readonly idleMs: number;
 }
 
+/** A Worker has failed, whatever it was doing. */
+class ThreadFailure extends NydusGdError {}
+
 /** A Worker and the targets that it has received. */
 class DecodeThread {
   readonly #worker: Worker;
@@ -50,7 +53,7 @@ class DecodeThread {
     this.#worker.onmessage = ({ data }: MessageEvent<DecodeReply>) => this.#job.resolve(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#broken = new NydusGdError("internal", `Cannot decode: the Worker failed: ${event.message}`);
+      this.#broken = new ThreadFailure("internal", `Cannot decode: the Worker failed: ${event.message}`);
       this.#job.reject(this.#broken);
     };
   }
@@ -191,14 +194,37 @@ export class Decoder implements Disposable {
     priority: Priority,
   ): Promise<readonly ChunkFailure[]> {
     return this.#turns.run(priority, async () => {
-      const thread = this.#idle.pop() ?? await this.#startThread();
       try {
-        return await thread.run(target, request, transfer);
-      } finally {
-        if (thread.broken) this.#discard(thread);
-        else this.#rest(thread);
+        return await this.#runOnce(target, request, transfer);
+      } catch (error) {
+        const isLost = transfer.length > 0; // with the thread
+        if (!(error instanceof ThreadFailure) || isLost) throw error;
+        log.error("a thread that decodes failed, another does its work", { cause: error.message });
+        return await this.#runOnce(target, request, transfer);
       }
     });
+  }
+
+  async #runOnce(
+    target: DecodeTarget | undefined,
+    request: DecodeRequest,
+    transfer: Transferable[],
+  ): Promise<readonly ChunkFailure[]> {
+    const thread = this.#takeIdle() ?? await this.#startThread();
+    try {
+      return await thread.run(target, request, transfer);
+    } finally {
+      if (thread.broken) this.#discard(thread);
+      else this.#rest(thread);
+    }
+  }
+
+  #takeIdle(): DecodeThread | undefined {
+    for (let thread = this.#idle.pop(); thread !== undefined; thread = this.#idle.pop()) {
+      if (!thread.broken) return thread;
+      this.#discard(thread);
+    }
+    return undefined;
   }
 
   #rest(thread: DecodeThread): void {

@@ -19,11 +19,9 @@ Deno.test("the first Worker starts before there is a job, and ends if none comes
   assert.equal(inline.threads, 0);
 });
 
-Deno.test("Workers start with the first large job, end when idle, and start again", async () => {
+/** A blob of one chunk, and where it is decoded to. */
+async function makeTarget(file: CacheFile) {
   const { bytes, descriptor, records } = await makeSyntheticBlob({ sizes: [50_000], compressor: "zstd" });
-  using temp = TempDir.make();
-  using file = CacheFile.open(temp.join("data"));
-  using decoder = new Decoder({ workers: 2, inlineBytes: 0, idleMs: 1 });
   const target = {
     key: 1,
     columns: chunkColumnsFromRecords(descriptor, records),
@@ -34,6 +32,58 @@ Deno.test("Workers start with the first large job, end when idle, and start agai
     compressor: descriptor.compressor,
     digester: descriptor.digester,
   };
+  return { bytes, target };
+}
+
+/** Makes the Workers of this process fail that are started while it exists. */
+class FailingWorkers implements Disposable {
+  readonly #workers: Worker[] = [];
+  readonly #original = globalThis.Worker;
+
+  constructor() {
+    const workers = this.#workers;
+    globalThis.Worker = class extends this.#original {
+      constructor(url: string | URL, options?: WorkerOptions) {
+        super(url, options);
+        workers.push(this);
+      }
+    };
+  }
+
+  /** Has each receive a message on which it throws. */
+  fail(): void {
+    for (const worker of this.#workers.splice(0)) worker.postMessage({ type: "target" });
+  }
+
+  [Symbol.dispose](): void {
+    globalThis.Worker = this.#original;
+  }
+}
+
+Deno.test("a job whose Worker fails is done by another", async () => {
+  using workers = new FailingWorkers();
+  using temp = TempDir.make();
+  using file = CacheFile.open(temp.join("data"));
+  using decoder = new Decoder({ workers: 1, inlineBytes: 0, idleMs: 60_000 });
+  const { bytes, target } = await makeTarget(file);
+  const stored = new Uint8Array(new SharedArrayBuffer(bytes.length));
+  stored.set(bytes);
+  for (let round = 0; round < 3; round++) {
+    target.ready[0] = 0;
+    assert.deepEqual(await decoder.decode(target, { rows: [0], stored, offset: 0 }, "on-demand"), []);
+    assert.equal(target.ready[0], 0x80);
+    workers.fail();
+    if (round > 0) { for (let turns = 0; turns < 100; turns++) await turn(); // it has failed before the next job
+     }
+  }
+  assert.equal(decoder.threads, 1);
+});
+
+Deno.test("Workers start with the first large job, end when idle, and start again", async () => {
+  using temp = TempDir.make();
+  using file = CacheFile.open(temp.join("data"));
+  using decoder = new Decoder({ workers: 2, inlineBytes: 0, idleMs: 1 });
+  const { bytes, target } = await makeTarget(file);
   assert.equal(decoder.threads, 0);
   for (let round = 0; round < 2; round++) {
     target.ready[0] = 0;

@@ -10,16 +10,17 @@
  * ```
  * The kernel reports an event once, and the descriptor that identifies it dies with the process. So events are read
  * directly into the file (MAP_SHARED memory outlives its process), and a successor that takes over the group finds
- * every event that may be unanswered. The inbox is zeroed when all its events are answered or parked
- * (../reads/parking.ts), a record when its event is answered and before its descriptor is closed, so that a number in
- * the file never identifies another event.
+ * every event that may be unanswered. An event is taken out of the inbox once it is answered or parked
+ * (../reads/parking.ts), and a record is released when its event is answered, each before the event's descriptor is
+ * closed, so that a number in the file never identifies another event.
  *
  * @module
  */
-import { decodeFanotifyEvents } from "../../../ffi/fanotify.ts";
+import { decodeFanotifyEvents, type FanotifyEvent, removeFanotifyEvent } from "../../../ffi/fanotify.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { type Mapping, memfdCreate, viewAt } from "../../../ffi/sys_mman.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
+import { SyscallError } from "../../../ffi/errno.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { mapPinned, Parking } from "../reads/parking.ts";
 
@@ -36,6 +37,19 @@ const PARKED = 1;
 export interface FileKey {
   readonly dev: number;
   readonly ino: number | bigint;
+}
+
+/** Matches no file. */
+const NO_FILE: FileKey = { dev: 0, ino: 0 };
+
+/** The file of an event that this process has read. */
+export function fileOf(fd: number): FileKey {
+  try {
+    return fstat(fd);
+  } catch (error) {
+    if (error instanceof SyscallError) return NO_FILE; // a failing disk: the reader gets an error
+    throw error;
+  }
 }
 
 /** An event that may be unanswered. */
@@ -98,15 +112,27 @@ export class EventRecords {
   }
 
   /** Records an event and returns the number of the record; blocks until one is free. */
-  park(fd: number, offset: number, count: number, { dev, ino }: FileKey): number {
-    return this.#parking.take(PARKED, (slot) => {
-      const at = slot * RECORD.SIZE;
-      this.#view.setInt32(at + RECORD.fd, fd, true);
-      this.#view.setBigUint64(at + RECORD.offset, BigInt(offset), true);
-      this.#view.setBigUint64(at + RECORD.count, BigInt(count), true);
-      this.#view.setUint32(at + RECORD.device, dev, true);
-      this.#view.setBigUint64(at + RECORD.inode, BigInt(ino), true);
-    });
+  park(fd: number, offset: number, count: number, file: FileKey): number {
+    return this.#parking.take(PARKED, (slot) => this.#record(slot, fd, offset, count, file));
+  }
+
+  /** Like {@link park}, but returns undefined when none is free. */
+  parkAtOnce(fd: number, offset: number, count: number, file: FileKey): number | undefined {
+    return this.#parking.takeAtOnce(PARKED, (slot) => this.#record(slot, fd, offset, count, file));
+  }
+
+  #record(slot: number, fd: number, offset: number, count: number, { dev, ino }: FileKey): void {
+    const at = slot * RECORD.SIZE;
+    this.#view.setInt32(at + RECORD.fd, fd, true);
+    this.#view.setBigUint64(at + RECORD.offset, BigInt(offset), true);
+    this.#view.setBigUint64(at + RECORD.count, BigInt(count), true);
+    this.#view.setUint32(at + RECORD.device, dev, true);
+    this.#view.setBigUint64(at + RECORD.inode, BigInt(ino), true);
+  }
+
+  /** Takes an event out of the inbox that is answered or parked. */
+  take({ at }: FanotifyEvent): void {
+    removeFanotifyEvent(this.inbox, at);
   }
 
   /** Releases a record after its event was answered. */
@@ -119,13 +145,13 @@ export class EventRecords {
     this.inbox.fill(0, 0, length);
   }
 
-  /** Events that a predecessor may have left unanswered: parked ones with their record numbers, and the inbox. */
+  /** Events that may be unanswered: parked ones with their record numbers, and those in the inbox. */
   left(): (LeftEvent & { readonly slot?: number })[] {
     const parked = this.#parking.slots()
       .filter((slot) => this.#parking.stateOf(slot) !== 0)
       .map((slot) => ({ slot, ...this.#recordAt(slot * RECORD.SIZE) }));
     const recorded = new Set(parked.map(({ fd }) => fd));
-    const inbox = decodeFanotifyEvents(this.inbox).filter(({ fd }) => !recorded.has(fd));
+    const inbox = decodeFanotifyEvents(this.inbox).filter(({ fd }) => fd >= 0 && !recorded.has(fd));
     return [...parked, ...inbox.map(({ fd, offset, count }) => ({ fd, offset, count, file: undefined }))];
   }
 

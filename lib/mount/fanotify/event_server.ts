@@ -5,6 +5,8 @@
  * reader ─► EROFS ─► device file ─► event ─► Worker ── chunks are cached ─► allow
  *                                              └── a miss ─► WatchedDevice.fetch ─► allow, or EIO
  * ```
+ * A Worker that fails is replaced; what it had read and not answered is answered here.
+ *
  * A file whose chunks are all on disk loses its mark: from then on the kernel reads it without asking.
  *
  * @module
@@ -13,26 +15,22 @@ import { ERRNO } from "../../../ffi/errno.ts";
 import { markFile, respond, unmarkFile, watchedInodes } from "../../../ffi/fanotify.ts";
 import { Fd } from "../../../ffi/fd.ts";
 import { eventfd, raise } from "../../../ffi/poll.ts";
+import { setTimeout as delay } from "node:timers/promises";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { startWorker, workerUrl } from "../../base/worker.ts";
 import { storeOf } from "../reads/missing_data.ts";
-import { Poster } from "../reads/posted.ts";
 import { ReadServer } from "../reads/read_server.ts";
-import type { EventFile, FileKey, LeftEvent } from "./event_file.ts";
+import { type EventFile, type FileKey, fileOf, type LeftEvent } from "./event_file.ts";
 import { HeldPages } from "./held_pages.ts";
 import { mayRead } from "../reads/device_use.ts";
-import {
-  type FromWatcher,
-  keyOf,
-  type ToWatcher,
-  WATCH_COUNTER,
-  type WatchMiss,
-  type WatchStart,
-} from "./watch_messages.ts";
+import { type FromWatcher, keyOf, type ToWatcher, WATCH_COUNTER, type WatchMiss } from "./watch_messages.ts";
+import { WatchThread } from "./watch_thread.ts";
 import type { WatchedDevice } from "./watched_device.ts";
 
 const log = logger("mount", "fanotify");
+
+/** Threads are started at most so often: one that fails at once would keep the processor busy. */
+const RESTART_MS = 1000;
 
 /** A file that is or was watched. */
 interface WatchedFile {
@@ -45,17 +43,21 @@ interface WatchedFile {
 export class EventServer extends ReadServer {
   readonly #files = new Map<string, WatchedFile>();
   readonly #stop: Fd = eventfd();
-  readonly #poster = new Poster<ToWatcher>();
   readonly #counters = new Float64Array(new SharedArrayBuffer(WATCH_COUNTER.LENGTH * 8));
   readonly #ready = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   /** Inodes of files that a predecessor had marked for images that are not known here. */
   #foreign: ReadonlySet<bigint> = new Set();
   /** Started early: its start takes longer than everything else before {@link serve}. */
-  readonly #worker: Worker = startWorker(workerUrl(import.meta, "watch_worker.ts"), "fanotify");
+  #thread = new WatchThread();
   readonly #held = new HeldPages();
-  #isServing = false;
+  /** Numbers of the records whose events are being answered here. */
+  readonly #answering = new Set<number>();
+  #state: "idle" | "starting" | "serving" | "stopping" = "idle";
+  /** When the last thread was started, milliseconds of performance.now(). */
+  #startedMs = -Infinity;
   #misses = 0;
+  #failures = 0;
 
   /**
    * @param group and `events` are owned by the caller
@@ -78,18 +80,17 @@ export class EventServer extends ReadServer {
     for (const left of this.events.records.left()) this.#answerLeft(left);
     await this.readsSettled();
     this.events.records.clearInbox();
-    this.#worker.onmessage = ({ data }: MessageEvent<FromWatcher>) => this.#onMessage(data);
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      this.#onMessage({ kind: "ended", message: event.message });
-    };
-    const { address, freed } = this.events.records;
-    const messages = this.#poster.far;
-    const descriptors = { group: this.group.raw, stop: this.#stop.raw };
-    const start: WatchStart = { ...descriptors, records: address, freed, messages, counters: this.#counters };
-    this.#isServing = true;
-    this.#worker.postMessage(start, [messages.port]);
+    this.#state = "starting";
+    this.#startServing();
     await this.#ready.promise;
+  }
+
+  #startServing(): void {
+    const { address, freed } = this.events.records;
+    const descriptors = { group: this.group.raw, stop: this.#stop.raw };
+    const start = { ...descriptors, records: address, freed, counters: this.#counters };
+    this.#startedMs = performance.now();
+    this.#thread.serve(start, (message) => this.#onMessage(message));
   }
 
   /**
@@ -121,7 +122,7 @@ export class EventServer extends ReadServer {
     if (watched.marked && !this.#isForeign(watched.file)) unmarkFile(this.group, device.fd);
     watched.marked = false;
     this.#files.delete(keyOf(device.file));
-    this.#poster.send({ kind: "drop", file: device.file });
+    this.#thread.send({ kind: "drop", file: device.file });
   }
 
   /** Whether the kernel asks before it reads the file. */
@@ -134,28 +135,33 @@ export class EventServer extends ReadServer {
     return this.#foreign.has(BigInt(ino));
   }
 
-  /** Counts of events: all, those allowed at once, those that had to wait, and those that did not get here. */
-  counters(): Record<"events" | "hits" | "misses" | "denied", number> {
+  /**
+   * Counts of events: all, those allowed at once, those that had to wait, and those that did not get here; and of
+   * threads that failed.
+   */
+  counters(): Record<"events" | "hits" | "misses" | "denied" | "threadFailures", number> {
     const cell = (index: number) => this.#counters[index] ?? 0;
     const { events, hits, denied } = WATCH_COUNTER;
-    return { events: cell(events), hits: cell(hits), misses: this.#misses, denied: cell(denied) };
+    const [misses, threadFailures] = [this.#misses, this.#failures];
+    return { events: cell(events), hits: cell(hits), misses, denied: cell(denied), threadFailures };
   }
 
   protected override async stopTaking(): Promise<void> {
     raise(this.#stop);
-    if (this.#isServing) await this.#ended.promise;
+    const isIdle = this.#state === "idle";
+    this.#state = "stopping";
+    if (!isIdle) await this.#ended.promise;
   }
 
   protected override close(): void {
-    this.#worker.terminate();
+    this.#thread[Symbol.dispose]();
     this.#held[Symbol.dispose]();
-    this.#poster.close();
     this.#stop[Symbol.dispose]();
   }
 
   #tell({ file, devices }: WatchedFile): void {
     const uses = Array.from(devices.keys(), ({ table, blob }) => ({ table, blob }));
-    this.#poster.send({ kind: "file", file, uses });
+    this.#thread.send({ kind: "file", file, uses } satisfies ToWatcher);
   }
 
   /** Unmarks a file once all of it is durably stored. */
@@ -177,6 +183,7 @@ export class EventServer extends ReadServer {
   #onMessage(message: FromWatcher): void {
     switch (message.kind) {
       case "ready":
+        if (this.#state === "starting") this.#state = "serving";
         this.#ready.resolve();
         break;
       case "miss":
@@ -186,19 +193,66 @@ export class EventServer extends ReadServer {
         log.error("reads fail, as the kernel cannot ask about them", { cause: message.reason });
         break;
       case "ended":
-        if (message.message !== undefined) log.error("fanotify thread ended", { cause: message.message });
-        this.#ready.reject(new NydusGdError("internal", `Cannot watch files: ${message.message ?? "thread ended"}`));
-        this.#ended.resolve();
+        this.#onEnd(message.message ?? "it ended unasked");
     }
+  }
+
+  #onEnd(cause: string): void {
+    if (this.#state === "serving") return this.#onFailure(cause);
+    this.#ready.reject(new NydusGdError("internal", `Cannot watch files: ${cause}`));
+    this.#ended.resolve();
+  }
+
+  #onFailure(cause: string): void {
+    this.#failures++;
+    log.error("a thread that answers the kernel failed, another takes its place", { cause });
+    this.#thread[Symbol.dispose]();
+    this.#answerAbandoned();
+    this.#replaceThread();
+  }
+
+  /** Answers what the thread had read and neither answered nor handed over. */
+  #answerAbandoned(): void {
+    const { records } = this.events;
+    for (const { slot, fd, offset, count, file = fileOf(fd) } of records.left()) {
+      if (slot !== undefined && this.#answering.has(slot)) continue;
+      const record = slot ?? records.parkAtOnce(fd, offset, count, file);
+      if (record !== undefined) this.#answerMiss({ kind: "miss", slot: record, fd, file, offset, count });
+      else this.#finish(fd, ERRNO.EIO);
+    }
+    records.clearInbox();
+  }
+
+  /** Starts another thread, however often it takes. Never rejects. */
+  async #replaceThread(): Promise<void> {
+    await delay(Math.max(0, this.#startedMs + RESTART_MS - performance.now()));
+    if (this.#state === "stopping") return this.#ended.resolve();
+    try {
+      this.#thread = new WatchThread();
+    } catch (error) {
+      this.#startedMs = performance.now();
+      log.error("no thread answers the kernel, programs that read wait", { error: messageOf(error) });
+      return await this.#replaceThread();
+    }
+    for (const watched of this.#files.values()) this.#tell(watched);
+    this.#startServing();
+  }
+
+  /** Answers an event of this process. */
+  #finish(fd: number, errno: number, release: () => void = () => {}): void {
+    respond(this.group, fd, errno);
+    release();
+    Fd.own(fd)[Symbol.dispose]();
   }
 
   #answerMiss({ slot, fd, file, offset, count }: WatchMiss): void {
     this.#misses++;
-    const answered = (errno: number) => {
-      respond(this.group, fd, errno);
+    this.#answering.add(slot);
+    const release = () => {
+      this.#answering.delete(slot);
       this.events.records.release(slot);
-      Fd.own(fd)[Symbol.dispose]();
     };
+    const answered = (errno: number) => this.#finish(fd, errno, release);
     this.#fetch({ fd, file, offset, count }, answered);
   }
 

@@ -6,11 +6,10 @@
  *
  * @module
  */
-import { isErrno, SyscallError } from "../../../ffi/errno.ts";
+import { isErrno } from "../../../ffi/errno.ts";
 import { decodeFanotifyEvents, type FanotifyEvent, respond } from "../../../ffi/fanotify.ts";
 import { Fd } from "../../../ffi/fd.ts";
 import { POLL, poll } from "../../../ffi/poll.ts";
-import { fstat } from "../../../ffi/sys_stat.ts";
 import { read } from "../../../ffi/unistd.ts";
 import { messageOf } from "../../base/errors.ts";
 import { collectGarbage, REST_MS } from "../../base/garbage.ts";
@@ -18,7 +17,7 @@ import { deviceExtents } from "../../rafs/device_table.ts";
 import { areStored, isPassable, isReadable } from "../reads/cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import { PostedMessages } from "../reads/posted.ts";
-import { EventRecords, type FileKey } from "./event_file.ts";
+import { EventRecords, type FileKey, fileOf } from "./event_file.ts";
 import { HeldPages } from "./held_pages.ts";
 import { areOfChunks } from "../reads/device_use.ts";
 import {
@@ -34,9 +33,6 @@ const scope = self as unknown as {
   postMessage(message: FromWatcher): void;
   onmessage: ((event: MessageEvent<WatchStart>) => void) | null;
 };
-
-/** Matches no file. */
-const NO_FILE: FileKey = { dev: 0, ino: 0 };
 
 class Watcher implements Disposable {
   readonly #records: EventRecords;
@@ -94,24 +90,17 @@ class Watcher implements Disposable {
   #answer(event: FanotifyEvent): void {
     const { fd, offset, count } = event;
     this.#count(WATCH_COUNTER.events);
-    const file = this.#fileOf(fd);
+    const file = fileOf(fd);
     if (this.#isReady(event, file)) {
       respond(this.start.group, fd);
+      this.#records.take(event);
       Fd.own(fd)[Symbol.dispose]();
       this.#count(WATCH_COUNTER.hits);
       return;
     }
     const slot = this.#records.park(fd, offset, count, file);
+    this.#records.take(event);
     scope.postMessage({ kind: "miss", slot, fd, file, offset, count });
-  }
-
-  #fileOf(fd: number): FileKey {
-    try {
-      return fstat(fd);
-    } catch (error) {
-      if (error instanceof SyscallError) return NO_FILE; // a failing disk: the reader gets an error
-      throw error;
-    }
   }
 
   #isReady({ fd, offset, count }: FanotifyEvent, file: FileKey): boolean {

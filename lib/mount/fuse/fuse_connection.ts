@@ -31,6 +31,8 @@ export type FuseConnectionOptions = Pick<FuseSessionOptions, "mountpoint" | "sta
 /** A mounted connection. */
 export class FuseConnection {
   #keeper: Keeper | undefined;
+  /** See {@link ConnectionPart.freed}. */
+  readonly #freed: readonly Int32Array<SharedArrayBuffer>[];
 
   private constructor(
     private readonly stateDir: string,
@@ -39,7 +41,9 @@ export class FuseConnection {
     private readonly requests: RequestFile,
     /** Minor device number of the mount. */
     private readonly number: number,
-  ) {}
+  ) {
+    this.#freed = devices.map(() => new Int32Array(new SharedArrayBuffer(4)));
+  }
 
   /**
    * Mounts, and reads the first request.
@@ -89,7 +93,8 @@ export class FuseConnection {
 
   /** The part of Worker `index`. */
   partOf(index: number): ConnectionPart {
-    return { device: this.devices[index] as Fd, region: this.requests.regionAddress(index) };
+    const [device, freed] = [this.devices[index] as Fd, this.#freed[index] as Int32Array<SharedArrayBuffer>];
+    return { device, region: this.requests.regionAddress(index), freed };
   }
 
   /** Number of Workers that can serve it. */

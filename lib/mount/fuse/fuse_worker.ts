@@ -3,12 +3,14 @@
  *
  * WorkerStart ─► INIT ─► "ready" ─► requests … ─► "ended" ─► (main answers parked requests) ─► close ─► "closed"
  *
- * Once stopped at its gate, it ends with the next request and leaves that one unanswered.
+ * Once stopped at its gate, it ends with the next request and leaves that one unanswered. One that fails leaves its
+ * request in the inbox to another that takes its place.
  *
  * @module
  */
 import { EPOLL, ExclusiveWait } from "../../../ffi/epoll.ts";
 import { ERRNO, errnoName } from "../../../ffi/errno.ts";
+import { Fd } from "../../../ffi/fd.ts";
 import { FUSE_IN_HEADER, FUSE_OPCODE } from "../../../ffi/fuse_kernel.ts";
 import { FuseSessionHandle } from "../../../ffi/libfuse3_session.ts";
 import { schedYield } from "../../../ffi/sched.ts";
@@ -83,7 +85,7 @@ class FuseWorker implements OperationsHost {
 
   /** Serves until the mount is gone or the gate is stopped. */
   serve(): void {
-    if (this.#start.replay) this.#replay();
+    this.#replay();
     const { gate } = this.#start;
     for (;;) {
       const length = this.#session.receive();
@@ -126,10 +128,11 @@ class FuseWorker implements OperationsHost {
     this.#region.clearInbox();
   }
 
-  /** Replays requests that a predecessor may have left unanswered; the kernel refuses a second reply. */
+  /** Replays requests that were left and may be unanswered; the kernel refuses a second reply. */
   #replay(): void {
-    const parked = this.#region.parkedSlots();
-    this.#replayInbox();
+    const { replay } = this.#start;
+    const parked = replay.parked ? this.#region.parkedSlots() : [];
+    if (replay.inbox) this.#replayInbox();
     for (const slot of parked) {
       this.#region.unpark(slot);
       this.#replayInbox();
@@ -195,6 +198,7 @@ scope.onmessage = ({ data }) => {
     worker.serve();
     scope.postMessage({ kind: "ended" });
   } catch (error) {
+    if (worker === undefined) Fd.own(data.fd)[Symbol.dispose]();
     scope.postMessage({ kind: "ended", message: messageOf(error) });
   }
 };

@@ -50,6 +50,7 @@ import { checkImageNumber } from "./node_id.ts";
 import { Notices } from "./notices.ts";
 import type { FuseSessionOptions, NumberedImage, ServeCounters } from "./session_options.ts";
 import { type ShownImage, ShownImages } from "./shown_images.ts";
+import { REPLAY_ALL, REPLAY_NOTHING } from "./worker_messages.ts";
 import { WorkerReports } from "./worker_reports.ts";
 import { FuseWorkerSet } from "./worker_set.ts";
 
@@ -183,11 +184,12 @@ export class FuseSession implements AsyncDisposable {
       openRequests,
       rootImage: single?.number ?? 0,
       startSec: Math.floor(Date.now() / 1000),
-      replay: takenOver && !connection.resend(),
     };
+    const mustReplay = takenOver && !connection.resend();
     const serving = workers.start({
       connection,
       common,
+      replay: mustReplay ? REPLAY_ALL : REPLAY_NOTHING,
       // a Worker that was started later may receive its first request before it is known here
       images: () => this.#images.messages(),
       onMessage: (worker, message) => reports.receive(worker, message),

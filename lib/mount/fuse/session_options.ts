@@ -44,4 +44,6 @@ export interface ServeCounters {
   readonly readBytes: number;
   /** READs that had to wait for data. */
   readonly misses: number;
+  /** Threads that failed while they answered the kernel, and were replaced. */
+  readonly threadFailures: number;
 }

@@ -8,7 +8,7 @@ import type { Fd } from "../../../ffi/fd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { Poster } from "../reads/posted.ts";
 import { RequestRegion } from "./request_file.ts";
-import { COUNTER, type FromWorker, GATE, type ToWorker, type WorkerStart } from "./worker_messages.ts";
+import { COUNTER, type FromWorker, GATE, type Replay, type ToWorker, type WorkerStart } from "./worker_messages.ts";
 
 /** Start parameters common to all Workers of a session. */
 export type CommonStart = Pick<
@@ -22,6 +22,8 @@ export interface ConnectionPart {
   readonly device: Fd;
   /** Address of its region of the request file. */
   readonly region: bigint;
+  /** Counter of parked requests that were released there. */
+  readonly freed: Int32Array<SharedArrayBuffer>;
 }
 
 /** Polling interval while waiting for a Worker to stop at its gate. */
@@ -37,20 +39,22 @@ export class FuseWorkerHandle {
   readonly #ready = Promise.withResolvers<bigint>();
   readonly #ended = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<void>();
+  readonly #startedMs = performance.now();
   #session = 0n;
+  /** Whether it ended with a request that it has received. */
+  #wasBusy = false;
 
   /**
    * @param worker from startFuseThread, owned from now on
    */
   constructor(
     private readonly worker: Worker,
-    { device, region }: ConnectionPart,
-    common: CommonStart,
+    { device, region, freed }: ConnectionPart,
+    private readonly common: CommonStart,
     onMessage: (worker: FuseWorkerHandle, message: FromWorker) => void,
   ) {
-    const freed = new Int32Array(new SharedArrayBuffer(4));
     this.#region = new RequestRegion(region, freed);
-    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+    const receive = (data: FromWorker) => {
       if (data.kind === "ready") {
         this.#session = data.session;
         this.#ready.resolve(data.session);
@@ -58,15 +62,16 @@ export class FuseWorkerHandle {
         this.#closed.resolve();
       } else if (data.kind === "ended") {
         this.#ready.reject(new NydusGdError("environment", data.message ?? "Cannot start FUSE Worker: mount is gone"));
+        this.#wasBusy = Atomics.exchange(this.#gate, GATE.busy, 0) === 1;
         this.#ended.resolve();
       }
       onMessage(this, data);
     };
+    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => receive(data);
     worker.onerror = (event) => {
       event.preventDefault();
-      this.#ready.reject(new NydusGdError("internal", `Cannot run FUSE Worker: ${event.message}`));
-      this.#ended.resolve();
       this.#closed.resolve();
+      receive({ kind: "ended", message: event.message });
     };
     // after a failed start nobody may wait for it: avoid an unhandled rejection
     this.#ready.promise.catch(() => undefined);
@@ -87,9 +92,21 @@ export class FuseWorkerHandle {
     return this.#ended.promise;
   }
 
-  /** Address of its struct fuse_session. */
+  /** Address of its struct fuse_session; 0 before it serves. */
   get session(): bigint {
     return this.#session;
+  }
+
+  /** Milliseconds since its start. */
+  get ageMs(): number {
+    return performance.now() - this.#startedMs;
+  }
+
+  /** What one has to do first that takes the place of this one, which has failed. */
+  get leftOver(): Replay {
+    const { replay } = this.common;
+    if (this.#wasBusy || (this.counters[COUNTER.requests] ?? 0) > 0) return { inbox: true, parked: false };
+    return replay;
   }
 
   /** Posts a message, which the Worker processes before its next request. */

@@ -26,13 +26,24 @@ export interface WorkerStart {
   readonly images: readonly ToWorker[];
   /** Creation time of the root folder, seconds since 1970. */
   readonly startSec: number;
-  /** Process requests left in the region by a predecessor before receiving the first request. */
-  readonly replay: boolean;
+  /** What to do before receiving the first request. */
+  readonly replay: Replay;
   /** Cells of GATE. */
   readonly gate: Int32Array<SharedArrayBuffer>;
   readonly messages: PostedEnd;
   readonly counters: Float64Array<SharedArrayBuffer>;
 }
+
+/** Which requests are to be processed that another thread, or another process, has left in the region. */
+export interface Replay {
+  readonly inbox: boolean;
+  readonly parked: boolean;
+}
+
+/** All that a predecessor may have left. */
+export const REPLAY_ALL: Replay = { inbox: true, parked: true };
+/** There is nothing, or the kernel sends it again. */
+export const REPLAY_NOTHING: Replay = { inbox: false, parked: false };
 
 /** Cells of an image's shared state. */
 export const IMAGE_STATE = {
@@ -49,7 +60,7 @@ export const IMAGE_STATE = {
  */
 export const GATE = { stopped: 0, busy: 1, LENGTH: 2 } as const;
 
-/** Cells of a Worker's counters. */
+/** Cells of a Worker's counters. Requests are those that it received itself. */
 export const COUNTER = { requests: 0, reads: 1, readBytes: 2, misses: 3, LENGTH: 4 } as const;
 
 /** Announces an image. */
@@ -99,6 +110,6 @@ export type FromWorker =
     readonly operation: string;
     readonly message: string;
   }
-  /** The mount is gone; the session is still alive. `message` is set if it ended for another reason. */
+  /** The mount is gone; the session is still alive. `message` is set if the Worker failed. */
   | { readonly kind: "ended"; readonly message?: string }
   | { readonly kind: "closed" };

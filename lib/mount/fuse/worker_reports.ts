@@ -38,7 +38,7 @@ export class WorkerReports {
       }
       case "ended":
         if (message.message !== undefined) {
-          log.error("FUSE thread ended", { mountpoint: this.mountpoint, cause: message.message });
+          log.error("a thread that answers the kernel failed", { mountpoint: this.mountpoint, cause: message.message });
         }
         break;
     }

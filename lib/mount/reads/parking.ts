@@ -64,14 +64,19 @@ export class Parking {
   take(state: number, fill: (slot: number) => void): number {
     for (;;) {
       const seen = Atomics.load(this.freed, 0);
-      const slot = this.#findFree();
-      if (slot >= 0) {
-        fill(slot);
-        Atomics.store(this.#states, this.#at(slot), state);
-        return slot;
-      }
+      const slot = this.takeAtOnce(state, fill);
+      if (slot !== undefined) return slot;
       Atomics.wait(this.freed, 0, seen);
     }
+  }
+
+  /** Like {@link take}, but returns undefined when none is free. */
+  takeAtOnce(state: number, fill: (slot: number) => void): number | undefined {
+    const slot = this.#findFree();
+    if (slot < 0) return undefined;
+    fill(slot);
+    Atomics.store(this.#states, this.#at(slot), state);
+    return slot;
   }
 
   /** Releases a record. */
