@@ -309,6 +309,7 @@ export class ImageMounts implements AsyncDisposable {
     const resumed = await resume(placed);
     if (resumed === undefined) return undefined;
     server.adopt(resumed.images);
+    for (const target of resumed.damaged ?? []) await setAside(target);
     const mounts = resumed.mounts.filter((mount) => mount !== undefined);
     return new Map(mounts.map((mount) => [mount.path, withFolder(mount)]));
   }

@@ -118,10 +118,10 @@ fuseTest(
   },
 );
 
-fuseTest(
-  "an image whose file for the kernel was damaged under its mount is mounted anew for the next container",
-  async () => {
-    await using container = await LazyContainer.start("erofs-fuse");
+for (const fsDriver of TESTED_DATA_PATHS.filter((driver) => driver === "erofs-fuse" || driver === "erofs-fanotify")) {
+  const title = "an image whose file for the kernel was damaged under its mount is mounted anew for the next container";
+  fuseTest(`${title} (${fsDriver})`, async () => {
+    await using container = await LazyContainer.start(fsDriver);
     await container.driver.kill();
     const path = `${container.stateDir}/image.erofs`;
     await Deno.writeFile(path, (await Deno.readFile(path)).map((byte) => byte ^ 0xff));
@@ -133,8 +133,8 @@ fuseTest(
     container.root = (await container.driver.call("GraphDriver.Get", { ID: "box" }))["Dir"] as string;
     deepEqual(await Deno.readFile(`${container.root}/3`), container.content(3));
     await container.driver.call("GraphDriver.Put", { ID: "other" });
-  },
-);
+  });
+}
 
 fuseTest("a bootstrap that is damaged gives errors that name it, and a remedy", async () => {
   const container = await LazyContainer.start("fuse");

@@ -20,6 +20,8 @@ export interface PlacedImage {
 export interface Resumed<Images> {
   readonly images: Images;
   readonly mounts: readonly (ImageMount | undefined)[];
+  /** Mount points of images of which the kernel reads a damaged file. */
+  readonly damaged?: readonly string[];
 }
 
 /** Waits until every super block is gone, at most {@link DRAIN_TIMEOUT_MS}. */

@@ -121,8 +121,9 @@ export class FanotifyImages implements AsyncDisposable {
     const gone = await resumed.#goneOf(before); // before any of their files is opened here
     const isGuarded = kept !== undefined;
     const marked = watchedInodes(group);
+    const damaged: string[] = [];
     const opened = await Promise.all(
-      before.map((placed) => gone.has(placed) ? undefined : resumed.#reopen(placed, isGuarded)),
+      before.map((placed) => gone.has(placed) ? undefined : resumed.#reopen(placed, isGuarded, damaged)),
     );
     const named = opened.flatMap((devices) => watchedOf(devices ?? []).map(inodeOf));
     const isReplaced = replacements(marked, [...named, ...await resumed.#inodesOf(gone)]);
@@ -135,7 +136,7 @@ export class FanotifyImages implements AsyncDisposable {
     }
     await resumed.#server.serve();
     log.info("fanotify group taken over", { images: before.length, guarded: isGuarded });
-    return { images: resumed, mounts };
+    return { images: resumed, mounts, damaged };
   }
 
   /** Gives up what {@link resume} would take over. Its mounts must be gone. */
@@ -209,10 +210,15 @@ export class FanotifyImages implements AsyncDisposable {
     return (await Promise.allSettled(inodes)).flatMap((found) => found.status === "fulfilled" ? found.value : []);
   }
 
-  /** Opens the devices of an image of an earlier process; undefined, and logged, if that fails: its readers get errors. */
-  async #reopen(placed: PlacedImage, isGuarded: boolean): Promise<ErofsDevice[] | undefined> {
+  /**
+   * Opens the devices of an image of an earlier process; undefined, and logged, if that fails: its readers get errors.
+   *
+   * @param damaged gets its mount point if the kernel reads a damaged file
+   */
+  async #reopen(placed: PlacedImage, isGuarded: boolean, damaged: string[]): Promise<ErofsDevice[] | undefined> {
     try {
-      const { devices: tables } = await recomputeDevices(placed.image, this.options.stateDir);
+      const { devices: tables, isDamaged } = await recomputeDevices(placed.image, this.options.stateDir);
+      if (isDamaged && isErofsAt(placed.target)) damaged.push(placed.target);
       return await this.#openDevices(placed, tables, () => false); // a file that is complete by now may still have a mark
     } catch (error) {
       return lose(placed, isGuarded, messageOf(error));
