@@ -274,13 +274,14 @@ export class ImageMounts implements AsyncDisposable {
     const isThere = (one: MountedBefore) =>
       one.fsDriver === "fuse" || (one.fsDriver === "erofs-fuse" && isErofsAt(this.#targetOf(one)));
     let there: readonly MountedBefore[] = [];
-    const damaged: string[] = [];
+    const unreadable = new Map<string, string>(); // reasons by mount point
     const numbered = async () => {
       there = (await before()).filter(isThere);
       return await Promise.all(there.map(async (one) => {
         if (one.fsDriver === "fuse") return one;
         const { image, isDamaged } = await onRecomputedDevices(one.image, this.options.stateDir);
-        if (isDamaged) damaged.push(this.#targetOf(one));
+        if (isDamaged) unreadable.set(this.#targetOf(one), "the kernel's file of it is damaged");
+        if (one.isNumberNew === true) unreadable.set(this.#targetOf(one), "its number is lost");
         return { number: one.number, image };
       }));
     };
@@ -291,7 +292,7 @@ export class ImageMounts implements AsyncDisposable {
     const mountOf = (one: MountedBefore, served: ShownImage) =>
       one.fsDriver === "fuse" ? served : withFolder(erofsMountOf(served, session, this.#watch, this.#targetOf(one)));
     const byImage = new Map(there.map((one, index) => [one, mountOf(one, mounts[index] as ShownImage)]));
-    for (const target of damaged) await setAside(target);
+    for (const [target, reason] of unreadable) await setAside(target, reason);
     return byImage;
   }
 
@@ -328,9 +329,9 @@ function asksOpens({ dataPath }: ImageMountsOptions): boolean {
   return dataPath.fsDriver !== "fuse";
 }
 
-/** Unmounts an image of which the kernel reads a damaged file, so that the next container gets a new mount. */
-async function setAside(target: string): Promise<void> {
-  log.error("the kernel's file of an image is damaged, its containers get errors: stop and start them", { target });
+/** Unmounts an image whose mount gives errors, so that the next container gets a new one. */
+async function setAside(target: string, reason: string): Promise<void> {
+  log.error("the mount of an image is broken, its containers get errors: stop and start them", { target, reason });
   await unmount(target, MNT.DETACH);
 }
 

@@ -136,6 +136,21 @@ for (const fsDriver of TESTED_DATA_PATHS.filter((driver) => driver === "erofs-fu
   });
 }
 
+for (const fsDriver of TESTED_DATA_PATHS) {
+  fuseTest(`without any record of an image's number, the next container reads (${fsDriver})`, async () => {
+    await using container = await LazyContainer.start(fsDriver);
+    await container.driver.kill();
+    for (const name of ["image-numbers.json", "mounted-images.json"]) {
+      await Deno.remove(`${container.stateDir}/${name}`);
+    }
+    await container.driver.restart();
+    await container.driver.call("GraphDriver.CreateReadWrite", { ID: "other", Parent: "image" });
+    const { Dir } = await container.driver.call("GraphDriver.Get", { ID: "other" });
+    deepEqual(await Deno.readFile(`${Dir}/2`), container.content(2));
+    await container.driver.call("GraphDriver.Put", { ID: "other" });
+  });
+}
+
 fuseTest("a bootstrap that is damaged gives errors that name it, and a remedy", async () => {
   const container = await LazyContainer.start("fuse");
   await container.driver.kill();

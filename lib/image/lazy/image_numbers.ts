@@ -73,6 +73,11 @@ export class ImageNumbers {
     return numbers;
   }
 
+  /** Whether `name` has a number. */
+  has(name: string): boolean {
+    return this.numbers.has(name);
+  }
+
   /** Returns the number of `name`; assigns one on first use. Durable once resolved. */
   of(name: string): Promise<number> {
     return this.#change(async () => {
