@@ -8,7 +8,7 @@
  * | a layer whose record, or list of layers below, is damaged or missing | the file is written again, if the disk tells what it said (mend_layer.ts) |
  * | a layer without its short link | the link is created again |
  * | a short link without its layer | deleted |
- * | a layer whose file `link` is damaged or missing | the file is written again, as its short link says |
+ * | a layer whose file `link` is damaged or missing, or names another layer | the file is written again, as its short link says |
  * | a mount of a layer | counted once |
  * | a mount in the home that belongs to no layer | unmounted, if it is one that this store makes |
  *
@@ -78,16 +78,22 @@ async function emptyFolder(folder: string, gone: GoneLayers): Promise<void> {
 /** Layers above refer to a layer by its short name, so it must not get another one. */
 async function recoverShortNames(home: HomePaths): Promise<void> {
   for (const { name, isSymlink } of [...Deno.readDirSync(home.links)]) {
-    const id = isSymlink && isShortName(name) ? idOfLinkTarget(Deno.readLinkSync(home.shortLink(name))) : undefined;
+    const id = isSymlink && isShortName(name) ? idOfShortLink(home, name) : undefined;
     if (id === undefined || !exists(home.layer(id).root)) continue;
     const { link } = home.layer(id);
     await attempt("read", link, async () => {
-      const text = await ignore(Deno.errors.NotFound, Deno.readTextFile(link));
-      if (text !== undefined && isShortName(text.trimEnd())) return;
+      const short = (await ignore(Deno.errors.NotFound, Deno.readTextFile(link)))?.trimEnd() ?? "";
+      if (isShortName(short) && [id, undefined].includes(idOfShortLink(home, short))) return;
       await writeDurably(link, name);
       log.warn("the short name of a layer was damaged, it is written again", { path: link });
     });
   }
+}
+
+/** The id of the layer that a short link leads to; undefined if there is none. */
+function idOfShortLink(home: HomePaths, short: string): string | undefined {
+  const path = home.shortLink(short);
+  return exists(path) ? idOfLinkTarget(Deno.readLinkSync(path)) : undefined;
 }
 
 /** Mends what can be mended, lowest layers first, and deletes what dockerd does not know of. */
@@ -107,7 +113,7 @@ async function recoverLayers(home: HomePaths, mending: Mending): Promise<Omit<Re
   for (;;) {
     const broken = brokenStacks([...layers.values()], home);
     const damaged = new Map([...unread, ...broken.map((layer) => [layer.id, layer] as const)]);
-    const whole = new Map([...layers].filter(([id]) => !damaged.has(id)));
+    const whole = wholeLayers([...layers.values()], damaged);
     const before = mended.size;
     for (const id of damaged.keys()) {
       const path = home.layer(id).lower;
@@ -120,6 +126,15 @@ async function recoverLayers(home: HomePaths, mending: Mending): Promise<Omit<Re
     if (mended.size > before) continue;
     return { layers: [...layers.values()], damaged: [...damaged.values()] };
   }
+}
+
+/** The layers that are whole, with all layers below them, by id. */
+function wholeLayers(layers: readonly Layer[], damaged: ReadonlyMap<string, DamagedLayer>): Map<string, Layer> {
+  const sound = layers.filter(({ id }) => !damaged.has(id));
+  const shorts = new Set(sound.map(({ short }) => short));
+  return new Map(
+    sound.filter(({ lower }) => lower.every((short) => shorts.has(short))).map((layer) => [layer.id, layer]),
+  );
 }
 
 /** Undefined if it was deleted. @throws {Error} if it cannot be used */

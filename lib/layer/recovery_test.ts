@@ -65,6 +65,19 @@ test("a damaged short name is written again, since layers above refer to it, and
   }
 });
 
+test("short names that were exchanged are written again: layers above show what they showed", async (home) => {
+  await using _quiet = await quietLogs();
+  await makeLayer(home, "a", undefined);
+  await makeLayer(home, "b", undefined);
+  const [a, b] = [await loadLayer(home, "a"), await loadLayer(home, "b")];
+  await makeLayer(home, "top", a);
+  await Deno.writeTextFile(a.paths.link, b.short);
+  await Deno.writeTextFile(b.paths.link, a.short);
+  await recover(home);
+  deepEqual((await stackBelow(home, await loadLayer(home, "top"))).diffs, [a.paths.diff]);
+  deepEqual([(await loadLayer(home, "a")).short, (await loadLayer(home, "b")).short], [a.short, b.short]);
+});
+
 test("a layer whose creation was interrupted is removed", async (home) => {
   await makeLayer(home, "whole", undefined);
   const staging = home.staging("half");
@@ -216,4 +229,32 @@ test("a list of layers below that is cut off between two of them is written agai
   const { layers, damaged } = await recover(home);
   deepEqual(damaged, []);
   deepEqual(layers.find(({ id }) => id === "top")?.lower, [first, second]);
+});
+
+test("lists of layers below that were cut off at half their length are written again, lower layers first", async (home) => {
+  await using _quiet = await quietLogs();
+  // names in the order in which a folder lists them differ from the order of the layers
+  for (
+    const names of [["a", "b", "c", "d", "e"], ["e", "d", "c", "b", "a"]].map((ids) =>
+      ids.map((id) => `${id}${ids[0]}`)
+    )
+  ) {
+    const recorded = Object.fromEntries(
+      names.map((id, index) => [id, index === 0 ? {} : { parent: names[index - 1] }]),
+    );
+    const lowers = new Map<string, string[]>();
+    let below: Layer | undefined;
+    for (const id of names) {
+      await makeLayer(home, id, below);
+      below = await loadLayer(home, id);
+      lowers.set(id, [...below.lower]);
+    }
+    for (const id of names.slice(1)) {
+      const text = await Deno.readTextFile(home.layer(id).lower);
+      await damage(home.layer(id).lower, text.slice(0, text.length / 2));
+    }
+    const { layers, damaged } = await recover(home, recorded as Record<string, DockerLayer>);
+    deepEqual(damaged, []);
+    for (const [id, lower] of lowers) deepEqual(layers.find((layer) => layer.id === id)?.lower, lower);
+  }
 });
