@@ -11,6 +11,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/bootstrap.sh"
 . "$root/scripts/scratch.sh"
+need_root bench "$@"
 bootstrap bench
 
 make_scratch bench

@@ -34,6 +34,13 @@ die() {
   exit 1
 }
 
+# For a script that can do nothing without root: ends it before anything is installed, but never its help.
+# Takes the script's name and its arguments.
+need_root() {
+  case " $* " in *" --help "* | *" -h "*) return 0 ;; esac
+  [ "$(id -u)" = 0 ] || die "run scripts/$1.sh: containers and mounts need root" "run as root: sh scripts/$1.sh"
+}
+
 bootstrap() {
   cd "$root" || exit 1
   tools=$root/.tools

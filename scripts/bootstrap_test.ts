@@ -79,3 +79,19 @@ Deno.test({ name: "packages that cannot be installed are named in one line", ign
       "hint: run as root: sh scripts/bootstrap.sh demo\n",
   );
 });
+
+Deno.test(
+  { name: "a script that needs root says so before it installs anything", ignore: Deno.uid() !== 0 },
+  async () => {
+    using temp = TempDir.make();
+    for (const script of ["demo", "bench"]) {
+      const { code, stderr } = await asNobody(temp, `need_root ${script} --rows && echo installing >&2`, {});
+      assert.deepEqual([code, stderr], [
+        1,
+        `bootstrap: cannot run scripts/${script}.sh: containers and mounts need root\n` +
+        `hint: run as root: sh scripts/${script}.sh\n`,
+      ]);
+    }
+    assert.deepEqual(await asNobody(temp, "need_root demo --help", {}), { code: 0, stderr: "" });
+  },
+);

@@ -9,5 +9,6 @@
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/bootstrap.sh"
+need_root demo "$@"
 bootstrap demo
 exec deno run --allow-all --quiet "$root/main.ts" demo "$@"
