@@ -12,7 +12,7 @@ import { findBootstrap } from "../../lib/image/source/find_bootstrap.ts";
 import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
-import { fails, run } from "../support/command.ts";
+import { fails, inNamespace, run } from "../support/command.ts";
 import { fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
 import { writeLayout } from "../support/layout_builder.ts";
 import { OTHER_PLATFORM, PLATFORM, runnableTree } from "../support/nydus_images.ts";
@@ -98,6 +98,24 @@ fuseTest("an endless command is ended, a failing one reported, and no mount is l
   assert.match(stdout, /start_blob/);
   assert.deepEqual(mountsBelow(temp.path), []);
   assert.deepEqual([...Deno.readDirSync(temp.join("scratch"))], []);
+});
+
+fuseTest("an image is run where temporary files are on an overlay, as in a container", async () => {
+  using temp = TempDir.make();
+  await writeSource(temp.join("source"));
+  for (const folder of ["memory", "scratch"]) await Deno.mkdir(temp.join(folder));
+  const [memory, scratch] = [temp.join("memory"), temp.join("scratch")];
+  const within = inNamespace(
+    `mount -t tmpfs tmpfs ${memory}; cd ${memory}; mkdir lower upper work; ` +
+      `mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay ${scratch}; cd /`,
+  );
+  const words = ["convert", `oci:${temp.join("source")}:1`, `oci:${temp.join("target")}:1`, "-o", "json"];
+  const { code, stdout, stderr } = await run(
+    [...words, "--work-dir", temp.join("work"), "--optimize-run", "cat f1 > /written"],
+    { within, env: { TMPDIR: scratch } },
+  );
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /start_blob/);
 });
 
 fuseTest("of several platforms only that of this machine is run", async () => {

@@ -24,11 +24,16 @@ const MAX_STDERR_CHARS = 300;
 
 /**
  * Runs in the namespaces: executes command $3 in folder $2 of an overlay whose parts are below $1. PATH is the image's,
- * so programs of this machine are given by absolute paths.
+ * so programs of this machine are given by absolute paths. A folder that is on an overlay itself, as in a container,
+ * cannot be an upper layer; what is written is kept in memory then.
  */
 const SCRIPT = `
 path=$PATH PATH=/usr/sbin:/usr/bin:/sbin:/bin
-mount -t overlay overlay -o "lowerdir=$1/image,upperdir=$1/upper,workdir=$1/work" "$1/root"
+mount_root() {
+  mkdir -p "$1/written/upper" "$1/written/work"
+  mount -t overlay overlay -o "lowerdir=$1/image,upperdir=$1/written/upper,workdir=$1/written/work" "$1/root"
+}
+mount_root "$1" 2>/dev/null || { mount -t tmpfs tmpfs "$1/written" && mount_root "$1"; }
 mkdir -p "$1/root/dev" "$1/root/proc" "$1/root/sys" "$1/root$2"
 mount --rbind /dev "$1/root/dev"
 mount -t proc proc "$1/root/proc"
@@ -37,7 +42,7 @@ PATH=$path exec /usr/sbin/chroot . /bin/sh -c 'cd -- "$0" && exec /bin/sh -c "$1
 `;
 
 /** Folders that {@link runOnce} needs below its own, besides the mounted image. */
-export const RUN_FOLDERS = ["image", "upper", "work", "root"] as const;
+export const RUN_FOLDERS = ["image", "written", "root"] as const;
 
 /** Description of a run. */
 export interface OnlyRun {
