@@ -64,7 +64,19 @@ bootstrap() {
   case " $* " in *" build "* | *" test "* | *" bench "*) build_blake3 ;; esac
   install_deno
   install_modules
+  hand_over
   exec 9>&-
+}
+
+# Where root works in a clone of another user, that user can go on with what is installed there. Some user namespaces do
+# not permit that; then it stays root's. Trees of other scripts in .tools have owners of their own.
+hand_over() {
+  [ "$(id -u)" = 0 ] && [ "$(stat --format=%u "$root")" != 0 ] || return 0
+  chown --reference="$root" "$tools" 2>/dev/null || return 0
+  for part in .lock apt.log npm.log blake3.log package.json modules.stamp bin lib blake3 deno-cache node_modules; do
+    [ ! -e "$tools/$part" ] || chown -R --no-dereference --reference="$root" "$tools/$part"
+  done
+  chown -R --no-dereference --reference="$root" "$root/node_modules"
 }
 
 # ---- Debian packages ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { dirname } from "node:path";
 import { TempDir } from "../tests/support/temp_dir.ts";
 
 const SCRIPT = new URL("bootstrap.sh", import.meta.url).pathname;
@@ -61,6 +62,24 @@ Deno.test({ name: "a .tools of root is refused to others in a sentence", ignore:
     `bootstrap: cannot write to ${temp.path}/.tools: it is not yours\n` +
       "hint: run as root, or clone the repository into a folder of yours\n",
   );
+});
+
+Deno.test({ name: "what root installs in another user's clone is that user's", ignore: Deno.uid() !== 0 }, async () => {
+  using temp = TempDir.make();
+  const handed = [".tools/.lock", ".tools/apt.log", ".tools/deno-cache/npm/a", "node_modules/b/c"];
+  const kept = [".tools/bench/rootfs/d", "lib/e"];
+  for (const path of [...handed, ...kept]) {
+    await Deno.mkdir(dirname(temp.join(path)), { recursive: true });
+    await Deno.writeTextFile(temp.join(path), "");
+  }
+  await Deno.chown(temp.path, 65534, 65534);
+  const { code, stderr } = await new Deno.Command("sh", {
+    args: ["-ec", '. "$1"; root=$2 tools=$2/.tools; hand_over', "sh", SCRIPT, temp.path],
+  }).output();
+  assert.deepEqual([code, new TextDecoder().decode(stderr)], [0, ""]);
+  const owner = async (path: string) => (await Deno.stat(temp.join(path))).uid;
+  for (const path of [".tools", ".tools/deno-cache", ...handed]) assert.equal(await owner(path), 65534, path);
+  for (const path of kept) assert.equal(await owner(path), 0, path);
 });
 
 Deno.test({ name: "packages that cannot be installed are named in one line", ignore: Deno.uid() !== 0 }, async () => {
