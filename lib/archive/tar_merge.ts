@@ -23,6 +23,8 @@ export interface HeaderGroup {
   readonly longLink: Uint8Array | undefined;
   /** Size and segments of a GNU sparse file. */
   readonly gnuSparse: { readonly sizeBytes: number; readonly segments: SparseSegment[] } | undefined;
+  /** See TarReaderOptions. */
+  readonly isLayer: boolean;
   /** Offset of the header in the archive, for messages. */
   readonly at: number;
 }
@@ -79,7 +81,7 @@ export function mergeHeaders(group: HeaderGroup): MergedEntry {
     mtimeNsec: time.nsec,
     devMajor: header.devMajor,
     devMinor: header.devMinor,
-    xattrs: records === NO_RECORDS ? NO_XATTRS : xattrsOf(records, at),
+    xattrs: records === NO_RECORDS ? NO_XATTRS : xattrsOf(records, at, !group.isLayer),
   };
   if (group.gnuSparse !== undefined) {
     entry.sizeBytes = nonNegative(group.gnuSparse.sizeBytes, "real size", at);

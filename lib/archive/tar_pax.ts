@@ -65,7 +65,7 @@ export function formatPaxRecord(key: ByteString, value: Uint8Array): Uint8Array 
 /** Parses a decimal number that must be a safe integer. */
 export function parsePaxNumber(value: Uint8Array, key: string, at: number): number {
   const text = toByteString(value);
-  const number = /^-?[0-9]{1,19}$/.test(text) ? Number(text) : NaN;
+  const number = /^[-+]?[0-9]{1,19}$/.test(text) ? Number(text) : NaN;
   if (!Number.isSafeInteger(number)) {
     throw new TarError(`Cannot read PAX header at ${at}: ${key} is ${JSON.stringify(text.slice(0, 40))}`);
   }
@@ -75,10 +75,10 @@ export function parsePaxNumber(value: Uint8Array, key: string, at: number): numb
 /** Parses seconds and nanoseconds; decimals beyond nine are truncated. "-1.25" is second -2 and 750,000,000 ns. */
 export function parsePaxTime(value: Uint8Array, key: string, at: number): { sec: Seconds; nsec: number } {
   const text = toByteString(value);
-  const [, sign, digits, decimals = ""] = /^(-?)([0-9]{1,19})(?:\.([0-9]*))?$/.exec(text) ?? [];
+  const [, sign, digits, decimals = ""] = /^([-+]?)([0-9]{1,19})(?:\.([0-9]*))?$/.exec(text) ?? [];
   const fraction = Number(decimals.slice(0, 9).padEnd(9, "0"));
   const isBelow = sign === "-" && fraction > 0;
-  const whole = BigInt(`${sign ?? ""}${digits ?? 0}`) - (isBelow ? 1n : 0n);
+  const whole = BigInt(`${sign === "-" ? "-" : ""}${digits ?? 0}`) - (isBelow ? 1n : 0n);
   const sec = digits === undefined ? undefined : secondsOf(whole);
   if (sec === undefined) {
     throw new TarError(`Cannot read PAX header at ${at}: ${key} is ${JSON.stringify(text.slice(0, 40))}`);
@@ -99,12 +99,18 @@ export function formatPaxTime(sec: Seconds, nsec: number): string {
 /**
  * Extended attributes in the records. If an attribute occurs in both forms, SCHILY's wins, because it is raw.
  *
+ * @param libarchive whether LIBARCHIVE's form counts
  * @throws {TarError} for a LIBARCHIVE value that is not base64
  */
-export function xattrsOf(records: ReadonlyMap<ByteString, Uint8Array>, at: number): Map<ByteString, Uint8Array> {
+export function xattrsOf(
+  records: ReadonlyMap<ByteString, Uint8Array>,
+  at: number,
+  libarchive: boolean,
+): Map<ByteString, Uint8Array> {
   const xattrs = new Map<ByteString, Uint8Array>();
   for (const [key, value] of records) {
     if (key.startsWith(PAX_XATTR_LIBARCHIVE)) {
+      if (!libarchive) continue;
       const name = key.slice(PAX_XATTR_LIBARCHIVE.length).replace(
         /%([0-9a-fA-F]{2})/g,
         (_, hex: string) => String.fromCharCode(parseInt(hex, 16)),

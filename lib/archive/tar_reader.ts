@@ -5,7 +5,8 @@
  * and no data is copied, so memory is bounded by one extended header, whatever the size of the archive.
  *
  * Supported: old v7, ustar with prefix, GNU (long names, base-256 numbers, sparse), star, PAX (global headers apply to
- * all following entries; size, path, times with nanoseconds, extended attributes, sparse 0.0, 0.1 and 1.0). The archive
+ * all following entries; size, path, times with nanoseconds, extended attributes, sparse 0.0, 0.1 and 1.0). The tar of
+ * a layer is read by layer_reader.ts. The archive
  * ends with two zero blocks, or with the stream where a header would start (or within the padding before it, which some
  * writers omit). Anything after the end is counted and ignored.
  *
@@ -50,9 +51,16 @@ type State = "header" | "special" | "gnu-sparse" | "sparse-map" | "data" | "padd
 
 const EMPTY = new Uint8Array(0);
 
+/** Options of a {@link TarReader}. */
+export interface TarReaderOptions {
+  /** Whether extended headers are understood as by Go's archive/tar: layer_reader.ts. */
+  readonly isLayer?: boolean;
+}
+
 /** Push parser of one archive. */
 export class TarReader {
   readonly #visitor: TarVisitor;
+  readonly #isLayer: boolean;
   #state: State = "header";
   /** Bytes consumed. */
   #offset = 0;
@@ -82,8 +90,9 @@ export class TarReader {
   /** Position in the logical file. */
   #position = 0;
 
-  constructor(visitor: TarVisitor) {
+  constructor(visitor: TarVisitor, { isLayer = false }: TarReaderOptions = {}) {
     this.#visitor = visitor;
+    this.#isLayer = isLayer;
   }
 
   /** Whether the end marker has been read; further input is ignored. */
@@ -229,9 +238,11 @@ export class TarReader {
   #onSpecial(bytes: Uint8Array): void {
     const at = this.#headerAt + BLOCK_SIZE;
     switch (this.#header?.typeFlag) {
-      case "g":
-        for (const [key, value] of parsePaxRecords(bytes, at)) this.#global.set(key, value);
+      case "g": {
+        const records = parsePaxRecords(bytes, at);
+        if (!this.#isLayer) { for (const [key, value] of records) this.#global.set(key, value); }
         break;
+      }
       case "L":
         this.#longName = untilNul(bytes);
         break;
@@ -239,6 +250,7 @@ export class TarReader {
         this.#longLink = untilNul(bytes);
         break;
       default:
+        if (this.#isLayer) this.#local = [];
         this.#local.push(...parsePaxRecords(bytes, at));
     }
     this.#skipPadding(paddingOf(bytes.length));
@@ -259,6 +271,7 @@ export class TarReader {
       longName: this.#longName,
       longLink: this.#longLink,
       gnuSparse: this.#gnuSparse,
+      isLayer: this.#isLayer,
       at: this.#headerAt,
     });
     if (this.#local.length > 0) this.#local = [];

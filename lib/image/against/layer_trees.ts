@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { layerReader } from "../../archive/layer_reader.ts";
 import { TarReader } from "../../archive/tar_reader.ts";
 import type { BlobSource } from "../../backend/blob_source.ts";
 import type { Digest } from "../../oci/digest.ts";
@@ -63,7 +64,8 @@ export async function layersTree(
 }
 
 async function addTar(tree: SourceTree, tar: AsyncIterable<Uint8Array>, isLayer: boolean): Promise<void> {
-  const reader = new TarReader(new TarTree(tree, isLayer));
+  const visitor = new TarTree(tree, isLayer);
+  const reader = isLayer ? layerReader(visitor) : new TarReader(visitor);
   for await (const piece of tar) reader.push(piece);
   reader.finish();
 }

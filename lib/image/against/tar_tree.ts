@@ -8,7 +8,8 @@ import { makedev } from "../../../ffi/sys_stat.ts";
 import { TYPE_BITS } from "../../archive/node_type.ts";
 import type { TarEntry } from "../../archive/tar.ts";
 import type { TarVisitor } from "../../archive/tar_reader.ts";
-import { OVERLAY_XATTR_PREFIX, parseWhiteout } from "../../archive/whiteout.ts";
+import { parseWhiteout } from "../../archive/whiteout.ts";
+import { isImageXattr } from "../../archive/xattr_names.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { entryName } from "../../layer/apply/apply_tree.ts";
@@ -85,6 +86,6 @@ export class TarTree implements TarVisitor {
 }
 
 function attributesOf({ mode, uid, gid, mtimeSec: mtime, mtimeNsec, xattrs }: TarEntry): LinkAttributes {
-  const shown = [...xattrs].filter(([name]) => !name.startsWith(OVERLAY_XATTR_PREFIX));
+  const shown = [...xattrs].filter(([name]) => isImageXattr(name));
   return { mode, uid, gid, mtime, mtimeNsec, xattrs: new Map(shown.map(([name, value]) => [name, value.slice()])) };
 }

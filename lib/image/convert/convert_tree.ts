@@ -10,7 +10,8 @@
  */
 import { O, open } from "../../../ffi/fcntl.ts";
 import { writeAll } from "../../../ffi/unistd.ts";
-import { TarReader } from "../../archive/tar_reader.ts";
+import { layerReader } from "../../archive/layer_reader.ts";
+import { TarReader, type TarVisitor } from "../../archive/tar_reader.ts";
 import { freeMemory } from "../../base/free_memory.ts";
 import { prepareDigests } from "../../blob/codec/codec.ts";
 import { openBootstrap } from "../../rafs/open.ts";
@@ -28,10 +29,21 @@ const GARBAGE_BYTES = 64 << 20;
 /** Feeds entries to a builder, and awaits `settle` when it is full. */
 export type Entries = (builder: LayerBuilder) => Promise<void>;
 
-/** The entries of an archive. */
-export function fromTar(pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Entries {
+type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+/** The entries of an archive of files. */
+export function fromTar(pieces: Pieces): Entries {
+  return entriesOf(pieces, (builder) => new TarReader(builder));
+}
+
+/** The entries of an image's layer. */
+export function fromLayer(pieces: Pieces): Entries {
+  return entriesOf(pieces, layerReader);
+}
+
+function entriesOf(pieces: Pieces, read: (visitor: TarVisitor) => TarReader): Entries {
   return async (builder) => {
-    const reader = new TarReader(builder);
+    const reader = read(builder);
     let garbageBytes = 0;
     for await (const piece of pieces) {
       reader.push(piece);

@@ -11,7 +11,7 @@ import { savedImage } from "../docker/saved_images.ts";
 import type { ImageArchive } from "../source/image_archive.ts";
 import type { SourceAccess } from "../source/source_access.ts";
 import { streamBlob } from "./blob_stream.ts";
-import { fromTar } from "./convert_tree.ts";
+import { fromLayer } from "./convert_tree.ts";
 import { tarOfLayer } from "./layer_tar.ts";
 import { isBootstrapOnly } from "./nydus_manifests.ts";
 import {
@@ -75,6 +75,6 @@ async function layerOf(archive: ArchiveFile, name: string, diffId: Digest): Prom
   return {
     ...{ what, diffId, size },
     hasWhiteouts: true,
-    entries: (onBytes, signal) => fromTar(tarOfLayer(counted(streamBlob(source, size, signal), onBytes), expected)),
+    entries: (onBytes, signal) => fromLayer(tarOfLayer(counted(streamBlob(source, size, signal), onBytes), expected)),
   };
 }

@@ -1,14 +1,14 @@
 /**
  * Converts a tar entry to an inode. Anything that RAFS cannot represent is refused, naming the entry.
  *
- * As in an unpacked layer, `trusted.overlay.*` is left out, because overlayfs would interpret it.
+ * As in an unpacked layer, extended attributes that Linux does not have are left out.
  *
  * @module
  */
 import { makedev } from "../../../ffi/sys_stat.ts";
 import { type NodeType, TYPE_BITS } from "../../archive/node_type.ts";
 import type { TarEntry } from "../../archive/tar.ts";
-import { OVERLAY_XATTR_PREFIX } from "../../archive/whiteout.ts";
+import { isImageXattr } from "../../archive/xattr_names.ts";
 import { type ByteString, fromByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { RafsError } from "../../rafs/bootstrap.ts";
@@ -69,7 +69,7 @@ function requireId(what: string, id: number, path: readonly ByteString[]): void 
 function xattrsOf({ xattrs }: TarEntry, path: readonly ByteString[]): (readonly [Uint8Array, Uint8Array])[] {
   if (xattrs.size === 0) return [];
   const pairs = [...xattrs]
-    .filter(([name]) => !name.startsWith(OVERLAY_XATTR_PREFIX))
+    .filter(([name]) => isImageXattr(name))
     .map(([name, value]) => [fromByteString(name), value] as const);
   for (const [name, value] of pairs) {
     if (isStorable([[name, value]])) continue;

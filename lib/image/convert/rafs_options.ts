@@ -60,9 +60,9 @@ export function rafsOptions(given: Partial<RafsOptions> = {}): RafsOptions {
 }
 
 /** Incremented whenever the output for the same layer differs from that of earlier versions of this program. */
-const WRITER_VERSION = 3;
+const WRITER_VERSION = 4;
 
-/** Identifies the options in names of results: `v3-6-zstd3-sha256-524288-65536`. */
+/** Identifies the options in names of results: `v4-6-zstd3-sha256-524288-65536`. */
 export function fingerprint(options: RafsOptions): string {
   const { fsVersion, compressor, level, digester, chunkSize, batchSize } = options;
   return `v${WRITER_VERSION}-${fsVersion}-${compressor}${level}-${digester}-${chunkSize}-${batchSize}`;

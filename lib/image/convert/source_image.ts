@@ -21,7 +21,7 @@ import { MEDIA_TYPE, NYDUS_ANNOTATION, NYDUS_OS_FEATURE } from "../../oci/media_
 import { formatPlatform, matchesPlatform, type Platform } from "../../oci/platform.ts";
 import { digestOf } from "../image_builder.ts";
 import { streamBlob } from "./blob_stream.ts";
-import { type Entries, fromTar } from "./convert_tree.ts";
+import { type Entries, fromLayer } from "./convert_tree.ts";
 import { type ImageContent, type ImageDocument, unconvertible } from "./image_content.ts";
 import { tarOfLayer } from "./layer_tar.ts";
 
@@ -270,7 +270,7 @@ function layerOf(content: ImageContent, layer: Descriptor, diffId: Digest): Sour
         streamBlob(content.blobs.blob(digest.slice(digest.indexOf(":") + 1)), size, signal),
         onBytes,
       );
-      return fromTar(tarOfLayer(stored, { what, doing: "convert", digest, diffId }));
+      return fromLayer(tarOfLayer(stored, { what, doing: "convert", digest, diffId }));
     },
   };
 }

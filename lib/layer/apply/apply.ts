@@ -5,8 +5,7 @@
  * later of two entries of the same name wins, folders are merged, missing parents are created with mode 0755, and
  * whiteouts and opaque markers become overlayfs's own. In addition, a whiteout and a folder of the same name in one
  * layer make an opaque folder; an opaque marker in the root is stored on the root (the kernel ignores it there, so code
- * that stacks layers must handle it); the entry "./" sets the root's owner, mode and times; and `trusted.overlay.*` of
- * a tar is not stored.
+ * that stacks layers must handle it); and `trusted.overlay.*` of a tar is not stored.
  *
  * Owner is set before mode (chown clears setuid bits), both before extended attributes (chown clears capabilities,
  * too), times last, and those of folders after all entries. A hard link only adds a name.
@@ -18,7 +17,8 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { syncfs } from "../../../ffi/unistd.ts";
-import { TarReader } from "../../archive/tar_reader.ts";
+import { layerReader } from "../../archive/layer_reader.ts";
+import type { TarReader } from "../../archive/tar_reader.ts";
 import { type AppliedEntries, EntryWriter } from "./apply_entries.ts";
 import { ApplyTree } from "./apply_tree.ts";
 import { type IdMaps, rootOwner } from "../id_maps.ts";
@@ -46,7 +46,7 @@ export class LayerUnpacking implements Disposable {
   constructor(diffDir: string, idMaps: IdMaps) {
     this.#tree = new ApplyTree(diffDir, rootOwner(idMaps));
     this.#writer = new EntryWriter(this.#tree, idMaps);
-    this.#reader = new TarReader(this.#writer);
+    this.#reader = layerReader(this.#writer);
   }
 
   /** Unpacks the next piece of the stream. */

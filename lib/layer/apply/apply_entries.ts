@@ -29,8 +29,6 @@ export interface AppliedEntries {
   readonly skippedXattrs: number;
 }
 
-/** Highest valid id of the kernel; -1 means "unchanged" to chown(2). */
-const MAX_ID = 0xffff_fffe;
 const MAX_MAJOR = (1 << 12) - 1;
 const MAX_MINOR = (1 << 20) - 1;
 
@@ -110,10 +108,9 @@ export class EntryWriter implements TarVisitor, Disposable {
 
   #begin(entry: TarEntry): void {
     const path = cleanPath(toByteString(entry.name));
-    if (path === undefined) throw refused("its name leads out of the layer");
-    checkNumbers(entry);
+    if (path === undefined || path === "") throw refused("its name leads out of the layer");
+    checkDevice(entry);
     this.#shiftOwner(entry);
-    if (path === "") return this.#root(entry);
     const { parent, base } = splitPath(path);
     const whiteout = path.includes(".wh.") ? this.#whiteoutOf(parent, base) : undefined;
     switch (whiteout?.kind) {
@@ -162,11 +159,6 @@ export class EntryWriter implements TarVisitor, Disposable {
     if (owner === undefined) throw refused(`its owner ${entry.uid}:${entry.gid} is outside the user namespace`);
     entry.uid = owner.uid;
     entry.gid = owner.gid;
-  }
-
-  #root(entry: TarEntry): void {
-    if (entry.type !== "directory") throw refused(`it is a ${entry.type} in place of the root`);
-    this.#metadata.ofFolder(entry, "", this.#tree.root);
   }
 
   #opaque(parent: ByteString): void {
@@ -294,11 +286,7 @@ function refused(state: string): Refusal {
   return new Refusal(state);
 }
 
-function checkNumbers(entry: TarEntry): void {
-  for (const key of ["uid", "gid"] as const) {
-    if (entry[key] < 0 || entry[key] > MAX_ID) throw refused(`${key} is ${entry[key]}`);
-  }
-  const { devMajor, devMinor } = entry;
+function checkDevice({ devMajor, devMinor }: TarEntry): void {
   if (devMajor < 0 || devMajor > MAX_MAJOR || devMinor < 0 || devMinor > MAX_MINOR) {
     throw refused(`device is ${devMajor}:${devMinor}`);
   }

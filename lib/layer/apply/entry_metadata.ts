@@ -89,10 +89,6 @@ export class EntryMetadata {
   /** To be called once, after the last entry. */
   setFolderTimes(): void {
     for (const [path, times] of this.#folderTimes) {
-      if (path === "") {
-        futimens(this.tree.root, times);
-        continue;
-      }
       const { parent, base } = splitPath(path);
       try {
         utimensat(this.tree.folder(parent), base, times, AT.SYMLINK_NOFOLLOW);
