@@ -8,6 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import { S } from "../../../ffi/sys_stat.ts";
+import { ACL_ACCESS, aclOfMode } from "../../archive/posix_acl.ts";
 import { throwIfAborted } from "../../base/abort.ts";
 import { type ByteString, equalBytes, fromByteString, toByteString } from "../../base/bytes.ts";
 import { hasCode, messageOf } from "../../base/errors.ts";
@@ -123,13 +124,14 @@ class Comparison {
     if (attr.size === inode.size) this.#wanted.push({ path, ino, size: attr.size, digest: inode.digest });
   }
 
-  #compareXattrs(path: ByteString, ino: number, { xattrs }: SourceInode): void {
+  #compareXattrs(path: ByteString, ino: number, { mode, xattrs }: SourceInode): void {
     const { tree } = this.options;
     const found = new Map(
       tree.hasXattrs ? [...tree.xattrs(ino)].map(([name, value]) => [toByteString(name), value]) : [],
     );
     for (const name of new Set([...found.keys(), ...xattrs.keys()])) {
-      const actual = found.get(name), expected = xattrs.get(name);
+      const actual = found.get(name), given = xattrs.get(name);
+      const expected = name === ACL_ACCESS && given !== undefined ? aclOfMode(given, mode) : given;
       const shown = `attribute ${pathText(fromByteString(name))}`;
       if (actual === undefined) this.#differs(path, `${shown} is missing`);
       else if (expected === undefined) this.#differs(path, `the source has no ${shown}`);

@@ -214,6 +214,34 @@ Deno.test("attributes that Linux does not have are omitted, as when unpacking, a
   assert.deepEqual([shown.get("/f")?.xattrs, shown.get("/g")?.xattrs], [{ "user.a": "31" }, {}]);
 });
 
+Deno.test("an access ACL follows the mode of its file, as when unpacking, also that of a later hard link", async () => {
+  const acl = (
+    owner: number,
+    mask: number,
+    others: number,
+  ) => [
+    2,
+    0,
+    0,
+    0,
+    ...[[1, owner], [2, 7], [4, 7], [16, mask], [32, others]].flatMap(([tag, may]) => [tag, 0, may, 0, 9, 0, 0, 0]),
+  ];
+  const given = String.fromCharCode(...acl(7, 7, 7) as number[]);
+  const fields = xattrs({ "system.posix_acl_access": given, "system.posix_acl_default": given });
+  const shown = await show(
+    await buildFrom(tarOf(
+      dir("d", { mode: 0o750, ...fields }),
+      file("f", "", { mode: 0o600, ...fields }),
+      hardlink("g", "f", { mode: 0o640 }),
+    )),
+  );
+  const hex = (owner: number, mask: number, others: number) =>
+    Uint8Array.from(acl(owner, mask, others) as number[]).toHex();
+  assert.deepEqual(shown.get("/d")?.xattrs["system.posix_acl_access"], hex(7, 5, 0));
+  assert.deepEqual(shown.get("/d")?.xattrs["system.posix_acl_default"], hex(7, 7, 7));
+  assert.deepEqual(shown.get("/f")?.xattrs["system.posix_acl_access"], hex(6, 4, 0));
+});
+
 Deno.test("an attribute that RAFS cannot store is refused by name, with the file", async () => {
   for (const name of ["user.", `user.${"x".repeat(251)}`]) {
     const { message } = await refusal(dir("d"), file("d/f", "", xattrs({ [name]: "value" })));

@@ -4,7 +4,8 @@
  * @module
  */
 import { S } from "../../../ffi/sys_stat.ts";
-import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
+import { ACL_ACCESS, aclOfMode } from "../../archive/posix_acl.ts";
+import { type ByteString, equalBytes, fromByteString, toByteString } from "../../base/bytes.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
 import type { ChunkLocation, InodeSpec } from "../../rafs/v6/writer.ts";
 
@@ -20,6 +21,8 @@ export interface PlaceRange {
 type Xattrs = NonNullable<InodeSpec["xattrs"]>;
 
 const NO_XATTRS: Xattrs = [];
+
+const ACL_NAME = fromByteString(ACL_ACCESS);
 
 /** Compact table of inodes, numbered in order of addition. */
 export class InodeTable {
@@ -104,8 +107,19 @@ export class InodeTable {
       rdev: this.#rdev.at(inode),
       size: this.#size.at(inode),
       chunks,
-      xattrs: this.#xattrs.get(inode) ?? NO_XATTRS,
+      xattrs: this.#xattrsOf(inode),
       ...(target === undefined ? {} : { target: fromByteString(target) }),
     };
   }
+
+  #xattrsOf(inode: number): Xattrs {
+    const xattrs = this.#xattrs.get(inode);
+    if (xattrs === undefined) return NO_XATTRS;
+    const mode = this.#mode.at(inode);
+    return xattrs.map(([name, value]) => [name, isAcl(name) ? aclOfMode(value, mode) : value]);
+  }
+}
+
+function isAcl(name: Uint8Array): boolean {
+  return equalBytes(name, ACL_NAME);
 }

@@ -20,6 +20,9 @@ import { SpoolFile } from "./spool_file.ts";
 
 const PREFIX = "tar:";
 
+/** For pipes and standard input. */
+const SAVE_HINT = "save the archive to a file first: it is read more than once";
+
 /** An image archive, and the name of an image in it. */
 export interface ImageArchive {
   readonly archive: ArchiveFile;
@@ -71,7 +74,11 @@ async function locateArchive(text: string): Promise<{ path: string; name: string
     if (info?.isDirectory && end === words.length) {
       throw new NydusGdError("usage", `Cannot read ${text}: it is not a file`, { hint: `dir:${path} for a folder` });
     }
+    if (info !== undefined && end === words.length) {
+      throw new NydusGdError("usage", `Cannot read ${text}: it is not a file`, { hint: SAVE_HINT });
+    }
   }
+  if (words === "-") throw new NydusGdError("usage", `Cannot read ${text}: it is not a file`, { hint: SAVE_HINT });
   throw new NydusGdError("not-found", `Cannot read ${text}: there is no such file`);
 }
 

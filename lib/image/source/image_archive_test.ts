@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { noise } from "../../../tests/support/convert_kit.ts";
 import { dir, file, tarOf } from "../../../tests/support/tar_builder.ts";
+import { hasCode } from "../../base/errors.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { concatenate } from "../../base/bytes.ts";
 import { isOfImages, plainName } from "./archive_names.ts";
@@ -43,4 +44,18 @@ Deno.test("input that is not an archive is reported as such, with its name", asy
     (error) =>
       error instanceof Error && error.message.startsWith(`Cannot read archive ${path}: cannot read tar header`),
   );
+});
+
+Deno.test("a pipe and standard input are refused with a hint, since an archive is read more than once", async () => {
+  using temp = TempDir.make();
+  const pipe = temp.join("pipe");
+  await new Deno.Command("mkfifo", { args: [pipe] }).output();
+  for (const what of [pipe, "-"]) {
+    await assert.rejects(
+      () => openImageArchive(`tar:${what}`, temp.path, signal),
+      (error) =>
+        hasCode(error, "usage") && error.message === `Cannot read tar:${what}: it is not a file` &&
+        /^save the archive/.test(error.hint ?? ""),
+    );
+  }
 });
