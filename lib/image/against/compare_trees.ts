@@ -94,7 +94,9 @@ class Comparison {
     this.#differs(path, "the source does not have it");
   }
 
-  #compareLinks({ path, linkTo }: NamedEntry, inode: SourceInode): void {
+  #compareLinks({ path, linkTo, attr }: NamedEntry, inode: SourceInode): void {
+    // RAFS v5 has hard links to regular files only
+    if (this.options.tree.version === 5 && (attr.mode & S.IFMT) !== S.IFREG && linkTo === undefined) return;
     const first = this.#firstNames.get(inode);
     if (first === undefined) this.#firstNames.set(inode, path);
     if (linkTo === first) return;

@@ -70,12 +70,17 @@ export class SourceTree {
     const isFolder = (inode.mode & S.IFMT) === S.IFDIR;
     const name = path.at(-1);
     if (name === undefined) {
-      if (isFolder) this.root.inode = inode;
+      if (isFolder) {
+        this.root.inode = { ...inode, xattrs: new Map([...this.root.inode?.xattrs ?? [], ...inode.xattrs]) };
+      }
       return;
     }
     const folder = this.#folderOf(path);
-    const children = isFolder ? folder.get(name)?.children ?? new Map() : undefined;
-    folder.set(name, { inode, inodeLayer: this.#layer, children, layer: this.#layer });
+    const known = folder.get(name);
+    const children = isFolder ? known?.children ?? new Map() : undefined;
+    const isAgain = isFolder && known?.children !== undefined && known.inodeLayer === this.#layer;
+    const xattrs = isAgain ? new Map([...known.inode?.xattrs ?? [], ...inode.xattrs]) : inode.xattrs;
+    folder.set(name, { inode: { ...inode, xattrs }, inodeLayer: this.#layer, children, layer: this.#layer });
   }
 
   /**

@@ -298,6 +298,9 @@ Deno.test("an error in a source is reported in one line, and the target's name s
     }],
     [/it is a foreign layer/, { tar, mediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" }],
     [/its media type "application\/x-other" is not supported$/, { tar, mediaType: "application/x-other" }],
+    [/^Cannot convert layer sha256:[0-9a-f]{64}: "\.wh\.a" is a whiteout and not a folder$/, {
+      tar: tarOf(file("d/.wh.a/lost", "1")),
+    }],
     [/^Cannot convert layer sha256:[0-9a-f]{64}: it has a whiteout of "", which is not a valid name$/, {
       tar: tarOf(file(".wh.")),
     }],

@@ -93,6 +93,9 @@ function meaning(entries: readonly TestEntry[]): Map<string, TestEntry> | undefi
     if (target.entry.type !== "directory" || !isFolder(at)) {
       for (const below of [...tree.keys()]) if (below.startsWith(`${at}/`)) tree.delete(below);
     }
+    if (item.entry.type === "directory" && isFolder(at)) {
+      item.entry.xattrs = new Map([...tree.get(at)?.entry.xattrs ?? [], ...item.entry.xattrs]);
+    }
     tree.set(at, target);
     if (!isLink) continue;
     const { mode, uid, gid, mtimeSec, mtimeNsec, xattrs } = item.entry;

@@ -143,19 +143,20 @@ Deno.test("a hard link's entry describes its file anew, as when a layer is unpac
   }
 });
 
-Deno.test("a repeated directory gets the new attributes and keeps its content, also the root", async () => {
+Deno.test("a repeated directory gets the new attributes and keeps its content and extended ones, also the root", async () => {
   const shown = await show(
     await buildFrom(tarOf(
       file("implied/d/f", "1"),
       dir("implied", { mode: 0o700, ...xattrs({ "user.old": "1" }) }),
       dir("implied", { mode: 0o750, uid: 9 }),
+      dir("./", { mode: 0o700, ...xattrs({ "user.root": "1" }) }),
       dir("./", { mode: 0o701 }),
     )),
   );
   assert.deepEqual([...shown.keys()], ["/", "/implied", "/implied/d", "/implied/d/f"]);
-  assert.equal(shown.get("/")?.mode, 0o040701);
+  assert.deepEqual([shown.get("/")?.mode, shown.get("/")?.xattrs], [0o040701, { "user.root": "31" }]);
   const { mode, uid, nlink, xattrs: left } = shown.get("/implied") ?? assert.fail();
-  assert.deepEqual({ mode, uid, nlink, left }, { mode: 0o040750, uid: 9, nlink: 3, left: {} });
+  assert.deepEqual({ mode, uid, nlink, left }, { mode: 0o040750, uid: 9, nlink: 3, left: { "user.old": "31" } });
   assert.equal(shown.get("/implied/d")?.mode, 0o040755);
 });
 

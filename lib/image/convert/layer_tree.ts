@@ -2,7 +2,7 @@
  * The tree that the entries of a layer build up, before it is written as the layer's bootstrap.
  *
  * A later entry of the same name replaces the earlier one, as when unpacking the tar: a directory gets new attributes
- * and keeps its contents, anything else is removed with everything below it. A folder that only occurs within a path
+ * beside its extended ones and keeps its contents, anything else is removed with everything below it. A folder that only occurs within a path
  * gets default attributes and {@link IMPLIED_XATTR} until it has an entry of its own. Hard links are further names of
  * one inode, describe it anew, and outlive its first name. Symbolic links within a path are followed, but never out of
  * the tree.
@@ -79,14 +79,14 @@ export class LayerTree {
     const name = path.at(-1);
     if (name === undefined) {
       if (!isFolder) throw impossible(path, "the root is not a folder");
-      this.#root.inode = this.#inodes.push(spec, places);
+      this.#describeFolder(this.#root, spec, places);
       return;
     }
     const folder = this.#folderOf(path);
     const known = folder.get(checkName(path, name));
+    if (isFolder && isFolderNode(known)) return this.#describeFolder(known, spec, places);
     const inode = this.#inodes.push(spec, places);
-    if (isFolder && isFolderNode(known)) known.inode = inode;
-    else this.#set(folder, name, isFolder ? { inode, children: new Map() } : inode);
+    this.#set(folder, name, isFolder ? { inode, children: new Map() } : inode);
   }
 
   /**
@@ -132,6 +132,11 @@ export class LayerTree {
       folder.children.clear();
     }
     this.#inodes.clear();
+  }
+
+  #describeFolder(folder: Folder, spec: PlacedInode, places: PlaceRange): void {
+    if (folder.inode === this.#implied) folder.inode = this.#inodes.push(spec, places);
+    else this.#inodes.describe(folder.inode, spec);
   }
 
   #find(path: readonly ByteString[]): Node | undefined {

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { parseWhiteout } from "../../archive/whiteout.ts";
+import { parseWhiteout, type WhiteoutName } from "../../archive/whiteout.ts";
 import { type ByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
@@ -171,8 +171,10 @@ class NameWalk {
     const budget = this.#budgets[layer] as TreeBudget;
     tree.list(ino, 0, (start, end, child, type) => {
       budget.takeEntry(ino);
-      const isWhiteout = hasWhiteouts && bytes[start] === DOT && obeyWhiteout(bytes.subarray(start, end), what, hide);
-      if (!isWhiteout) add(start, end, child, type === DT_DIR);
+      const isFolder = type === DT_DIR;
+      const kind = hasWhiteouts && bytes[start] === DOT ? obeyWhiteout(bytes.subarray(start, end), what, hide) : "none";
+      if (kind === "none") add(start, end, child, isFolder);
+      else if (kind !== "meta" && isFolder) refuseBelow(tree, child, what, bytes.subarray(start, end));
       return true;
     });
   }
@@ -195,19 +197,30 @@ class NameWalk {
   }
 }
 
-/** Applies the name if it is a whiteout; returns whether it was one. @param what its layer */
-function obeyWhiteout(name: Uint8Array, what: string, hide: (name: ByteString | undefined) => void): boolean {
+/** Applies the name if it is a whiteout; returns its kind. @param what its layer */
+function obeyWhiteout(
+  name: Uint8Array,
+  what: string,
+  hide: (name: ByteString | undefined) => void,
+): WhiteoutName["kind"] {
   const whiteout = parseWhiteout(name);
-  if (whiteout.kind === "none") return false;
   if (whiteout.kind === "opaque") hide(undefined);
-  if (whiteout.kind !== "whiteout") return true;
+  if (whiteout.kind !== "whiteout") return whiteout.kind;
   const gone = toByteString(whiteout.name);
   if (gone === "" || gone === "." || gone === "..") {
     const state = `it has a whiteout of ${JSON.stringify(gone)}, which is not a valid name`;
     throw new NydusGdError("invalid-image", `Cannot convert ${what}: ${state}`);
   }
   hide(gone);
-  return true;
+  return whiteout.kind;
+}
+
+/** Refuses files below a whiteout, as the graph driver does: they would be lost. */
+function refuseBelow(tree: Bootstrap, ino: number, what: string, name: Uint8Array): void {
+  tree.list(ino, 0, () => {
+    const state = `${JSON.stringify(new TextDecoder().decode(name))} is a whiteout and not a folder`;
+    throw new NydusGdError("invalid-image", `Cannot convert ${what}: ${state}`);
+  });
 }
 
 /** Whether a folder only occurs within a path in its layer. */
