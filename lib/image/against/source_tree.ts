@@ -70,17 +70,15 @@ export class SourceTree {
     const isFolder = (inode.mode & S.IFMT) === S.IFDIR;
     const name = path.at(-1);
     if (name === undefined) {
-      if (isFolder) {
-        this.root.inode = { ...inode, xattrs: new Map([...this.root.inode?.xattrs ?? [], ...inode.xattrs]) };
-      }
+      if (isFolder) this.root.inode = describedAnew(this.root.inode, inode);
       return;
     }
     const folder = this.#folderOf(path);
     const known = folder.get(name);
     const children = isFolder ? known?.children ?? new Map() : undefined;
     const isAgain = isFolder && known?.children !== undefined && known.inodeLayer === this.#layer;
-    const xattrs = isAgain ? new Map([...known.inode?.xattrs ?? [], ...inode.xattrs]) : inode.xattrs;
-    folder.set(name, { inode: { ...inode, xattrs }, inodeLayer: this.#layer, children, layer: this.#layer });
+    const described = isAgain ? describedAnew(known.inode, inode) : inode;
+    folder.set(name, { inode: described, inodeLayer: this.#layer, children, layer: this.#layer });
   }
 
   /**
@@ -167,4 +165,9 @@ export class SourceTree {
     }
     return resolver.folder.children;
   }
+}
+
+/** A folder that its layer names twice: extended attributes are added. */
+function describedAnew(before: SourceInode | undefined, inode: SourceInode): SourceInode {
+  return { ...inode, xattrs: new Map([...before?.xattrs ?? [], ...inode.xattrs]) };
 }
