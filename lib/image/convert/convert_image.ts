@@ -123,7 +123,7 @@ export async function convertImage(
   const entries: object[] = [];
   const manifests: ImageBlob[] = [];
   const platforms: ConvertedPlatform[] = [];
-  for (const image of images) {
+  for (const image of images.map(withLayers)) {
     const layers = await uploads.during(convertLayers(image, conversion, options));
     const { made, start, bootstrapBytes } = await uploads.during(assemble(image, layers, conversion, options));
     await uploads.done();
@@ -148,6 +148,19 @@ function requireOriginals(images: readonly SourceImage[]): void {
   throw new NydusGdError("usage", `Cannot keep the ordinary image beside the lazy one: ${state}`, {
     hint: "push it and convert from there, or leave out --with-oci",
   });
+}
+
+/** Layer of an image that has none, as `FROM scratch` without files: its tree is a root. */
+const NO_FILES: SourceLayer = {
+  what: "without files",
+  diffId: undefined,
+  size: 0,
+  hasWhiteouts: true,
+  entries: () => () => Promise.resolve(),
+};
+
+function withLayers(image: SourceImage): SourceImage {
+  return image.layers.length > 0 ? image : { ...image, layers: [NO_FILES] };
 }
 
 async function convertLayers(

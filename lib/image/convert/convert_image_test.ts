@@ -180,6 +180,15 @@ Deno.test("prefetch patterns select files, folders, and matches of wildcards", a
   assert.throws(() => new PrefetchPatterns("bin/app"), /"bin\/app" does not begin with a slash$/);
 });
 
+Deno.test("an image without layers becomes a root without files", async () => {
+  for (const fsVersion of [5, 6] as const) {
+    using kit = new ConvertKit();
+    await writeLayout(kit.temp.join("source"), { layers: [] });
+    await kit.convert(kit.named("source"), kit.named("target"), { fsVersion });
+    assert.deepEqual(await kit.paths(), ["/"]);
+  }
+});
+
 Deno.test("one platform of several is converted, and a missing one is an error", async () => {
   using kit = new ConvertKit();
   const layers = [{ tar: BASE }];

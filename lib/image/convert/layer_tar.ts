@@ -108,11 +108,12 @@ async function* decompress(
 /** Translates an error of {@link isDamage}. @param what "convert layer sha256:…: its zstd" */
 function unreadable(what: string, error: Error): NydusGdError {
   const options = { cause: error };
+  const state = messageOf(error).replace(/^C/, "c");
   if (!(error instanceof ZstdError && error.isUnsupported)) {
-    return new NydusGdError("invalid-image", `Cannot ${what} is damaged: ${messageOf(error)}`, options);
+    return new NydusGdError("invalid-image", `Cannot ${what} is damaged: ${state}`, options);
   }
   const hint = "compress the layer again without a dictionary, and with a window of at most 128 MiB (zstd --long=27)";
-  return new NydusGdError("unsupported", `Cannot ${what} is of an unsupported kind: ${messageOf(error)}`, {
+  return new NydusGdError("unsupported", `Cannot ${what} is of an unsupported kind: ${state}`, {
     ...options,
     hint,
   });

@@ -63,14 +63,28 @@ function* copiesOf(layer: Uint8Array<ArrayBuffer>, memory: ImageMemory): Generat
  *
  * @param what the layer's name in messages: "layer /tmp/x.tar.gz"
  * @param memory for the result: a few bytes of gzip may expand to the largest bootstrap
- * @throws {NydusGdError} "invalid-image" for damaged gzip, as {@link TarError} for a damaged tar; "unsupported" for
- * zstd
+ * @throws {NydusGdError} "invalid-image" for damaged gzip, as TarError for a damaged tar; "unsupported" for zstd
  */
 export async function readBootstrapLayer(
   layer: ReadableStream<Uint8Array>,
   compression: LayerCompression,
   what: string,
   memory = ORDINARY_MEMORY,
+): Promise<BootstrapLayer | undefined> {
+  try {
+    return await searchLayer(layer, compression, what, memory);
+  } catch (error) {
+    if (!(error instanceof TarError)) throw error;
+    const code = error.code === "unsupported" ? "unsupported" : "invalid-image";
+    throw new TarError(`Cannot read ${what}: ${error.message.replace(/^C/, "c")}`, code, { cause: error });
+  }
+}
+
+async function searchLayer(
+  layer: ReadableStream<Uint8Array>,
+  compression: LayerCompression,
+  what: string,
+  memory: ImageMemory,
 ): Promise<BootstrapLayer | undefined> {
   const search = new BootstrapSearch(memory);
   const reader = new TarReader(search);
