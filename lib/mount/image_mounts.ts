@@ -280,7 +280,7 @@ export class ImageMounts implements AsyncDisposable {
       return await Promise.all(there.map(async (one) => {
         if (one.fsDriver === "fuse") return one;
         const { image, isDamaged } = await onRecomputedDevices(one.image, this.options.stateDir);
-        if (isDamaged) unreadable.set(this.#targetOf(one), "the kernel's file of it is damaged");
+        if (isDamaged) unreadable.set(this.#targetOf(one), DAMAGED);
         if (one.isNumberNew === true) unreadable.set(this.#targetOf(one), "its number is lost");
         return { number: one.number, image };
       }));
@@ -310,7 +310,7 @@ export class ImageMounts implements AsyncDisposable {
     const resumed = await resume(placed);
     if (resumed === undefined) return undefined;
     server.adopt(resumed.images);
-    for (const target of resumed.damaged ?? []) await setAside(target);
+    for (const target of resumed.damaged ?? []) await setAside(target, DAMAGED);
     const mounts = resumed.mounts.filter((mount) => mount !== undefined);
     return new Map(mounts.map((mount) => [mount.path, withFolder(mount)]));
   }
@@ -328,6 +328,9 @@ export class ImageMounts implements AsyncDisposable {
 function asksOpens({ dataPath }: ImageMountsOptions): boolean {
   return dataPath.fsDriver !== "fuse";
 }
+
+/** Why a mount of EROFS gives errors, to {@link setAside}. */
+const DAMAGED = "the kernel's file of it is damaged";
 
 /** Unmounts an image whose mount gives errors, so that the next container gets a new one. */
 async function setAside(target: string, reason: string): Promise<void> {
