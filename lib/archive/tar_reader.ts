@@ -239,8 +239,8 @@ export class TarReader {
     const at = this.#headerAt + BLOCK_SIZE;
     switch (this.#header?.typeFlag) {
       case "g": {
-        const records = parsePaxRecords(bytes, at);
-        if (!this.#isLayer) { for (const [key, value] of records) this.#global.set(key, value); }
+        const records = parsePaxRecords(bytes, at); // which are refused when they are damaged, used or not
+        for (const [key, value] of this.#isLayer ? [] : records) this.#global.set(key, value);
         break;
       }
       case "L":
