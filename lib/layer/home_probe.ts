@@ -20,7 +20,7 @@ import { removeTree } from "../base/remove_tree.ts";
 
 const log = logger("layer");
 
-/** Name of the file system of `home`, as in `docker info`: "ext4". */
+/** Name of the file system of `home`, as in `docker info`, where ext4 is "extfs". */
 export function backingFileSystem(home: string): string {
   const name = fsName(statfs(home).type);
   return name === "ext4" ? "extfs" : name;

@@ -9,6 +9,9 @@
  * | `<name>.blob.meta.doubtful` | a table that led to wrong bytes, kept in case no other is available; not nydusd's |
  * | `<name>.blob.verified` | verified.ts; not nydusd's |
  * | `<name>.blob.copies` | copies_record.ts; not nydusd's |
+ * | `<file>.tmp` | a file that is being written, or was when its writer was killed |
+ * | `<file>.set-aside` | a file that was not what its name says |
+ * | `.nydus-gd.unwanted` | unwanted_owners.ts |
  * | `.nydus-gd.lock` | held by the one server that uses the folder |
  * | `transient/` | the folder of a cache that keeps nothing: its files are unlinked once open |
  * | `fscache/` | the kernel's own cache with its copies: lib/mount/fscache |

@@ -26,7 +26,7 @@ const BLOCK = 4096;
  */
 const ALLOWED_READS_MS = 200;
 
-/** A range of a file, in bytes. */
+/** A range of whole blocks of a file, in bytes. */
 export interface BlockRange {
   readonly offset: number;
   readonly length: number;

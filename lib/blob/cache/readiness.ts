@@ -24,7 +24,8 @@ import { ftruncate } from "../../../ffi/unistd.ts";
 import { describeWriteError } from "../../base/disk_full.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
+import { isDigestKnown } from "../../rafs/chunk_digests.ts";
+import type { ChunkColumns } from "../../rafs/chunk_table.ts";
 import { bitmapSize, clearBit, countBits, hasBit, setBit } from "./bits.ts";
 import type { BlobFiles } from "./blob_files.ts";
 import { emptyLost, rangesWithout } from "./lost_content.ts";
@@ -81,9 +82,7 @@ export class Readiness {
 
   /** Whether the image has a digest for the chunk. Without one it is never readable. */
   isKnown(row: number): boolean {
-    const { digests } = this.columns;
-    for (let i = row * DIGEST_SIZE; i < (row + 1) * DIGEST_SIZE; i++) if (digests[i] !== 0) return true;
-    return false;
+    return isDigestKnown(this.columns, row);
   }
 
   /** To be taken before chunks are written or read back, for {@link add}. */
