@@ -16,6 +16,14 @@
 import { parse as parseToml, TomlError } from "smol-toml";
 import { NydusGdError } from "./errors.ts";
 import {
+  FS_DRIVERS,
+  type FsDriverName,
+  LOG_FORMATS,
+  LOG_LEVELS,
+  type LogFormat,
+  type LogLevelName,
+} from "./setting_choices.ts";
+import {
   boolean,
   bytes,
   choice,
@@ -30,13 +38,6 @@ import {
   text,
 } from "./setting_values.ts";
 
-/** Methods of serving an image's tree to the kernel. */
-export const FS_DRIVER_CHOICES = ["auto", "erofs-fanotify", "erofs-fuse", "erofs-fscache", "fuse"] as const;
-/** Log levels as named by logtape. */
-export const LOG_LEVEL_CHOICES = ["trace", "debug", "info", "warning", "error"] as const;
-/** "auto": text on a terminal, JSON lines otherwise. */
-const LOG_FORMAT_CHOICES = ["auto", "text", "json"] as const;
-
 /** All settings, with defaults applied. Undefined values are decided by their consumers. */
 export interface Settings {
   readonly cache: {
@@ -46,7 +47,7 @@ export interface Settings {
     readonly minFree: SizeLimit;
   };
   readonly mount: {
-    readonly fsDriver: (typeof FS_DRIVER_CHOICES)[number];
+    readonly fsDriver: FsDriverName;
     readonly workers: number;
   };
   readonly fetch: {
@@ -79,8 +80,8 @@ export interface Settings {
     readonly config: string | undefined;
   };
   readonly log: {
-    readonly level: (typeof LOG_LEVEL_CHOICES)[number];
-    readonly format: (typeof LOG_FORMAT_CHOICES)[number];
+    readonly level: LogLevelName;
+    readonly format: LogFormat;
   };
   readonly metrics: {
     /** HOST:PORT; undefined: the admin socket only. */
@@ -124,7 +125,7 @@ const KEYS: ReadonlyMap<string, Key> = new Map([
   ["cache.dir", key("cache", "dir", text({ absolutePath: true }))],
   ["cache.max_size", key("cache", "maxSize", size)],
   ["cache.min_free", key("cache", "minFree", size)],
-  ["mount.fs_driver", key("mount", "fsDriver", choice(FS_DRIVER_CHOICES))],
+  ["mount.fs_driver", key("mount", "fsDriver", choice(FS_DRIVERS))],
   ["mount.workers", key("mount", "workers", count(1, 16))],
   ["fetch.parallel_per_host", key("fetch", "parallelPerHost", count(1, 256))],
   ["fetch.connect_timeout", key("fetch", "connectTimeoutMs", duration)],
@@ -139,8 +140,8 @@ const KEYS: ReadonlyMap<string, Key> = new Map([
   ["prefetch.read_ahead", key("prefetch", "readAheadBytes", bytes)],
   ["docker.host", key("docker", "host", text({}))],
   ["docker.config", key("docker", "config", text({ absolutePath: true }))],
-  ["log.level", key("log", "level", choice(LOG_LEVEL_CHOICES))],
-  ["log.format", key("log", "format", choice(LOG_FORMAT_CHOICES))],
+  ["log.level", key("log", "level", choice(LOG_LEVELS))],
+  ["log.format", key("log", "format", choice(LOG_FORMATS))],
   ["metrics.listen", key("metrics", "listen", hostAndPort)],
 ]);
 

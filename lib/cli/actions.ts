@@ -7,22 +7,11 @@
  * @module
  */
 
+import type { FsDriverName, LogFormat, LogLevelName } from "../base/setting_choices.ts";
 import type { WrittenCompressor } from "../image/convert/rafs_options.ts";
 
 /** Default path of the admin socket, for `serve` and its clients. */
 export const ADMIN_SOCKET = "/run/nydus-gd/admin.sock";
-
-/** Data paths of images; "auto" picks the first one that this machine supports. */
-export const FS_DRIVERS = ["auto", "erofs-fanotify", "erofs-fuse", "erofs-fscache", "fuse"] as const;
-export type FsDriverName = (typeof FS_DRIVERS)[number];
-
-/** Log levels from most to least verbose, with logtape's names. */
-export const LOG_LEVELS = ["trace", "debug", "info", "warning", "error"] as const;
-export type LogLevelName = (typeof LOG_LEVELS)[number];
-
-/** "auto" is text on a terminal and JSON lines otherwise. */
-export const LOG_FORMATS = ["auto", "text", "json"] as const;
-export type LogFormat = (typeof LOG_FORMATS)[number];
 
 /** Standard output or standard error. Writes are synchronous, so nothing is lost when the process exits. */
 export interface Output {

@@ -12,16 +12,8 @@
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import { styleText } from "node:util";
 import { VERSION } from "../base/version.ts";
-import {
-  type Action,
-  type ActionContext,
-  type Actions,
-  type Load,
-  LOG_FORMATS,
-  LOG_LEVELS,
-  type LogControl,
-  type Output,
-} from "./actions.ts";
+import { LOG_FORMATS, LOG_LEVELS } from "../base/setting_choices.ts";
+import { type Action, type ActionContext, type Actions, type Load, type LogControl, type Output } from "./actions.ts";
 import { requireText } from "./arguments.ts";
 import { checkCommand } from "./commands/check.ts";
 import { completionCommand } from "./commands/completion.ts";
@@ -88,7 +80,7 @@ export async function runCli(args: readonly string[], options: CliOptions): Prom
 /** Runs the action chosen on the command line. */
 type Dispatch = <Args>(load: Load<Args>, args: Args) => Promise<void>;
 
-type Program = Command<[], { logLevel: LogControl["level"]; logFormat: (typeof LOG_FORMATS)[number] }>;
+type Program = Command<[], { logLevel: LogControl["level"]; logFormat: LogControl["format"] }>;
 
 function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Output }, dispatch: Dispatch): Program {
   const program: Program = new Command("nydus-gd")

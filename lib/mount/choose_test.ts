@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { hasCode } from "../base/errors.ts";
-import { FS_DRIVER_CHOICES } from "../base/settings.ts";
+import { FS_DRIVERS } from "../base/setting_choices.ts";
 import { chooseDataPath } from "./choose.ts";
 import { namedFsDriver } from "./data_path.ts";
 
@@ -10,7 +10,7 @@ const STRONG = { isStrong: true, what: "a process keeps descriptors" } as const;
 
 Deno.test("a named data path is used or an error, never replaced by another", () => {
   assert.equal(namedFsDriver("auto"), undefined);
-  for (const wanted of FS_DRIVER_CHOICES) {
+  for (const wanted of FS_DRIVERS) {
     if (wanted === "auto") continue;
     try {
       assert.equal(namedFsDriver(wanted), wanted);

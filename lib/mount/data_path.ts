@@ -4,12 +4,9 @@
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
+import { DATA_PATHS, type FsDriver } from "../base/setting_choices.ts";
 
-/** The data paths of this version. */
-export const DATA_PATHS = ["erofs-fanotify", "erofs-fuse", "erofs-fscache", "fuse"] as const;
-
-/** A data path. */
-export type FsDriver = (typeof DATA_PATHS)[number];
+export { DATA_PATHS, type FsDriver } from "../base/setting_choices.ts";
 
 /** The chosen data path, and why. */
 export interface DataPathChoice {

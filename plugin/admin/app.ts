@@ -28,7 +28,8 @@ import * as v from "valibot";
 import { type ErrorCode, messageOf, NydusGdError } from "../../lib/base/errors.ts";
 import { logger } from "../../lib/base/log.ts";
 import { formatPath, parseWith } from "../../lib/base/schema.ts";
-import { LOG_LEVEL_CHOICES, type Settings } from "../../lib/base/settings.ts";
+import { LOG_LEVELS } from "../../lib/base/setting_choices.ts";
+import type { Settings } from "../../lib/base/settings.ts";
 import { addGcRoute, type GcParts } from "./gc.ts";
 import { Metrics } from "./metrics.ts";
 import { addPulledRoutes, type PulledParts } from "./pulled.ts";
@@ -45,7 +46,7 @@ export interface AdminAppParts extends AdminParts, PulledParts, GcParts {
   };
 }
 
-const LogLevel = v.object({ level: v.picklist(LOG_LEVEL_CHOICES) });
+const LogLevel = v.object({ level: v.picklist(LOG_LEVELS) });
 
 const MAX_BODY_BYTES = 64 * 1024;
 

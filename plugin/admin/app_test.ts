@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { LogLevelName } from "../../lib/cli/actions.ts";
+import type { LogLevelName } from "../../lib/base/setting_choices.ts";
 import { DockerContainers } from "../../lib/image/docker/containers.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { ImageNumbers } from "../../lib/image/lazy/image_numbers.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
-import { FS_DRIVERS, type MountArgs } from "../actions.ts";
+import { FS_DRIVERS } from "../../base/setting_choices.ts";
+import type { MountArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { blobDirOption, configOption, IMAGE_HELP } from "../image_options.ts";
 import { INSTALLATION, settingsFile } from "../installation.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
-import { FS_DRIVERS, type ServeArgs } from "../actions.ts";
+import { FS_DRIVERS } from "../../base/setting_choices.ts";
+import type { ServeArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { configFiles, INSTALLATION } from "../installation.ts";
 
