@@ -6,6 +6,7 @@
 import { throwIfAborted } from "../base/abort.ts";
 import { bootstrapLayerTar, buildImage, type BuiltImage } from "../image/image_builder.ts";
 import { convertToFolder, fromTar } from "../image/convert/convert_tree.ts";
+import { hostPlatform } from "../oci/platform.ts";
 import type { PushableBlob } from "./push_image.ts";
 
 /** How much of the archive is converted at a time. */
@@ -29,7 +30,7 @@ export async function buildDemoImages(tarPath: string, blobDir: string, signal: 
   const tar = await Deno.readFile(tarPath);
   const { bootstrap, blobId } = await convertToFolder(fromTar(pieces(tar, signal)), blobDir);
   throwIfAborted(signal);
-  const architecture = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
+  const { architecture } = hostPlatform();
   const config = { architecture, env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], cmd: ["bash"] };
   const [classic, lazy] = await Promise.all([
     buildImage([tar], config),

@@ -95,7 +95,7 @@ export class DockerDaemon implements AsyncDisposable {
       if (stop || deadline.aborted) {
         await daemon[Symbol.asyncDispose]();
         signal?.throwIfAborted();
-        throw new NydusGdError("environment", `Cannot start dockerd: ${await daemon.lastLogLine()}`);
+        throw new NydusGdError("environment", `Cannot start dockerd: ${await daemon.#lastLogLine()}`);
       }
     }
     return daemon;
@@ -164,7 +164,7 @@ export class DockerDaemon implements AsyncDisposable {
     clearTimeout(timer);
   }
 
-  private async lastLogLine(): Promise<string> {
+  async #lastLogLine(): Promise<string> {
     const log = await Deno.readTextFile(`${this.options.dir}/dockerd.log`);
     return log.trim().split("\n").at(-1) || "it printed nothing";
   }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { delay } from "../base/abort.ts";
 
 /** Traffic since the last {@link Throttle.reset}. */
 export interface Traffic {
@@ -93,6 +94,6 @@ export class Throttle implements AsyncDisposable {
 }
 
 /** Waits. Delays below a millisecond are skipped; the link's clock compensates for them. */
-function sleep(ms: number): Promise<void> {
-  return ms < 1 ? Promise.resolve() : new Promise((resolve) => setTimeout(resolve, ms));
+async function sleep(ms: number): Promise<void> {
+  if (ms >= 1) await delay(ms);
 }

@@ -14,7 +14,7 @@
  * Errors are `{"error": {"code", "message", "hint"?}}`.
  *
  * ```ts
- * await using server = await serveUnix("/run/nydus-gd/admin.sock", createAdminApp({ root, images, driver, log }));
+ * await using server = await serveUnix("/run/nydus-gd/admin.sock", createAdminApp(parts));
  * ```
  * ```sh
  * curl --unix-socket /run/nydus-gd/admin.sock http://admin/v1/status

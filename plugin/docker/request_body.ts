@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { concatenate } from "../../lib/base/bytes.ts";
 import { messageOf, NydusGdError } from "../../lib/base/errors.ts";
 import { logger } from "../../lib/base/log.ts";
 
@@ -21,13 +22,7 @@ export async function readBody(body: ReadableStream<Uint8Array> | null, limitByt
     }
     pieces.push(piece);
   }
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
+  return concatenate(pieces);
 }
 
 /** An empty stream, for a request without a body. */
