@@ -39,7 +39,7 @@ import { KernelImages } from "../lib/mount/erofs/kernel_images.ts";
 import { clearProbes } from "../lib/mount/erofs/probe_places.ts";
 import { requireIdmaps } from "../lib/mount/idmaps.ts";
 import { ImageMounts, type ImageMountsOptions } from "../lib/mount/image_mounts.ts";
-import { insecureRegistries } from "../lib/setup/docker_registries.ts";
+import { insecureRegistries } from "../lib/setup/docker/docker_registries.ts";
 import type { DaemonFolders } from "./daemon_folders.ts";
 import type { StorageOptions } from "./docker/init_options.ts";
 import type { NydusdConfigInUse } from "./nydusd_config_in_use.ts";

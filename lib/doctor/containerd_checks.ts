@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { SNAPSHOTTER } from "../setup/containerd_config.ts";
-import { criProblem } from "../setup/containerd_cri.ts";
-import { snapshotterState } from "../setup/containerd_state.ts";
+import { SNAPSHOTTER } from "../setup/containerd/containerd_config.ts";
+import { criProblem } from "../setup/containerd/containerd_cri.ts";
+import { snapshotterState } from "../setup/containerd/containerd_state.ts";
 import { CONTAINERD_SERVICE } from "../setup/unit_files.ts";
 import { snapshotProblems } from "../snapshot/snapshot_damage.ts";
 import { readSnapshots } from "../snapshot/snapshot_files.ts";

@@ -23,9 +23,9 @@ import {
   parseContainerdConfig,
   readImports,
   registeredAddress,
-} from "../setup/containerd_config.ts";
-import { CONTAINERD_SOCKET, effectiveConfig, lookAtContainerd } from "../setup/containerd_state.ts";
-import { insecureRegistries } from "../setup/docker_registries.ts";
+} from "../setup/containerd/containerd_config.ts";
+import { CONTAINERD_SOCKET, effectiveConfig, lookAtContainerd } from "../setup/containerd/containerd_state.ts";
+import { insecureRegistries } from "../setup/docker/docker_registries.ts";
 import { readFileState } from "../setup/file_state.ts";
 import { Host } from "../setup/host.ts";
 

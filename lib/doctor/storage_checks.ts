@@ -10,7 +10,7 @@ import { ignore } from "../base/errors.ts";
 import { limitInBytes } from "../base/setting_values.ts";
 import { backingFileSystem, probeHome, unfitReason } from "../layer/home_probe.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
-import { pluginSupport } from "../setup/docker_version.ts";
+import { pluginSupport } from "../setup/docker/docker_version.ts";
 import { snapshotterDir } from "../snapshot/snapshot_paths.ts";
 import { type Check, fail, failedWith, ok, type Outcome, skipped, warn } from "./check.ts";
 import type { Installation } from "./installation.ts";

@@ -3,7 +3,7 @@
  *
  * ```
  * machine, record ──► Plan { changes, services, notes } ──► shown, confirmed ──► apply.ts
- *          └─► target_docker.ts or target_containerd.ts
+ *          └─► docker/target_docker.ts or containerd/target_containerd.ts
  * ```
  *
  * @module
@@ -11,17 +11,17 @@
 import { countText } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
-import { SNAPSHOTTER_SOCKET } from "./containerd_config.ts";
-import { snapshotterState } from "./containerd_state.ts";
-import { type DockerState, lookAtDocker } from "./docker_state.ts";
+import { SNAPSHOTTER_SOCKET } from "./containerd/containerd_config.ts";
+import { snapshotterState } from "./containerd/containerd_state.ts";
+import { type DockerState, lookAtDocker } from "./docker/docker_state.ts";
 import { type FileChange, isChange } from "./file_change.ts";
 import { textFile } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import { ownFile } from "./plan_files.ts";
 import { SetupRecord } from "./record.ts";
 import { hasSystemd, isStarted, showUnit } from "./systemd.ts";
-import { planContainerd } from "./target_containerd.ts";
-import { planDocker } from "./target_docker.ts";
+import { planContainerd } from "./containerd/target_containerd.ts";
+import { planDocker } from "./docker/target_docker.ts";
 import { DRIVER, type SetupTarget, targetFor, type TargetPlan } from "./target_plan.ts";
 import {
   CONTAINERD_DROP_IN_PATH,

@@ -5,8 +5,8 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { NydusGdError } from "../base/errors.ts";
-import { blockFor, type ContainerdConfig, parseContainerdConfig, readImports } from "./containerd_config.ts";
-import { parseDaemonJson, type WantedMembers } from "./daemon_json.ts";
+import { blockFor, type ContainerdConfig, parseContainerdConfig, readImports } from "./containerd/containerd_config.ts";
+import { parseDaemonJson, type WantedMembers } from "./docker/daemon_json.ts";
 import type { FileChange } from "./file_change.ts";
 import { isChange } from "./file_change.ts";
 import { type FileState, readFileState, textFile, textOf } from "./file_state.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 import { ignore, NydusGdError } from "../base/errors.ts";
-import { CONTAINERD_SOCKET, type ContainerdState } from "./containerd_state.ts";
-import type { DockerState } from "./docker_state.ts";
-import { pluginSupport } from "./docker_version.ts";
+import { CONTAINERD_SOCKET, type ContainerdState } from "./containerd/containerd_state.ts";
+import type { DockerState } from "./docker/docker_state.ts";
+import { pluginSupport } from "./docker/docker_version.ts";
 import type { Host } from "./host.ts";
 import { CONTAINERD_SERVICE, DOCKER_SERVICE } from "./unit_files.ts";
 import type { FlaggedUnit } from "./unit_flags.ts";

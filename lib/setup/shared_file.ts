@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { SNAPSHOTTER } from "./containerd_config.ts";
-import { parseDaemonJson } from "./daemon_json.ts";
+import { SNAPSHOTTER } from "./containerd/containerd_config.ts";
+import { parseDaemonJson } from "./docker/daemon_json.ts";
 import type { FileState } from "./file_state.ts";
 import { revertChanges } from "./member_changes.ts";
 import { isEdited, type RecordedFile, type SetupRecord } from "./record.ts";

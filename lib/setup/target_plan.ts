@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { DockerState } from "./docker_state.ts";
-import { pluginSupport } from "./docker_version.ts";
+import type { DockerState } from "./docker/docker_state.ts";
+import { pluginSupport } from "./docker/docker_version.ts";
 import type { FileChange } from "./file_change.ts";
 import type { PlanSource } from "./plan_files.ts";
 

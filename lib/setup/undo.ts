@@ -17,7 +17,7 @@ import { countText } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { ImageMounts } from "../mount/image_mounts.ts";
 import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
-import { lookAtDocker } from "./docker_state.ts";
+import { lookAtDocker } from "./docker/docker_state.ts";
 import { type FileChange, isChange } from "./file_change.ts";
 import { readFileState, removeTemporary, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";

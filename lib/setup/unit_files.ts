@@ -6,7 +6,7 @@
  * @module
  */
 import { STORED_DESCRIPTORS } from "../mount/keeper/guard.ts";
-import { PLUGIN_VARIABLE } from "./docker_version.ts";
+import { PLUGIN_VARIABLE } from "./docker/docker_version.ts";
 
 /** Room for the stored descriptors, and for those that a successor stores before the old copies are removed. */
 const STORE_SIZE = 4 * STORED_DESCRIPTORS;

@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { proxyPluginTable, SNAPSHOTTER, SNAPSHOTTER_SOCKET } from "../../lib/setup/containerd_config.ts";
+import { proxyPluginTable, SNAPSHOTTER, SNAPSHOTTER_SOCKET } from "../../lib/setup/containerd/containerd_config.ts";
 import { CONTAINERD_SERVICE, SERVICE, UNIT_PATH } from "../../lib/setup/unit_files.ts";
 import { CONTAINERD_DROP_IN_PATH, containerdDropIn, serviceUnit } from "../../lib/setup/unit_files.ts";
 import { buildProgram } from "../support/built_program.ts";

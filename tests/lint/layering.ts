@@ -42,6 +42,7 @@ export const TOP_COMPONENTS = ["lib/cli", "plugin"] as const;
 export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
   "lib/layer": ["", "apply", "diff"],
+  "lib/setup": ["", "docker", "containerd"],
   "lib/mount": ["", "reads", "unmount", "keeper", "fuse", "erofs", "fanotify", "fscache"],
 };
 

@@ -7,7 +7,7 @@ import type { CommandResult } from "../../lib/demo/docker_daemon.ts";
 import { kill, type Sandbox } from "../../lib/demo/sandbox.ts";
 import { listening } from "./listening.ts";
 import { until } from "./until.ts";
-import { proxyPluginTable, SNAPSHOTTER } from "../../lib/setup/containerd_config.ts";
+import { proxyPluginTable, SNAPSHOTTER } from "../../lib/setup/containerd/containerd_config.ts";
 
 /** Makes runc and the shim visible, which may not be on a user's PATH. */
 const PATH = `${Deno.env.get("PATH") ?? ""}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;

@@ -8,7 +8,7 @@ import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import { GraphDriverProcess, type GraphDriverProcessOptions } from "../../lib/demo/graph_driver.ts";
 import { Sandbox } from "../../lib/demo/sandbox.ts";
-import { SNAPSHOTTER } from "../../lib/setup/containerd_config.ts";
+import { SNAPSHOTTER } from "../../lib/setup/containerd/containerd_config.ts";
 import { Containerd } from "./containerd.ts";
 import { pullByCri, removeByCri } from "./cri_client.ts";
 import { docker28, DOCKER_26 } from "./dockerds.ts";

@@ -12,7 +12,7 @@ import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain
 import type { Settings } from "../../base/settings.ts";
 import { type ConfigPath, readSettings } from "../../image/config_files.ts";
 import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
-import { insecureRegistries } from "../../setup/docker_registries.ts";
+import { insecureRegistries } from "../../setup/docker/docker_registries.ts";
 import type { SourceAccess } from "../../image/source/source_access.ts";
 
 /** Access to images. Dispose after the last use. */

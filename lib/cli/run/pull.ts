@@ -11,7 +11,7 @@ import { registryAt } from "../../image/lazy/backend_candidates.ts";
 import type { LazyDaemon, PullEvent, PullResult } from "../../image/pull/pull.ts";
 import { pullImage } from "../../image/pull/pull_image.ts";
 import { SeenLogins } from "../../image/pull/seen_logins.ts";
-import { SNAPSHOTTER } from "../../setup/containerd_config.ts";
+import { SNAPSHOTTER } from "../../setup/containerd/containerd_config.ts";
 import { formatPlatform, parsePlatform } from "../../oci/platform.ts";
 import { familiarReference, parseReference } from "../../oci/reference.ts";
 import type { ActionContext, PullArgs } from "../actions.ts";

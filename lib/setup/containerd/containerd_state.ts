@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { ignore, messageOf } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
+import { ignore, messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
 import { type ContainerdConfig, parseContainerdConfig, SNAPSHOTTER } from "./containerd_config.ts";
-import { textFile } from "./file_state.ts";
-import type { Host } from "./host.ts";
-import { type FlaggedUnit, readUnitFlags } from "./unit_flags.ts";
-import { CONTAINERD_DROP_IN_PATH, CONTAINERD_SERVICE } from "./unit_files.ts";
+import { textFile } from "../file_state.ts";
+import type { Host } from "../host.ts";
+import { type FlaggedUnit, readUnitFlags } from "../unit_flags.ts";
+import { CONTAINERD_DROP_IN_PATH, CONTAINERD_SERVICE } from "../unit_files.ts";
 
 const log = logger("setup");
 

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { DAEMON_JSON, InsecureRegistries } from "../backend/registry/insecure_registries.ts";
-import { messageOf } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
+import { DAEMON_JSON, InsecureRegistries } from "../../backend/registry/insecure_registries.ts";
+import { messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
 import { daemonJsonPath, readDockerUnit } from "./docker_flags.ts";
-import { Host } from "./host.ts";
+import { Host } from "../host.ts";
 
 const log = logger("setup");
 

@@ -3,17 +3,17 @@
  *
  * @module
  */
-import { containerdConfig, daemonJson, ownFile } from "./plan_files.ts";
+import { containerdConfig, daemonJson, ownFile } from "../plan_files.ts";
 import { CONTAINERD_CONFIG } from "./containerd_config.ts";
 import { criProblem } from "./containerd_cri.ts";
 import { effectiveConfig, lookAtContainerd } from "./containerd_state.ts";
-import { parseDaemonJson, usesContainerdStore, wantedSnapshotterMembers } from "./daemon_json.ts";
-import { daemonJsonPath } from "./docker_flags.ts";
-import { pluginSupport } from "./docker_version.ts";
-import { readFileState, textFile } from "./file_state.ts";
-import { requireUsableContainerd } from "./requirements.ts";
-import { DRIVER, type TargetPlan, type TargetSource } from "./target_plan.ts";
-import { CONTAINERD_DROP_IN_PATH, CONTAINERD_SERVICE, containerdDropIn } from "./unit_files.ts";
+import { parseDaemonJson, usesContainerdStore, wantedSnapshotterMembers } from "../docker/daemon_json.ts";
+import { daemonJsonPath } from "../docker/docker_flags.ts";
+import { pluginSupport } from "../docker/docker_version.ts";
+import { readFileState, textFile } from "../file_state.ts";
+import { requireUsableContainerd } from "../requirements.ts";
+import { DRIVER, type TargetPlan, type TargetSource } from "../target_plan.ts";
+import { CONTAINERD_DROP_IN_PATH, CONTAINERD_SERVICE, containerdDropIn } from "../unit_files.ts";
 
 /** @throws {NydusGdError} "config", "unsupported" for conflicts; "busy" for an edited drop-in */
 export async function planContainerd(source: TargetSource): Promise<TargetPlan> {

@@ -17,10 +17,10 @@ import { basename, dirname, isAbsolute, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { parse as parseToml, TomlError, type TomlTable } from "smol-toml";
 import * as v from "valibot";
-import { ignore, NydusGdError } from "../base/errors.ts";
-import { utf8Of } from "./daemon_json.ts";
-import { type FileState, readFileState } from "./file_state.ts";
-import type { Host } from "./host.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import { utf8Of } from "../docker/daemon_json.ts";
+import { type FileState, readFileState } from "../file_state.ts";
+import type { Host } from "../host.ts";
 
 /** containerd's configuration file, unless its unit names another one. */
 export const CONTAINERD_CONFIG = "/etc/containerd/config.toml";

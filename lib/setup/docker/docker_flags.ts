@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { DAEMON_JSON } from "../backend/registry/insecure_registries.ts";
-import type { Host } from "./host.ts";
-import { type FlaggedUnit, readUnitFlags } from "./unit_flags.ts";
-import { DOCKER_SERVICE, DROP_IN_PATH } from "./unit_files.ts";
+import { DAEMON_JSON } from "../../backend/registry/insecure_registries.ts";
+import type { Host } from "../host.ts";
+import { type FlaggedUnit, readUnitFlags } from "../unit_flags.ts";
+import { DOCKER_SERVICE, DROP_IN_PATH } from "../unit_files.ts";
 
 /** Environment files of Debian and Red Hat. */
 const ENVIRONMENT_FILES = ["/etc/default/docker", "/etc/sysconfig/docker", "/etc/sysconfig/docker-storage"];

@@ -7,11 +7,11 @@ import { wantedMembers } from "./daemon_json.ts";
 import { daemonJsonPath } from "./docker_flags.ts";
 import type { DockerState } from "./docker_state.ts";
 import { pluginSupport } from "./docker_version.ts";
-import { textFile } from "./file_state.ts";
-import { daemonJson, ownFile } from "./plan_files.ts";
-import { requireUsableDocker } from "./requirements.ts";
-import { DRIVER, type TargetPlan, type TargetSource } from "./target_plan.ts";
-import { DOCKER_SERVICE, dockerDropIn, DROP_IN_PATH } from "./unit_files.ts";
+import { textFile } from "../file_state.ts";
+import { daemonJson, ownFile } from "../plan_files.ts";
+import { requireUsableDocker } from "../requirements.ts";
+import { DRIVER, type TargetPlan, type TargetSource } from "../target_plan.ts";
+import { DOCKER_SERVICE, dockerDropIn, DROP_IN_PATH } from "../unit_files.ts";
 
 /** @throws {NydusGdError} "config", "unsupported" for conflicts; "busy" for an edited drop-in */
 export async function planDocker(source: TargetSource): Promise<TargetPlan> {

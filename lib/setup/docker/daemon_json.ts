@@ -4,11 +4,11 @@
  * @module
  */
 import * as v from "valibot";
-import { NydusGdError } from "../base/errors.ts";
+import { NydusGdError } from "../../base/errors.ts";
 import type { DockerUnit } from "./docker_flags.ts";
-import { type FileState, textOf } from "./file_state.ts";
-import { JsonText } from "./json_text.ts";
-import type { UnitFlag } from "./unit_flags.ts";
+import { type FileState, textOf } from "../file_state.ts";
+import { JsonText } from "../json_text.ts";
+import type { UnitFlag } from "../unit_flags.ts";
 
 /** Prefix of our storage options. dockerd passes all options to whichever driver it uses. */
 const OWN_OPTIONS = /^nydus-gd\./i;

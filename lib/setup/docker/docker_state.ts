@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
-import type { DockerEngine } from "../image/docker/engine.ts";
-import type { DockerInfo, RunningContainer } from "../image/docker/engine_responses.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import type { DockerEngine } from "../../image/docker/engine.ts";
+import type { DockerInfo, RunningContainer } from "../../image/docker/engine_responses.ts";
 import { type DockerUnit, readDockerUnit } from "./docker_flags.ts";
-import type { Host } from "./host.ts";
+import type { Host } from "../host.ts";
 
 const log = logger("setup");
 
