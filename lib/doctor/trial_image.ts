@@ -5,7 +5,7 @@
  */
 import { tarEntry, type TarType } from "../archive/tar.ts";
 import { concatenate } from "../base/bytes.ts";
-import { compressInline } from "../image/convert/compress_pool.ts";
+import { INLINE } from "../image/convert/compress_pool.ts";
 import { convertTree } from "../image/convert/convert_tree.ts";
 import { rafsOptions } from "../image/convert/rafs_options.ts";
 
@@ -47,6 +47,6 @@ export async function makeTrialImage(): Promise<TrialImage> {
     for (const [name, bytes] of files) add("file", name, { bytes });
     add("symlink", link[0], { target: link[1] });
     return Promise.resolve();
-  }, { rafs, compressor: compressInline(rafs), write: (bytes) => void pieces.push(bytes.slice()) });
+  }, { rafs, compressor: INLINE, write: (bytes) => void pieces.push(bytes.slice()) });
   return { bootstrap, blobId, blob: concatenate(pieces), files, link };
 }

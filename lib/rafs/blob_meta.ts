@@ -16,7 +16,7 @@
 import { type BlobDescriptor, type BlobMetaLocation, CHUNK_FLAG, COMPRESSOR } from "./bootstrap.ts";
 import { chunkDataEnd, chunkInfoSize, CI } from "./blob_layout.ts";
 import { allocateChunkColumns, type ChunkColumns, NO_BATCH } from "./chunk_table.ts";
-import { BLOB_FEATURE, has } from "./flags.ts";
+import { BLOB_FEATURE, has, LIMIT } from "./flags.ts";
 import { GzipContexts } from "./gzip_contexts.ts";
 import { hex32, readU64, unreadable, viewOf } from "./guard.ts";
 
@@ -164,11 +164,11 @@ class BatchContexts {
     const compressedSize = this.view.getUint32(context, true);
     const uncompressedSize = this.view.getUint32(context + 4, true);
     const isStored = compressedSize > 0 && compressedSize <= storedLimit(uncompressedSize, blob.cipher !== undefined);
-    if (!isStored || uncompressedSize > blob.chunkSize) {
+    if (!isStored || uncompressedSize > LIMIT.chunkSize) {
       unreadable(
         "blob meta batch",
         context,
-        `${uncompressedSize} bytes are stored in ${compressedSize}, chunk size is ${blob.chunkSize}`,
+        `${uncompressedSize} bytes are stored in ${compressedSize}, expected at most ${LIMIT.chunkSize}`,
       );
     }
     if (offset + (columns.uncompressedSize[i] as number) > uncompressedSize) {

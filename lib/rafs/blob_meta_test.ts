@@ -136,6 +136,19 @@ Deno.test("the compression info of a blob table is limited by the blob's address
   assert.throws(check(2, chunkDictGenerated, 10 * 16), /compression info has 160 bytes, 2 chunks need 32$/);
 });
 
+Deno.test("a batch may be larger than a chunk, as long as a chunk may be that large", () => {
+  const parse = (plainBytes: number) => {
+    const writer = new ChunkInfoWriter(2);
+    writer.addToBatch({ size: 4096, compressedOffset: 0, batchOffset: 0 });
+    writer.addToBatch({ size: 4096, compressedOffset: 0, batchOffset: 4096 });
+    writer.closeBatch(100, plainBytes);
+    const { blob, ci, header } = describe(writer, 100);
+    return parseBlobMeta({ ...blob, chunkSize: 4096 }, ci, header);
+  };
+  assert.deepEqual([...parse(8192).batchUncompressedSize], [8192]);
+  assert.throws(() => parse(2 ** 24 + 1), /16777217 bytes are stored in 100, expected at most 16777216/);
+});
+
 /** Three chunks, two of which share a batch. */
 function batched(): { blob: BlobDescriptor; ci: Uint8Array; header: Uint8Array; places: PlacedChunk[] } {
   const writer = new ChunkInfoWriter(2);

@@ -11,7 +11,7 @@ import { dir, file, symlink, tarOf } from "../support/tar_builder.ts";
 import { pushImage } from "../../lib/demo/push_image.ts";
 import { buildImage } from "../../lib/image/image_builder.ts";
 import { prepareDigests } from "../../lib/blob/codec/codec.ts";
-import { compressInline, CompressPool, type ParcelCompressor } from "../../lib/image/convert/compress_pool.ts";
+import { CompressPool, INLINE, type ParcelCompressor } from "../../lib/image/convert/compress_pool.ts";
 import { convertTree, fromTar } from "../../lib/image/convert/convert_tree.ts";
 import { rafsOptions } from "../../lib/image/convert/rafs_options.ts";
 
@@ -91,9 +91,9 @@ Deno.test("any number of Workers, or none, yields the same bytes", async () => {
       const { blobId, bootstrap } = await convertTree(fromTar([tar]), { rafs, compressor, write: () => {} });
       return `${blobId} ${bootstrap.toHex()}`;
     };
-    const expected = await made(compressInline(rafs));
+    const expected = await made(INLINE);
     for (const workers of [1, 2, 5]) {
-      using pool = new CompressPool(rafs, workers);
+      using pool = new CompressPool(workers);
       assert.equal(await made(pool), expected, `RAFS v${fsVersion}, ${workers} Workers`);
     }
   }

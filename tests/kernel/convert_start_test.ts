@@ -63,6 +63,7 @@ fuseTest("files read by a command are stored again in reading order, and the tre
   const start = made?.start_blob.digest.replace("sha256:", "");
 
   const bootstrap = await bootstrapOf(target, temp.path);
+  assert.equal(bootstrap.chunkSize, 128 * 1024);
   const places = placesOf(bootstrap);
   const read = [...places].filter(([, { blob }]) => blob === start).sort(([, a], [, b]) => a.offset - b.offset);
   assert.deepEqual(read.map(([path]) => path), ["/bin/busybox", "/data/f7", "/data/f3", "/data/large"]);

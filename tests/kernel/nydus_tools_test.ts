@@ -33,6 +33,7 @@ const OPTIONS: readonly (readonly string[])[] = [
   ["--fs-version", "5"],
   ["--fs-version", "5", "--compressor", "lz4_block", "--digester", "blake3", "--chunk-size", "64KiB"],
   ["--fs-version", "5", "--compressor", "none", "--chunk-size", "4KiB"],
+  ["--optimize-run", "busybox cat /read/*"], // batches larger than a chunk
 ];
 
 /** An image of `tree`, and its path. */
@@ -62,11 +63,18 @@ function comparable(entries: readonly ListedEntry[]): Omit<ListedEntry, "mtime" 
   );
 }
 
-/** A tree in a temporary folder, and its listing. */
+/** A tree in a temporary folder, and its listing. It can run busybox, and read files of one chunk and of several. */
 function sample(temp: TempDir): ListedEntry[] {
-  Deno.mkdirSync(temp.join("tree"));
-  makeSampleTree(temp.join("tree"));
-  return listTree(temp.join("tree"));
+  const tree = temp.join("tree");
+  Deno.mkdirSync(tree);
+  makeSampleTree(tree);
+  for (const name of ["bin", "read"]) Deno.mkdirSync(`${tree}/${name}`);
+  Deno.copyFileSync("/bin/busybox", `${tree}/bin/busybox`);
+  Deno.symlinkSync("busybox", `${tree}/bin/sh`);
+  for (let k = 0; k < 30; k++) {
+    Deno.writeTextFileSync(`${tree}/read/f${k}`, `${k} `.repeat(k % 10 === 0 ? 300_000 : 30_000));
+  }
+  return listTree(tree);
 }
 
 async function nydusdShows(dir: string, bootstrap: string, blobDir: string): Promise<ListedEntry[]> {

@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { concatenate, toByteString } from "../../lib/base/bytes.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import type { Seconds } from "../../lib/base/seconds.ts";
-import { compressInline } from "../../lib/image/convert/compress_pool.ts";
+import { INLINE } from "../../lib/image/convert/compress_pool.ts";
 import { convertTree, type Entries, fromTar } from "../../lib/image/convert/convert_tree.ts";
 import type { LayerBuilder } from "../../lib/image/convert/layer_builder.ts";
 import { type RafsOptions, rafsOptions } from "../../lib/image/convert/rafs_options.ts";
@@ -33,7 +33,7 @@ export async function buildWith(options: Partial<RafsOptions>, entries: Entries)
   const write = (bytes: Uint8Array) => void pieces.push(bytes.slice());
   const { bootstrap: bytes, blobId, blobBytes } = await convertTree(entries, {
     rafs,
-    compressor: compressInline(rafs),
+    compressor: INLINE,
     write,
   });
   const blob = concatenate(pieces);

@@ -19,7 +19,7 @@ import { openDictionary } from "../../image/convert/open_dictionary.ts";
 import { openSource } from "../../image/convert/open_source.ts";
 import { openTarget } from "../../image/convert/open_target.ts";
 import { PrefetchPatterns } from "../../image/convert/prefetch_patterns.ts";
-import { type RafsOptions, rafsOptions } from "../../image/convert/rafs_options.ts";
+import { type RafsOptions, rafsOptions, RUN_OPTIONS } from "../../image/convert/rafs_options.ts";
 import type { SourceImage } from "../../image/convert/source_image.ts";
 import { SpoolFolder } from "../../image/convert/spool_folder.ts";
 import { parsePlatform } from "../../oci/platform.ts";
@@ -83,8 +83,10 @@ async function convertTo(
   }
 }
 
-function optionsOf({ fsVersion, compressor, digester, level, chunkSize, batchSize }: ConvertArgs): RafsOptions {
+function optionsOf(args: ConvertArgs): RafsOptions {
+  const { fsVersion, compressor, digester, level, chunkSize, batchSize, optimizeRun, chunkDict } = args;
   return rafsOptions({
+    ...(optimizeRun !== undefined && chunkDict === undefined ? RUN_OPTIONS : {}), // a dictionary has its own chunk size
     ...{ fsVersion, compressor, digester },
     ...(level === undefined ? {} : { level }),
     ...(chunkSize === undefined ? {} : { chunkSize }),

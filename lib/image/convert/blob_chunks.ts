@@ -86,7 +86,7 @@ export class BlobChunks {
 
   constructor(private readonly options: BlobChunksOptions) {
     this.#records = new ChunkInfoTable(options.memory);
-    this.#parcelBytes = Math.max(PARCEL_BYTES, options.rafs.chunkSize);
+    this.#parcelBytes = Math.max(PARCEL_BYTES, options.rafs.chunkSize, options.rafs.batchSize);
   }
 
   /** Bytes of chunk data so far. */
@@ -176,7 +176,7 @@ export class BlobChunks {
     if (parcel === undefined) return;
     this.#parcel = undefined;
     this.#inFlight += heldBytes(parcel);
-    const held = this.options.compressor.take(parcel.parcel);
+    const held = this.options.compressor.take(parcel.parcel, this.options.rafs.digester);
     const sorted = this.#sort(parcel, held, this.#lastSorted);
     const stored = this.#store(parcel, sorted, this.#lastStored);
     stored.catch(() => {}); // the error is reported when its turn comes
@@ -190,7 +190,7 @@ export class BlobChunks {
     const [digests] = await Promise.all([held.digests, earlier]);
     const numbers = new Uint32Array(parcel.count);
     const units = this.#unitsOf(parcel, digests, numbers);
-    const stored = held.store(units);
+    const stored = held.store(units, this.options.rafs);
     stored.catch(() => {}); // as above
     return { units, numbers, stored };
   }

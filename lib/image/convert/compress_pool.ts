@@ -9,10 +9,11 @@ import { ENOUGH_BYTES } from "../../base/free_memory.ts";
 import { workerUrl } from "../../base/worker.ts";
 import { receiveError, WorkerPool } from "../../base/worker_pool.ts";
 import { prepareDigests } from "../../blob/codec/codec.ts";
+import type { Digester } from "../../rafs/bootstrap.ts";
 import { type DeflatedBlock, type Pack, packBlocks, packHere } from "../gzip_blocks.ts";
 import type { CompressReply, CompressRequest } from "./compress_worker.ts";
+import type { Compression } from "./compression.ts";
 import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";
-import type { RafsOptions } from "./rafs_options.ts";
 
 /**
  * A stored layer of so many bytes is a few parcels, and a bootstrap of so many is packed, in the time in which a Worker
@@ -29,13 +30,10 @@ const BLOCKS_AHEAD = 2;
 /** zstd levels above take longer than the start of a Worker. */
 const FAST_LEVEL = 6;
 
-/** How chunks are digested and compressed. */
-export type ParcelOptions = Pick<RafsOptions, "compressor" | "level" | "digester">;
-
 /** Digests and compresses parcels. */
 export interface ParcelCompressor {
   /** Starts processing a parcel and takes over its memory. */
-  take(parcel: Parcel): HeldParcel;
+  take(parcel: Parcel, digester: Digester): HeldParcel;
   /** Returns memory for a parcel, reusing that of an earlier one of the same size. Its content is arbitrary. */
   room(sizeBytes: number): Uint8Array<ArrayBuffer>;
   /** Returns the memory of stored units for reuse. */
@@ -49,44 +47,40 @@ export interface HeldParcel {
   /** 32 bytes per chunk. */
   readonly digests: Promise<Uint8Array<ArrayBuffer>>;
   /** Compresses these units of the parcel into the parcel's memory. May be called once. */
-  store(units: ParcelUnits): Promise<StoredUnits>;
+  store(units: ParcelUnits, compression: Compression): Promise<StoredUnits>;
 }
 
 /** A compressor that works in the calling thread. */
-export function compressInline(options: ParcelOptions): ParcelCompressor {
-  return {
-    take: (parcel) => ({
-      digests: prepareDigests(options.digester).then(() => digestParcel(parcel, options.digester)),
-      store: (units) => Promise.resolve(storeParcel(parcel, units, options)),
-    }),
-    room: (sizeBytes) => new Uint8Array(sizeBytes),
-    recycle: () => {},
-    trim: () => Promise.resolve(),
-  };
-}
+export const INLINE: ParcelCompressor = {
+  take: (parcel, digester) => ({
+    digests: prepareDigests(digester).then(() => digestParcel(parcel, digester)),
+    store: (units, compression) => Promise.resolve(storeParcel(parcel, units, compression)),
+  }),
+  room: (sizeBytes) => new Uint8Array(sizeBytes),
+  recycle: () => {},
+  trim: () => Promise.resolve(),
+};
 
 /** A compressor that uses Workers. Disposing ends the Workers and rejects pending requests. */
 export class CompressPool implements ParcelCompressor, Disposable {
   readonly #pool: WorkerPool<CompressRequest, CompressReply>;
   readonly #slots: WorkerSlot[] = [];
   readonly #room: ArrayBuffer[] = [];
-  readonly #inline: ParcelCompressor;
   /** Parcels that are still to be processed in this thread. */
   #inlineParcels = 0;
   #nextNumber = 0;
 
   /** @param size number of Workers */
-  constructor(private readonly options: ParcelOptions, private readonly size = navigator.hardwareConcurrency) {
+  constructor(private readonly size = navigator.hardwareConcurrency) {
     this.#pool = new WorkerPool(workerUrl(import.meta, "compress_worker.ts"), size);
-    this.#inline = compressInline(options);
   }
 
   /**
    * Gets ready for a layer of `storedBytes`: starts all Workers, or has the first parcels processed in this thread if
-   * the layer is small.
+   * the layer is small and `level`, of zstd, is fast.
    */
-  start(storedBytes = Infinity): void {
-    const isSmall = storedBytes <= FEW_BYTES && this.options.level <= FAST_LEVEL;
+  start(storedBytes = Infinity, level = 0): void {
+    const isSmall = storedBytes <= FEW_BYTES && level <= FAST_LEVEL;
     if (isSmall && this.#slots.length === 0) this.#inlineParcels = FEW_PARCELS;
     if (isSmall) return;
     this.#inlineParcels = 0;
@@ -108,19 +102,18 @@ export class CompressPool implements ParcelCompressor, Disposable {
       });
   }
 
-  take(parcel: Parcel): HeldParcel {
+  take(parcel: Parcel, digester: Digester): HeldParcel {
     if (this.#inlineParcels > 0) {
       this.#inlineParcels--;
-      return this.#inline.take(parcel);
+      return INLINE.take(parcel, digester);
     }
     const slot = this.#pick();
-    const { digester, ...compression } = this.options;
     const number = this.#nextNumber++;
     slot.held++;
     const taken = slot.ask({ type: "take", number, parcel, digester }, buffersOf(parcel));
     const digests = taken.then((reply) => reply.type === "taken" ? reply.digests : outOfStep());
-    const store = async (units: ParcelUnits) => {
-      const reply = await slot.ask({ type: "store", number, units, compression });
+    const store = async (units: ParcelUnits, { compressor, level }: Compression) => {
+      const reply = await slot.ask({ type: "store", number, units, compression: { compressor, level } });
       slot.held--;
       if (reply.type !== "stored") return outOfStep();
       return reply.stored;

@@ -3,12 +3,11 @@ import { noise } from "../../../tests/support/convert_kit.ts";
 import { concatenate } from "../../base/bytes.ts";
 import { packHere } from "../gzip_blocks.ts";
 import { CompressPool } from "./compress_pool.ts";
-import { rafsOptions } from "./rafs_options.ts";
 
 const PARTS = Array.from({ length: 100 }, (_, k) => noise(k % 2 === 0 ? 64 << 10 : k * 97 % 9000, k + 1));
 
 Deno.test("Workers pack the same bytes as this thread, one stream after the other", async () => {
-  using pool = new CompressPool(rafsOptions());
+  using pool = new CompressPool();
   pool.start();
   for (const parts of [PARTS, PARTS.toReversed(), PARTS, []]) {
     const packed = concatenate(await pool.packer(Infinity)(parts));
@@ -17,7 +16,7 @@ Deno.test("Workers pack the same bytes as this thread, one stream after the othe
 });
 
 Deno.test("an error of the data is the error of packing it, and another stream can follow", async () => {
-  using pool = new CompressPool(rafsOptions());
+  using pool = new CompressPool();
   const failing = function* () {
     yield* PARTS;
     throw new RangeError("no more");

@@ -113,7 +113,7 @@ export async function convertImage(
   if (options.start !== undefined) requireRunning();
   mapLargePieces(LARGE_PIECE);
   using memory = new PagedMemory(dirname(await target.spoolPath()));
-  using pool = new CompressPool(rafs);
+  using pool = new CompressPool();
   await using uploads = new BlobUploads(signal);
   const known = await knownLayers(target, signal);
   await using earlier = new EarlierLayers({ target, cache, memory, known, signal });
@@ -194,12 +194,12 @@ async function newOnesFirst(
   layers: readonly SourceLayer[],
   conversion: LayerConversion,
 ): Promise<(readonly [number, SourceLayer])[]> {
-  const { pool, earlier } = conversion;
+  const { rafs, pool, earlier } = conversion;
   const lookUp = async (layer: SourceLayer): Promise<boolean> => {
     const key = layerKey(layer, conversion);
     const isNew = key === undefined || await earlier.isUnknown(key);
-    if (isNew) pool.start(layer.size);
-    else earlier.find(key).then((found) => found ?? pool.start(layer.size)).catch(() => {}); // reported when awaited
+    if (isNew) pool.start(layer.size, rafs.level);
+    else earlier.find(key).then((found) => found ?? pool.start(layer.size, rafs.level)).catch(() => {}); // reported when awaited
     return isNew;
   };
   const areNew = await Promise.all(layers.map(lookUp));

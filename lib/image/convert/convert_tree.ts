@@ -81,7 +81,7 @@ export async function convertToFolder(
   options: Partial<RafsOptions> = {},
 ): Promise<BuiltLayer> {
   const rafs = rafsOptions(options);
-  using pool = new CompressPool(rafs);
+  using pool = new CompressPool();
   const part = `${dir}/blob.part`;
   using file = open(part, O.WRONLY | O.CREAT | O.TRUNC, 0o600);
   const image = await convertTree(entries, { rafs, compressor: pool, write: (bytes) => writeAll(file, bytes) });

@@ -12,7 +12,7 @@ import { prepareDigests } from "../../blob/codec/codec.ts";
 import { S_IFDIR, S_IFMT, S_IFREG } from "../../rafs/inode_mode.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { walkTree } from "../../rafs/walk.ts";
-import { compressInline } from "./compress_pool.ts";
+import { INLINE } from "./compress_pool.ts";
 import { buildLayer, fromTar } from "./convert_tree.ts";
 import { mergeLayers } from "./merge_layers.ts";
 import { rafsOptions } from "./rafs_options.ts";
@@ -109,7 +109,7 @@ for (const fsVersion of [5, 6] as const) {
 
   const mergeable = async (layer: Layer, k: number) => {
     const entries = fromTar([tarOf(...layer.entries)]);
-    const built = await buildLayer(entries, { rafs, compressor: compressInline(rafs), write: () => {} });
+    const built = await buildLayer(entries, { rafs, compressor: INLINE, write: () => {} });
     return { tree: openBootstrap(built.bootstrap), blobId: `${k}`.repeat(64), what: `layer ${k}`, hasWhiteouts: true };
   };
 

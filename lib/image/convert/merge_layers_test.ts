@@ -13,7 +13,7 @@ import { RafsError } from "../../rafs/bootstrap.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { fileExtents, walkTree } from "../../rafs/walk.ts";
 import { S_IFMT, S_IFREG } from "../../rafs/inode_mode.ts";
-import { compressInline } from "./compress_pool.ts";
+import { INLINE } from "./compress_pool.ts";
 import { buildLayer, fromTar } from "./convert_tree.ts";
 import { mergeLayers } from "./merge_layers.ts";
 import { rafsOptions } from "./rafs_options.ts";
@@ -35,7 +35,7 @@ const optionsOf = (fsVersion: 5 | 6) => rafsOptions({ fsVersion, chunkSize: CHUN
 /** The layer's own bootstrap. */
 async function layerOf(tar: Uint8Array, fsVersion: 5 | 6): Promise<Uint8Array<ArrayBuffer>> {
   const rafs = optionsOf(fsVersion);
-  const { bootstrap } = await buildLayer(fromTar([tar]), { rafs, compressor: compressInline(rafs), write: () => {} });
+  const { bootstrap } = await buildLayer(fromTar([tar]), { rafs, compressor: INLINE, write: () => {} });
   return bootstrap;
 }
 

@@ -21,7 +21,6 @@ import { BlobCache } from "../../blob/blob_cache.ts";
 import { FuseSession } from "../../mount/fuse/session.ts";
 import { formatPlatform, hostPlatform, matchesPlatform, type Platform } from "../../oci/platform.ts";
 import { MappedBootstrap, OpenImage } from "../open_image.ts";
-import { CompressPool } from "./compress_pool.ts";
 import { convertLayer, type LayerConversion } from "./convert_layer.ts";
 import type { ConvertedLayer } from "./converted_layer.ts";
 import type { Entries } from "./convert_tree.ts";
@@ -33,8 +32,8 @@ import type { SourceLayer } from "./source_image.ts";
 /** zstd level for data that every start fetches. */
 const START_LEVEL = 19;
 
-/** Batch size for small files of a start, which are needed together. */
-const START_BATCH_BYTES = 256 * 1024;
+/** Batch size for the chunks of a start, which are needed together. nydusd reads batches of up to 16 MiB. */
+const START_BATCH_BYTES = 1024 * 1024;
 
 const log = logger("image");
 
@@ -108,18 +107,20 @@ export async function convertStart(
     entries: () => entriesOf(opened, reads),
   };
   const rafs = startOptions(conversion.rafs);
-  using pool = new CompressPool(rafs);
-  pool.start();
+  conversion.pool.start();
   const silent = { onRead: () => {}, onPut: () => {} };
-  const made = await convertLayer(layer, { ...conversion, rafs, pool, dictionary: undefined }, silent);
+  const made = await convertLayer(layer, { ...conversion, rafs, dictionary: undefined }, silent);
   await conversion.uploads.done();
   return made;
 }
 
-/** The layer is small and always read as a whole, so larger batches and a higher level pay off. */
+/**
+ * The layer is small and always read as a whole, so larger batches and a higher level pay off. Chunks of less than half
+ * a batch are batched.
+ */
 function startOptions(rafs: RafsOptions): RafsOptions {
   const level = rafs.compressor === "zstd" ? Math.max(rafs.level, START_LEVEL) : rafs.level;
-  const batchSize = rafs.batchSize === 0 ? 0 : Math.min(rafs.chunkSize, Math.max(rafs.batchSize, START_BATCH_BYTES));
+  const batchSize = rafs.batchSize === 0 ? 0 : Math.max(rafs.batchSize, START_BATCH_BYTES);
   return { ...rafs, level, batchSize };
 }
 
