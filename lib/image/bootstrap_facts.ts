@@ -16,8 +16,12 @@ import { MappedBootstrap } from "./open_image.ts";
 /** Number of names that are looked at before others get their turn. */
 const NAMES_AT_ONCE = 5_000;
 
+/** Permissions of every root: Docker's, and nydusd's (rafs/src/fs.rs). */
+const ROOT_PERMISSIONS = 0o755;
+
 /**
- * Returns the attributes of the root directory.
+ * Returns the attributes that the root of containers gets from the image: its owner, and 0755 whatever the image says,
+ * since builders take the mode of the folder that they worked in, which may be closed to anyone but root.
  *
  * @throws as {@link MappedBootstrap.open}
  */
@@ -26,7 +30,7 @@ export function rootOf(bootstrapPath: string): ImageRoot {
   const { tree } = bootstrap;
   const root = emptyAttr();
   tree.attr(tree.rootIno, root);
-  return { mode: root.mode & ~S.IFMT, ...ownerOf(tree, root) };
+  return { mode: root.mode & ~(S.IFMT | 0o777) | ROOT_PERMISSIONS, ...ownerOf(tree, root) };
 }
 
 /**

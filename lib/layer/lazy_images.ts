@@ -58,7 +58,7 @@ export interface LazyMount {
   readonly isSuspect: boolean;
 }
 
-/** Attributes of an image's root folder, copied to the root of a layer on top of it. */
+/** Attributes that the root of a layer on top of an image gets. */
 export interface ImageRoot {
   /** Permission bits. */
   readonly mode: number;
@@ -72,7 +72,7 @@ export interface LazyImages {
    * Checks that the bootstrap can be mounted: its structure, not its blobs. Uses no network.
    *
    * @param idMaps of the containers' user namespace, to which the mount will be mapped; absent: ids are the host's
-   * @returns the root as it is in the image
+   * @returns the root of layers on top of it
    * @throws {NydusGdError} "invalid-image" for a truncated or foreign file, or an owner that `idMaps` does not map;
    * "unsupported" for features that are refused, or if mounts cannot be mapped here
    */

@@ -31,7 +31,7 @@ import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 
 const CONTENT = "text ".repeat(5000);
-const BUILT = await buildFrom(tarOf(dir("./", { mode: 0o751, uid: 3, gid: 4 }), file("f", CONTENT)));
+const BUILT = await buildFrom(tarOf(dir("./", { mode: 0o700, uid: 3, gid: 4 }), file("f", CONTENT)));
 
 /**
  * Whether a Worker opens a bootstrap only while it is mapped. One that opens it on arrival of the message crashes the
@@ -143,7 +143,7 @@ fuseTest("concurrent requests for an image share one mount, one session and its 
 
 fuseTest("the structure of a bootstrap is verified, and its root's attributes are returned", async () => {
   await using kit: Kit = await Kit.make();
-  assert.deepEqual(await kit.store.verify(kit.temp.join("image.boot")), { mode: 0o751, uid: 3, gid: 4 });
+  assert.deepEqual(await kit.store.verify(kit.temp.join("image.boot")), { mode: 0o755, uid: 3, gid: 4 });
   await Deno.writeFile(kit.temp.join("short"), BUILT.bytes.subarray(0, 1500));
   await assert.rejects(kit.store.verify(kit.temp.join("short")), (error) => hasCode(error, "invalid-image"));
 });
@@ -157,10 +157,10 @@ fuseTest("an image is refused for a user namespace that lacks an owner, or where
   const path = kit.temp.join("image.boot");
   const of = (size: number) => ({ uids: [{ containerId: 0, hostId: 100_000, size }], gids: [] });
   await assert.rejects(kit.store.verify(path, of(65_536)), /^NydusGdError: Cannot use fuse$/);
-  assert.deepEqual(await kit.store.verify(path, { uids: [], gids: [] }), { mode: 0o751, uid: 3, gid: 4 });
+  assert.deepEqual(await kit.store.verify(path, { uids: [], gids: [] }), { mode: 0o755, uid: 3, gid: 4 });
 
   await using able: Kit = await Kit.make();
-  assert.deepEqual(await able.store.verify(path, of(65_536)), { mode: 0o751, uid: 3, gid: 4 });
+  assert.deepEqual(await able.store.verify(path, of(65_536)), { mode: 0o755, uid: 3, gid: 4 });
   const message = /^Cannot use lazy image ".*": the owner 3:4 of "\/" is outside the user namespace$/;
   await assert.rejects(able.store.verify(path, of(3)), { code: "invalid-image", message });
 });

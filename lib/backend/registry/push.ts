@@ -13,6 +13,7 @@
  * @throws {TransferError} "unauthorized", "unavailable", "not-found"; {NydusGdError} "interrupted"
  * @module
  */
+import { bytesText } from "../../base/byte_text.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { BodyStream } from "../http/request_bytes.ts";
@@ -120,13 +121,21 @@ export async function pushManifest(
     );
   } catch (error) {
     if (!(error instanceof TransferError) || !REFUSED_DOCUMENT.has(error.status ?? 0)) throw error;
-    const hint = `check whether the registry accepts manifests of ${mediaType} with nydus layers`;
+    const hint = bytes.length > ACCEPTED_BYTES
+      ? `registries accept manifests up to ${bytesText(ACCEPTED_BYTES)}, and this one has ${
+        bytesText(bytes.length)
+      }: ` +
+        "remove large annotations"
+      : `check whether the registry accepts manifests of ${mediaType} with nydus layers`;
     throw new NydusGdError(error.code, error.message, { hint, cause: error });
   }
 }
 
 /** Statuses with which registries refuse a document because of its content. */
-const REFUSED_DOCUMENT: ReadonlySet<number> = new Set([400, 405, 406, 409, 415, 422]);
+const REFUSED_DOCUMENT: ReadonlySet<number> = new Set([400, 405, 406, 409, 413, 415, 422]);
+
+/** Size of a manifest that every registry accepts (OCI distribution-spec v1.1, "Pushing Manifests"). */
+const ACCEPTED_BYTES = 4 << 20;
 
 function uploadPlace(response: HttpResponse): URL {
   const location = response.header("location");

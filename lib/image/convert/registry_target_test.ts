@@ -58,6 +58,23 @@ Deno.test("a registry that refuses a media type is reported with a hint, and the
   assert.ok(registry.manifests.every((name) => name.startsWith("sha256:")));
 });
 
+Deno.test("a registry that refuses a manifest for its size is reported with the size", async () => {
+  await using registry = serveRegistry((body) =>
+    body.length > 4 << 20 ? new Response(null, { status: 413 }) : undefined
+  );
+  using kit = new ConvertKit();
+  const annotations = { large: "x".repeat(5 << 20) };
+  await writeLayout(kit.temp.join("source"), { layers: [{ tar: tarOf(file("a", "1")) }], annotations });
+  await assert.rejects(() => kit.convert(kit.named("source"), `${registry.host}/app:1`), (refused) => {
+    assert.ok(refused instanceof NydusGdError);
+    assert.equal(
+      refused.hint,
+      "registries accept manifests up to 4.19 MB, and this one has 5.24 MB: remove large annotations",
+    );
+    return true;
+  });
+});
+
 Deno.test("a registry with a referrers API gets no referrers tag", async () => {
   const subject = {
     mediaType: "application/vnd.oci.image.manifest.v1+json",

@@ -2,7 +2,8 @@
  * Finds the bootstrap in a user's file: a bootstrap, a data blob that contains one, or a layer tar (plain or gzip).
  *
  * A bootstrap file is used in place; others are unpacked to a file given by the caller. Data blobs are recognized by
- * their end, before layers by their start, since the first chunk of a blob may be any file, even an archive.
+ * their end, before bootstraps and layers by their start, since the first chunk of a blob may be any file, even an
+ * archive or a bootstrap, and a blob without data begins with its bootstrap.
  *
  * @module
  */
@@ -55,8 +56,6 @@ export async function findBootstrap(path: string, unpackTo: string, name?: strin
     preadExact(file, bytes, offset);
     return bytes;
   };
-  const head = read(0, Math.min(size, HEAD_BYTES));
-  if (sniffVersion(head) !== undefined) return { path, container };
   using memory = new PagedMemory(dirname(unpackTo));
   const inlined = await extractBootstrap(
     (offset, length) => Promise.resolve(read(offset, length)),
@@ -67,6 +66,8 @@ export async function findBootstrap(path: string, unpackTo: string, name?: strin
     await writeBootstrap(unpackTo, inlined, memory);
     return { path: unpackTo, container };
   }
+  const head = read(0, Math.min(size, HEAD_BYTES));
+  if (sniffVersion(head) !== undefined) return { path, container };
   const layered = await inLayer(path, head, memory, name ?? `layer ${path}`);
   if (layered !== undefined) {
     await writeBootstrap(unpackTo, layered, memory);

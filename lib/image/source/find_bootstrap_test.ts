@@ -12,6 +12,7 @@ import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { concatenate } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";
 import { openBootstrap } from "../../rafs/open.ts";
+import { TAR_HEADER } from "../../rafs/toc.ts";
 import { findBootstrap } from "./find_bootstrap.ts";
 
 const fixtures = listRafsFixtures();
@@ -58,15 +59,23 @@ for (const each of fixtures.filter(({ container }) => container !== undefined)) 
   });
 }
 
-Deno.test("a data blob whose first chunk is an archive is recognised as a data blob", async () => {
+Deno.test("a data blob whose first chunk is an archive or a bootstrap is recognised as a data blob", async () => {
   const blob = await Deno.readFile(fixture("v6-inline").bootstrap);
   const expected = await readFixtureBootstrap(fixture("v6-inline"));
   const archive = tarOf(dir("image"), file("image/image.boot", "an archive inside the image"));
-  for (const first of [archive, new Uint8Array(gzipSync(archive))]) {
+  const starts = [archive, new Uint8Array(gzipSync(archive))].map((bytes) => bytes.subarray(0, 600));
+  for (const first of [...starts, BOOTSTRAP.subarray(0, 1100)]) {
     const changed = blob.slice();
-    changed.set(first.subarray(0, 600));
+    changed.set(first);
     assert.deepEqual((await find(changed)).found, expected);
   }
+});
+
+Deno.test("the bootstrap of a data blob without data, with which it begins, is extracted", async () => {
+  const blob = await Deno.readFile(fixture("v6-inline").bootstrap);
+  const expected = await readFixtureBootstrap(fixture("v6-inline"));
+  const withoutData = blob.subarray(blob.length - TAR_HEADER - expected.length);
+  assert.deepEqual((await find(withoutData)).found, expected);
 });
 
 Deno.test("the bootstrap of a layer is extracted from its tar, plain or gzip, with one or more members", async () => {
