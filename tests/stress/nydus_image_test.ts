@@ -40,8 +40,15 @@ function makeTree(root: string): void {
   for (let i = 0; i < 100; i++) Deno.writeTextFileSync(`${root}/many/${i}`, `file ${i}\n`.repeat(i));
 }
 
+interface ImageOptions {
+  readonly args: string[];
+  readonly inline: boolean;
+  /** Whether the chunks of a folder of the tree are those of another image. */
+  readonly hasDictionary: boolean;
+}
+
 /** Option combinations that nydus-image accepts. */
-function optionsOf(random: Random): { readonly args: string[]; readonly inline: boolean } {
+function optionsOf(random: Random): ImageOptions {
   const fsVersion = random.pick(["5", "6"]);
   const chunkSize = random.pick(CHUNK_SIZES);
   const inline = random.oneIn(4);
@@ -59,14 +66,20 @@ function optionsOf(random: Random): { readonly args: string[]; readonly inline: 
     if (random.oneIn(4)) args.push("--encrypt");
     if (random.oneIn(3)) args.push("--features", "blob-toc");
   }
-  return { args, inline };
+  const hasDictionary = !inline && !args.includes("--batch-size") && !args.includes("--encrypt") && random.oneIn(2);
+  return { args, inline, hasDictionary };
 }
 
 /** Makes image `k` of the folder `tree`. @returns the file with its bootstrap, and the command */
 async function make(temp: TempDir, k: number): Promise<{ readonly source: string; readonly command: string }> {
-  const { args, inline } = optionsOf(new Random(SEED, k));
-  const report = temp.join("report.json"), bootstrap = temp.join(`${k}.boot`);
-  const all = ["create", ...args, "-D", temp.join("blobs"), "-J", report, ...(inline ? [] : ["-B", bootstrap])];
+  const { args, inline, hasDictionary } = optionsOf(new Random(SEED, k));
+  const report = temp.join("report.json"), bootstrap = temp.join(`${k}.boot`), into = ["-D", temp.join("blobs")];
+  if (hasDictionary) {
+    const dictionary = temp.join(`${k}.dictionary`);
+    await output(PROGRAM, ["create", ...args, ...into, "-B", dictionary, temp.join("tree/many")]);
+    args.push("--chunk-dict", `bootstrap=${dictionary}`);
+  }
+  const all = ["create", ...args, ...into, "-J", report, ...(inline ? [] : ["-B", bootstrap])];
   await output(PROGRAM, [...all, temp.join("tree")]);
   const { blobs } = JSON.parse(await Deno.readTextFile(report)) as { blobs: string[] };
   return { source: inline ? temp.join(`blobs/${blobs.at(-1)}`) : bootstrap, command: `${PROGRAM} ${args.join(" ")}` };
