@@ -15,6 +15,7 @@ import { writeUserland } from "./debian_userland.ts";
 import { buildDemoImages } from "./demo_images.ts";
 import { DockerDaemon } from "./docker_daemon.ts";
 import { DRIVER_NAME, GraphDriverProcess } from "./graph_driver.ts";
+import { missingPrograms } from "./programs.ts";
 import { pushImage } from "./push_image.ts";
 import { RegistryProcess } from "./registry_process.ts";
 import { Sandbox } from "./sandbox.ts";
@@ -22,6 +23,14 @@ import { Throttle, type Traffic } from "./throttle.ts";
 
 /** Properties of the simulated link. */
 export const LINK = { bytesPerSecond: 6_000_000, delayMs: 20 } as const;
+
+/** The programs that it runs, and the Debian package of each. */
+const PROGRAMS: Readonly<Record<string, string>> = {
+  "dpkg-query": "dpkg",
+  dockerd: "docker.io",
+  docker: "docker.io",
+  "docker-registry": "docker-registry",
+};
 
 /** What the demonstration writes (430 MB on a small Debian), and some room. */
 const ROOM_BYTES = 600e6;
@@ -146,6 +155,12 @@ function requireMachine(): void {
       hint: "sudo nydus-gd demo",
     });
   }
+  const missing = missingPrograms(Object.keys(PROGRAMS));
+  if (missing.length === 0) return;
+  const packages = new Set(missing.map((name) => PROGRAMS[name]));
+  throw new NydusGdError("environment", `Cannot run demo: ${missing.join(", ")} not found`, {
+    hint: `on a Debian: apt-get install ${[...packages].join(" ")}`,
+  });
 }
 
 function requireRoom(dir: string): void {

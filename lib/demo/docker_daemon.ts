@@ -6,6 +6,7 @@
 import { throwIfAborted } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { getOverUnix, unixErrorCode } from "../base/unix_http.ts";
+import { PROGRAM_PATH } from "./programs.ts";
 import { kill, type Sandbox } from "./sandbox.ts";
 
 /** Timeouts for dockerd to answer and to stop. */
@@ -14,8 +15,6 @@ const STOP_TIMEOUT_MS = 30_000;
 const POLL_MS = 50;
 /** Timeout for containers to end when dockerd stops. */
 const CONTAINER_STOP_TIMEOUT_S = 1;
-/** dockerd needs iptables and runc, which may not be on a user's PATH. */
-const PATH = `${Deno.env.get("PATH") ?? ""}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
 
 /** Options of {@link DockerDaemon.start}. */
 export interface DockerDaemonOptions {
@@ -86,7 +85,7 @@ export class DockerDaemon implements AsyncDisposable {
       "--iptables=false",
       "--ip6tables=false",
       ...(options.flags ?? []),
-    ], { logPath: `${dir}/dockerd.log`, env: { PATH } });
+    ], { logPath: `${dir}/dockerd.log`, env: { PATH: PROGRAM_PATH } });
     const daemon = new DockerDaemon(options, child);
     const deadline = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), ...(signal ? [signal] : [])]);
     const ended = child.status.then(() => true);
@@ -109,7 +108,7 @@ export class DockerDaemon implements AsyncDisposable {
   /** Starts `docker ARGS` with piped output; use {@link kill} to send it signals. */
   spawn(args: readonly string[], { input, env }: CommandOptions = {}): Deno.ChildProcess {
     return this.options.sandbox.spawn("docker", ["--host", this.host, ...args], {
-      env: { PATH, DOCKER_CONFIG: `${this.options.dir}/client`, DOCKER_BUILDKIT: "0", ...env },
+      env: { PATH: PROGRAM_PATH, DOCKER_CONFIG: `${this.options.dir}/client`, DOCKER_BUILDKIT: "0", ...env },
       ...(input === undefined ? {} : { stdin: "piped" }),
       stdout: "piped",
       stderr: "piped",

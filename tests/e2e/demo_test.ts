@@ -46,3 +46,22 @@ Deno.test(
     await fails(["demo"], new RegExp(`cannot run demo: ${temp.path} has .* MB left, and it takes`), /TMPDIR=/, outcome);
   },
 );
+
+Deno.test({
+  name: "the demonstration says at once which programs it lacks, and how to get them",
+  ignore: missing !== undefined,
+}, async () => {
+  using temp = TempDir.make();
+  const within = inNamespace(
+    "for name in dockerd docker-registry; do mount --bind /dev/null $(command -v $name); done",
+  );
+  await fails(
+    ["demo"],
+    /cannot run demo: dockerd, docker-registry not found$/,
+    /apt-get install docker.io docker-registry$/,
+    {
+      env: { TMPDIR: temp.path },
+      within,
+    },
+  );
+});

@@ -4,13 +4,11 @@
  * @module
  */
 import type { CommandResult } from "../../lib/demo/docker_daemon.ts";
+import { PROGRAM_PATH } from "../../lib/demo/programs.ts";
 import { kill, type Sandbox } from "../../lib/demo/sandbox.ts";
 import { listening } from "./listening.ts";
 import { until } from "./until.ts";
 import { proxyPluginTable, SNAPSHOTTER } from "../../lib/setup/containerd/containerd_config.ts";
-
-/** Makes runc and the shim visible, which may not be on a user's PATH. */
-const PATH = `${Deno.env.get("PATH") ?? ""}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
 
 /** Options of {@link Containerd.start}. */
 export interface ContainerdOptions {
@@ -33,7 +31,7 @@ export class Containerd implements AsyncDisposable {
     const { dir, sandbox } = options;
     await Deno.writeTextFile(`${dir}/containerd.toml`, configOf(options));
     const args = ["--config", `${dir}/containerd.toml`, "--log-level", "debug"];
-    const child = sandbox.spawn("containerd", args, { logPath: `${dir}/containerd.log`, env: { PATH } });
+    const child = sandbox.spawn("containerd", args, { logPath: `${dir}/containerd.log`, env: { PATH: PROGRAM_PATH } });
     const containerd = new Containerd(options, child);
     if (await listening(child, () => Deno.connect({ transport: "unix", path: containerd.socket }))) return containerd;
     const log = (await Deno.readTextFile(`${dir}/containerd.log`)).trim().split("\n");
@@ -55,7 +53,11 @@ export class Containerd implements AsyncDisposable {
   /** Runs `ctr ARGS` and returns its result, whatever the exit code. */
   async tryCtr(...args: string[]): Promise<CommandResult> {
     const words = ["--address", this.socket, "--connect-timeout", "60s", ...args];
-    const child = this.options.sandbox.spawn("ctr", words, { env: { PATH }, stdout: "piped", stderr: "piped" });
+    const child = this.options.sandbox.spawn("ctr", words, {
+      env: { PATH: PROGRAM_PATH },
+      stdout: "piped",
+      stderr: "piped",
+    });
     const { code, stdout, stderr } = await child.output();
     const decoder = new TextDecoder();
     return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };

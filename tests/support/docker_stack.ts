@@ -8,6 +8,7 @@ import { encodeTarHeader, TAR_END, tarPadding } from "../../lib/archive/tar_writ
 import { tarEntry } from "../../lib/archive/tar.ts";
 import { DockerDaemon, type DockerDaemonOptions } from "../../lib/demo/docker_daemon.ts";
 import { DRIVER_NAME, GraphDriverProcess, type GraphDriverProcessOptions } from "../../lib/demo/graph_driver.ts";
+import { missingPrograms } from "../../lib/demo/programs.ts";
 import { pushImage } from "../../lib/demo/push_image.ts";
 import { RegistryProcess } from "../../lib/demo/registry_process.ts";
 import { Sandbox } from "../../lib/demo/sandbox.ts";
@@ -25,18 +26,8 @@ import { TempDir } from "./temp_dir.ts";
 /** Why these tests cannot run here; undefined if they can. */
 export function dockerMissing(): string | undefined {
   if (Deno.uid() !== 0) return "not root";
-  const missing = ["dockerd", "docker", "docker-registry", "unshare"].filter((name) => !isOnPath(name));
+  const missing = missingPrograms(["dockerd", "docker", "docker-registry", "unshare"]);
   return missing.length === 0 ? undefined : `${missing.join(", ")} not installed`;
-}
-
-function isOnPath(name: string): boolean {
-  return (Deno.env.get("PATH") ?? "").split(":").some((folder) => {
-    try {
-      return Deno.statSync(`${folder}/${name}`).isFile;
-    } catch {
-      return false;
-    }
-  });
 }
 
 /** Finds the fixture of that name. */
