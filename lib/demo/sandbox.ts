@@ -31,8 +31,9 @@ echo ready
 cat >/dev/null
 `;
 
-/** Timeout for creating the namespaces. */
-const START_TIMEOUT_MS = 10_000;
+/** Timeouts for creating the namespaces, and for the end of everything in them; a busy machine takes seconds. */
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 60_000;
 
 /** Environment and output of a process started by {@link Sandbox.spawn}. */
 export interface SpawnOptions {
@@ -81,6 +82,12 @@ export class Sandbox implements AsyncDisposable {
     await reader.cancel();
     if (first.done) {
       await unshare.status;
+      if (timeout.aborted) {
+        throw new NydusGdError(
+          "environment",
+          `Cannot make sandbox: it is not ready after ${START_TIMEOUT_MS / 1000} s`,
+        );
+      }
       throw new NydusGdError("environment", "Cannot make sandbox: mount and process namespaces are not permitted", {
         hint: "run as root",
       });
@@ -117,7 +124,7 @@ export class Sandbox implements AsyncDisposable {
     await this.#unshare.stdin.abort();
     await this.#unshare.status;
     // Killing is asynchronous: the namespace is gone when its process 1 is.
-    for (let waited = 0; waited < START_TIMEOUT_MS; waited += 10) {
+    for (let waited = 0; waited < STOP_TIMEOUT_MS; waited += 10) {
       try {
         await Deno.stat(`/proc/${this.initPid}`);
       } catch (error) {

@@ -9,7 +9,7 @@
  * @module
  */
 import { join } from "node:path";
-import { listening } from "./listening.ts";
+import { RegistryProcess } from "../../lib/demo/registry_process.ts";
 
 /** Path of the program in Debian's package `docker-registry`. */
 const DOCKER_REGISTRY = "/usr/bin/docker-registry";
@@ -40,7 +40,7 @@ export interface DockerRegistryOptions {
   };
   /** Serves TLS; PEM texts. */
   readonly tls?: { readonly certificate: string; readonly key: string };
-  /** Port to use; default: a free one. For a registry that is restarted. */
+  /** Port to use; default: one that the kernel chooses. For a registry that is restarted. */
   readonly port?: number;
   /** Directory for the storage; default: a temporary one, removed at the end. */
   readonly storage?: string;
@@ -49,40 +49,30 @@ export interface DockerRegistryOptions {
 /** A running registry. */
 export class DockerRegistry implements AsyncDisposable {
   private constructor(
-    private readonly process: Deno.ChildProcess,
+    private readonly process: RegistryProcess,
     private readonly folder: string,
-    readonly port: number,
     private readonly scheme: string,
   ) {}
 
-  /** Starts it; resolves when it answers. */
+  /** Starts it; resolves when it accepts connections. */
   static async start(options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
     const folder = await Deno.makeTempDir({ prefix: "nydus-gd-registry-" });
-    const port = options.port ?? freePort();
-    const config = join(folder, "config.json");
-    // the program reads YAML, of which JSON is a subset
-    await Deno.writeTextFile(config, JSON.stringify(await configuration(options, folder, port)));
-    const process = new Deno.Command(DOCKER_REGISTRY, {
-      args: ["serve", config],
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-      env: { OTEL_TRACES_EXPORTER: "none" },
-    }).spawn();
-    const registry = new DockerRegistry(process, folder, port, options.tls === undefined ? "http" : "https");
     try {
-      const isThere = await listening(process, () => Deno.connect({ hostname: "127.0.0.1", port }));
-      if (!isThere) throw new Error("Cannot start docker-registry: it ended");
+      const process = await RegistryProcess.start(folder, await configuration(options, folder));
+      return new DockerRegistry(process, folder, options.tls === undefined ? "http" : "https");
     } catch (error) {
-      await registry[Symbol.asyncDispose]();
+      await Deno.remove(folder, { recursive: true });
       throw error;
     }
-    return registry;
   }
 
   /** "127.0.0.1:PORT". */
   get host(): string {
-    return `127.0.0.1:${this.port}`;
+    return this.process.host;
+  }
+
+  get port(): number {
+    return Number(this.host.split(":")[1]);
   }
 
   /** "http://127.0.0.1:PORT". */
@@ -92,19 +82,16 @@ export class DockerRegistry implements AsyncDisposable {
 
   /** Kills it and removes its directory. */
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.process.kill("SIGKILL");
-    } catch (error) {
-      // it has ended already
-      if (!(error instanceof TypeError) && !(error instanceof Deno.errors.NotFound)) throw error;
-    }
-    await this.process.status;
+    await this.process.kill();
     await Deno.remove(this.folder, { recursive: true });
   }
 }
 
-async function configuration(options: DockerRegistryOptions, folder: string, port: number): Promise<unknown> {
-  const { basicAuth, tokenAuth, tls, storage } = options;
+/** The sections of its configuration. */
+async function configuration(
+  { basicAuth, tokenAuth, tls, storage, port = 0 }: DockerRegistryOptions,
+  folder: string,
+): Promise<Record<string, Record<string, unknown>>> {
   const auth: Record<string, unknown> = {};
   if (basicAuth) {
     const path = join(folder, "htpasswd");
@@ -123,23 +110,12 @@ async function configuration(options: DockerRegistryOptions, folder: string, por
     await Deno.writeTextFile(key, tls.key, { mode: 0o600 });
     http.tls = { certificate, key };
   }
+  const filesystem = storage === undefined ? {} : { filesystem: { rootdirectory: storage } };
   return {
-    version: "0.1",
-    log: { level: "error", accesslog: { disabled: true } },
-    storage: {
-      filesystem: { rootdirectory: storage ?? join(folder, "storage") },
-      delete: { enabled: true },
-      redirect: { disable: true },
-    },
     http,
+    storage: { ...filesystem, redirect: { disable: true } },
     ...(Object.keys(auth).length === 0 ? {} : { auth }),
   };
-}
-
-/** Returns a port that was free just now. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
 
 function isInstalled(): boolean {
