@@ -62,6 +62,7 @@ eachDockerd(({ test, dockerd }) => {
         await until(
           "the image is mounted ahead",
           async () => (await inspect()).GraphDriver.Data.fs_driver !== "none, not mounted",
+          50,
         );
         await stack.restartDriver();
         registry.proxy.reset();

@@ -95,7 +95,7 @@ async function compareWithOverlay2({ stack, registry, dir }: Stack, fsDriver: st
   await overlay2.must(["pull", "--quiet", ordinary]);
   await overlay2.must(["run", "--detach", "--name", "ordinary", ...NO_NETWORK, ordinary, ...SLEEP]);
   const pid = await overlay2.must(["inspect", "--format", "{{.State.Pid}}", "ordinary"]);
-  assert.deepEqual(found, await shownIn(await stack.rootOfPid(Number(pid))));
+  assert.deepEqual(found, await shownIn(stack.rootOfPid(Number(pid))));
   assert.deepEqual(found.find(({ path }) => path === "/srv/f")?.uid, FIRST_ID + 7);
   await overlay2.must(["rm", "--force", "ordinary"]);
   await stack.docker("rm", "--force", "lazy");

@@ -11,7 +11,7 @@ import { storeImage, storeLazy } from "../support/lazy_images.ts";
 import { readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
 import { file as tarFile, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { until } from "../support/until.ts";
+import { until, untilEqual } from "../support/until.ts";
 
 const missing = dockerMissing();
 if (missing !== undefined) console.log(`skipped: ${missing}`);
@@ -23,12 +23,13 @@ const NO_NETWORK = ["--network", "none"];
 const USER = "alice";
 const PASSWORD = "open sesame:1";
 
-/** Short, so that a silent registry is given up soon. */
+/** Short, so that a silent registry is given up soon. Of two attempts each has half of the time. */
 const LIMITS = {
   NYDUS_GD_PREFETCH_READ_AHEAD: "0",
-  NYDUS_GD_FETCH_DEADLINE: "1s",
+  NYDUS_GD_FETCH_DEADLINE: "3s",
   NYDUS_GD_FETCH_RETRIES: "1",
 };
+const SILENCE = /no data within 1500 ms/;
 
 /** The environment of a test. */
 interface Parts {
@@ -87,7 +88,8 @@ Deno.test({ name: "pulling a damaged bootstrap fails with an error message and l
     await t.step("an intact one is pulled and runs afterwards", async () => {
       const { reference } = await storeLazy(registry, { tag: "good", made: SMALL_FILES, above: [busybox] });
       await stack.docker("pull", reference);
-      assert.equal(await digestIn(stack, ["run", "--rm", ...NO_NETWORK, reference], "/lib/mod03.txt"), sha256Of(3));
+      const run = ["run", "--rm", ...NO_NETWORK, reference];
+      await untilEqual(() => digestIn(stack, run, "/lib/mod03.txt"), sha256Of(3));
     });
   });
 });
@@ -156,37 +158,38 @@ Deno.test(
           const first = next;
           next += 3;
           await fault();
-          for (const file of [first, first + 1, first]) assert.equal(await read(file), "EIO");
+          assert.deepEqual(await Promise.all([first, first + 1].map(read)), ["EIO", "EIO"]);
+          assert.equal(await read(first), "EIO", "again");
+          await until("the failure is logged", async () => (await readFailures(stack)).length > before);
           const logged = (await readFailures(stack)).slice(before);
           assert.equal(logged.length, 1, JSON.stringify(logged));
           assert.equal(logged[0]?.blob, blob);
           assert.match(String(logged[0]?.image), /^[0-9a-f]{64}$/);
           assert.match(String(logged[0]?.cause), cause);
           await mend();
-          for (const file of [first, first + 1, first + 2]) assert.equal(await read(file), sha256Of(file));
+          // a busy machine may exceed the short limits
+          for (const file of [first, first + 1, first + 2]) await untilEqual(() => read(file), sha256Of(file));
         });
 
+      const answersAgain = () => {
+        registry.lasting = undefined;
+      };
+
       // at the first read the blob is not open yet: its chunk table cannot be fetched either
-      await fails(
-        "the registry is silent",
-        () => registry.lasting = { kind: "stall" },
-        /no data within 500 ms/,
-        () => {
-          registry.lasting = undefined;
-        },
-      );
+      await fails("the registry is silent", () => registry.lasting = { kind: "stall" }, SILENCE, answersAgain);
       await fails(
         "the registry is silent in the middle",
         () => registry.lasting = { kind: "stall", after: 10 },
-        /no data within 500 ms/,
-        () => {
-          registry.lasting = undefined;
-        },
+        SILENCE,
+        answersAgain,
       );
       await fails("the registry is down", () => registry.goDown(), /refused/, () => registry.comeBack());
-      await fails("the registry fails", () => registry.lasting = { kind: "status", status: 503 }, /HTTP 503/, () => {
-        registry.lasting = undefined;
-      });
+      await fails(
+        "the registry fails",
+        () => registry.lasting = { kind: "status", status: 503 },
+        /HTTP 503/,
+        answersAgain,
+      );
       await fails(
         "the password is wrong",
         () => registry.changePassword("another"),
@@ -200,9 +203,12 @@ Deno.test(
         /HTTP 404/,
         () => registry.replaceBlob(blob, bytes),
       );
-      await fails("the data are wrong", () => registry.lasting = { kind: "corrupt" }, /Cannot read chunk/, () => {
-        registry.lasting = undefined;
-      });
+      await fails(
+        "the data are wrong",
+        () => registry.lasting = { kind: "corrupt" },
+        /Cannot read chunk/,
+        answersAgain,
+      );
       await t.step("files that were read before are still right", async () => {
         for (let file = 0; file < next; file++) assert.equal(await read(file), sha256Of(file));
       });
@@ -230,7 +236,7 @@ Deno.test({ name: "without FUSE ordinary images run, and a lazy one reports what
     assert.match(message, /Cannot open "\/dev\/fuse": ENOENT \(hint: modprobe fuse\)/);
     await inSandbox("umount /dev");
     const run = ["run", "--rm", ...NO_NETWORK, lazy.reference];
-    assert.equal(await digestIn(stack, run, pathOf(3)), sha256Of(3));
+    await untilEqual(() => digestIn(stack, run, pathOf(3)), sha256Of(3));
   });
 });
 

@@ -17,7 +17,7 @@ import { pullJson } from "../support/pull_command.ts";
 import { type ListedEntry, listRafsFixtures, readListing } from "../support/rafs_fixtures.ts";
 import { RegistryClient } from "../support/registry_client.ts";
 import { listTree } from "../support/tree_walk.ts";
-import { until } from "../support/until.ts";
+import { until, untilEqual } from "../support/until.ts";
 
 const NO_NETWORK = ["--network", "none"];
 
@@ -124,7 +124,10 @@ testsOn(INSTALLED).test(
       await stack.restartDriver();
       assert.deepEqual((await status(stack)).images.map(({ names }) => names).sort(), [[b], [c]]);
       await stack.docker("rm", "--force", "box");
-      while ((await cached(stack)).length > 0) await gcReport(stack, "--all"); // the kernel may delay this
+      await untilEqual(async () => {
+        await gcReport(stack, "--all");
+        return await cached(stack);
+      }, []); // the kernel may delay this
       for (const name of [b, c]) await stack.docker("run", "--rm", ...NO_NETWORK, name);
       assert.deepEqual(await cached(stack), idsOf(b, c));
     });

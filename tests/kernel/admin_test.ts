@@ -15,10 +15,9 @@ import { GraphDriverProcess } from "../support/graph_driver_process.ts";
 import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { unmountBelow } from "../support/unmount_below.ts";
+import { untilEqual } from "../support/until.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
-/** Time limit for the daemon to notice that a mount was removed. */
-const DEADLINE_MS = 20_000;
 const image = fixture("v6-prefetch-fs");
 
 /** A `serve` with its admin socket. */
@@ -69,6 +68,16 @@ async function mountLazy({ driver }: Serving, scratch: string, fsDriver: FsDrive
   await driver.call("GraphDriver.CreateReadWrite", { ID: "box", Parent: "image" });
   const { Dir } = await driver.call("GraphDriver.Get", { ID: "box" });
   return String(Dir);
+}
+
+/** Waits until the only image is complete; returns the status then. */
+async function prefetched(serving: Serving): Promise<StatusDocument> {
+  let now = await serving.document();
+  await untilEqual(async () => {
+    now = await serving.document();
+    return now.images[0]?.prefetch?.state;
+  }, "complete");
+  return now;
 }
 
 function serveTest(
@@ -159,10 +168,7 @@ for (const driver of TESTED_DATA_PATHS) {
       const started = await serving.ask("/v1/mounts/image/prefetch", { method: "POST" });
       assert.equal(started.status, 202);
       assert.equal((await started.json()).layer, "image");
-      let after = await serving.document();
-      while (after.images[0]?.prefetch?.state === "running") after = await serving.document();
-      assert.equal(after.images[0]?.prefetch?.state, "complete");
-      const before = after.fetched.bytes;
+      const before = (await prefetched(serving)).fetched.bytes;
       for (const { path } of files) await Deno.readFile(`${root}${path}`);
       assert.equal((await serving.document()).fetched.bytes, before);
     },
@@ -171,10 +177,7 @@ for (const driver of TESTED_DATA_PATHS) {
 
 serveTest("an image is completed in the background when not read", "fuse", async (serving, scratch, fsDriver) => {
   const root = await mountLazy(serving, scratch, fsDriver);
-  let now = await serving.document();
-  while (now.images[0]?.prefetch?.state === "running") now = await serving.document();
-  assert.equal(now.images[0]?.prefetch?.state, "complete");
-  const { bytes } = now.fetched;
+  const { bytes } = (await prefetched(serving)).fetched;
   for (const { path, type } of readListing(image.listing)) if (type === "reg") await Deno.readFile(`${root}${path}`);
   assert.equal((await serving.document()).fetched.bytes, bytes);
 }, { NYDUS_GD_PREFETCH_ENABLED: "true" });
@@ -184,8 +187,7 @@ serveTest("a mount that others unmounted is reported as failed", "fuse", async (
   assert.equal((await serving.ask("/healthz")).status, 200);
   umount2(`${scratch}/root/images`, MNT.DETACH);
   await serving.driver.call("GraphDriver.Put", { ID: "box" }); // the overlay keeps the file system alive until then
-  const isUnhealthy = async () => (await serving.ask("/healthz")).status === 503;
-  for (const end = Date.now() + DEADLINE_MS; !await isUnhealthy() && Date.now() < end;);
+  await untilEqual(async () => (await serving.ask("/healthz")).status, 503);
   const { status, reasons } = await (await serving.ask("/healthz")).json();
   assert.equal(status, "failed");
   assert.match(reasons.join(), /the FUSE session of 1 lazy image has ended/);

@@ -16,6 +16,7 @@ import { fuseTest, TestSession } from "../support/fuse_mount_kit.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { listRafsFixtures, type RafsFixture, readListing } from "../support/rafs_fixtures.ts";
 import { TreeWalker } from "../support/tree_walk.ts";
+import { PATIENCE_MS } from "../support/until.ts";
 
 type Paths = ReturnType<typeof blobPaths>;
 
@@ -144,7 +145,7 @@ class Rounds {
     const name = `round-${++this.#number}`;
     await using image = OpenImage.open({ name, bootstrap: MappedBootstrap.open(fixture.bootstrap), backend, cache });
     const mount = await this.kit.session.add(image, this.#number);
-    const { entries, failures } = await this.walker.walk(mount.path, 30_000);
+    const { entries, failures } = await this.walker.walk(mount.path, PATIENCE_MS);
     await mount[Symbol.asyncDispose]();
     await mount.released;
     const contents = new Map(entries.flatMap(({ path, sha256 }) => sha256 === undefined ? [] : [[path, sha256]]));

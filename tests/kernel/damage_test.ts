@@ -24,7 +24,7 @@ import { type DamagedTree, TreeWalker } from "../support/tree_walk.ts";
 /** Time limit of a walk: a corrupt batch is fetched and decoded again for each of its files. */
 const WALK_TIMEOUT_MS = 120_000;
 /** Time limit for releasing a removed image; takes microseconds, unless a reference is lost. */
-const RELEASE_TIMEOUT_MS = 10_000;
+const RELEASE_TIMEOUT_MS = 60_000;
 /** Permitted temporary growth of the process for a damaged image, in bytes. */
 const MOST_GROWTH = 192 << 20;
 

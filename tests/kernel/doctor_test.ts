@@ -5,9 +5,10 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
+import { processStat } from "../../ffi/procfs.ts";
 import type { CheckResult } from "../../lib/doctor/check.ts";
-import { ignore as ignoreMissing } from "../../lib/base/errors.ts";
 import { keeperPath } from "../../lib/mount/keeper/keeper.ts";
 import { commandLine, type CommandOptions, inNamespace, run, Server } from "../support/command.ts";
 import { plainDocker, serveFakeDocker } from "../support/fake_docker.ts";
@@ -260,7 +261,7 @@ Deno.test({ name: "lazy images whose daemon or keeper is gone are reported", ign
   );
   const { pid } = JSON.parse(await Deno.readTextFile(record)) as { pid: number };
   Deno.kill(pid, "SIGKILL");
-  while (await ignoreMissing(Deno.errors.NotFound, Deno.stat(`/proc/${pid}/fd/0`)) !== undefined);
+  await until("the keeper has closed its files", () => !existsSync(`/proc/${pid}/fd/0`));
   says(await doctor(temp), "lazy images", "fail", /daemon and keeper are gone/, /stop and start the containers/);
 });
 
@@ -281,13 +282,26 @@ Deno.test({ name: "the remains of a killed doctor are removed by the next one", 
   const words = ["doctor", "--root", temp.join("root"), "--docker-host", `unix://${temp.join("docker.sock")}`];
   const [program, ...args] = commandLine(words);
   const killed = new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "null" }).spawn();
-  await until("it has a mount", () => mountsBelow(folder).length > 0);
+  await until("it is stopped while it has a mount", async () => {
+    if (mountsBelow(folder).length === 0) return false;
+    await stop(killed.pid);
+    const isMounted = mountsBelow(folder).length > 0; // it may have been too late
+    if (!isMounted) killed.kill("SIGCONT");
+    return isMounted;
+  });
   killed.kill("SIGKILL");
   await killed.status;
   assert.ok((await Deno.stat(folder)).isDirectory);
   says(await doctor(temp), "mount by fuse", "ok", /all of them correct/);
   assert.deepEqual([...Deno.readDirSync(temp.path)], []);
 });
+
+/** Stops a process; resolves when all of its threads have stopped. */
+async function stop(pid: number): Promise<void> {
+  Deno.kill(pid, "SIGSTOP");
+  const threads = () => [...Deno.readDirSync(`/proc/${pid}/task`)].map(({ name }) => name);
+  await until("it has stopped", () => threads().every((thread) => processStat(`${pid}/task/${thread}`)?.[0] === "T"));
+}
 
 Deno.test({ name: "without root the checks that need it are skipped by name", ignore }, async () => {
   using temp = TempDir.make();

@@ -6,13 +6,15 @@
 import assert from "node:assert/strict";
 import type { LogRecord } from "@logtape/logtape";
 import { O, open } from "../../ffi/fcntl.ts";
+import { MS } from "../../ffi/sys_mount.ts";
 import { pwriteAll } from "../../ffi/unistd.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { INODE, SUPER, UNIT } from "../../lib/rafs/v5/layout.ts";
-import { fuseTest, mountsBelow, TestSession } from "../support/fuse_mount_kit.ts";
+import { forgetUnused, fuseTest, mountsBelow, TestSession, untilReleased } from "../support/fuse_mount_kit.ts";
 import { MountableSynthetic, patternByte } from "../support/mountable_synthetic.ts";
 import { type Probe, probe } from "../support/fs_probe.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
+import { untilEqual } from "../support/until.ts";
 
 const CHUNK = 64 << 10;
 
@@ -47,7 +49,8 @@ fuseTest("a fetch that exceeds the deadline is EIO, and the next read retries", 
   image.beforeFetch = () => new Promise<never>(() => {});
   assert.deepEqual(await probe([directRead(path, 1)]), ["ERR:EIO"]);
   image.beforeFetch = () => {};
-  assert.deepEqual(await probe([directRead(path, 1)]), [pattern(CHUNK, 4096)]);
+  // a busy machine may exceed the deadline, too
+  await untilEqual(() => probe([directRead(path, 1)]), [pattern(CHUNK, 4096)]);
 });
 
 fuseTest("a failure is logged once, and again after the blob was readable", async () => {
@@ -87,7 +90,8 @@ fuseTest("an overlay on an image works, also after the image was removed", async
   await shell(`mount -t overlay overlay -o ${options} ${merged}`);
   try {
     await mount[Symbol.asyncDispose]();
-    await Deno.writeTextFile("/proc/sys/vm/drop_caches", "3");
+    forgetUnused(merged);
+    forgetUnused(kit.session.mountpoint, MS.RDONLY);
     await shell(`echo more >> ${merged}/dir/file; mv ${merged}/other ${merged}/moved; rm ${merged}/moved`);
     const [start, names] = await probe([
       { op: "read", path: `${merged}/dir/file`, offset: CHUNK, length: 8 },
@@ -97,8 +101,7 @@ fuseTest("an overlay on an image works, also after the image was removed", async
   } finally {
     await shell(`umount ${merged}`);
   }
-  await Deno.writeTextFile("/proc/sys/vm/drop_caches", "2");
-  await mount.released;
+  await untilReleased(kit, mount);
 });
 
 fuseTest("a chunk table that contradicts the bootstrap is EIO, never other bytes", async () => {
@@ -183,7 +186,7 @@ fuseTest("a file system held by another mount namespace is aborted when the sess
   using image = new MountableSynthetic(kit.temp.path, "held", { file: CHUNK }, CHUNK);
   const mount = await kit.session.add(image.image, 1);
   const holder = new Deno.Command("unshare", {
-    args: ["--mount", "--propagation", "private", "sh", "-c", `echo ready; exec sleep 60`],
+    args: ["--mount", "--propagation", "private", "sh", "-c", `echo ready; exec sleep infinity`],
     stdout: "piped",
   }).spawn();
   try {

@@ -6,11 +6,19 @@
 import assert from "node:assert/strict";
 import { hasCode } from "../../lib/base/errors.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
-import { fuseDescriptors, fuseTest, mountsBelow, TestSession, workerThreads } from "../support/fuse_mount_kit.ts";
+import { endProcess } from "../support/end_process.ts";
+import {
+  fuseDescriptors,
+  fuseTest,
+  mountsBelow,
+  TestSession,
+  untilReleased,
+  workerThreads,
+} from "../support/fuse_mount_kit.ts";
 import { MountableSynthetic, patternByte } from "../support/mountable_synthetic.ts";
 import { probe } from "../support/fs_probe.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { until } from "../support/until.ts";
+import { until, untilEqual } from "../support/until.ts";
 
 const CHUNK = 64 << 10;
 
@@ -130,11 +138,11 @@ fuseTest("images are added and removed, and one in use is served until it is clo
   await assert.rejects(session.add(first.image, 9), (error) => hasCode(error, "exists"));
   await assert.rejects(session.add({ ...first.image, name: "other" }, 2), (error) => hasCode(error, "exists"));
   // a process whose working directory is in the image
-  const user = new Deno.Command("sleep", { args: ["60"], cwd: mount.path }).spawn();
+  const user = new Deno.Command("sleep", { args: ["infinity"], cwd: mount.path }).spawn();
   try {
     await mount[Symbol.asyncDispose]();
     let released = false;
-    const done = mount.released.then(() => released = true);
+    mount.released.then(() => released = true);
     const inside = `/proc/${user.pid}/cwd/file`;
     const answers = await probe([
       { op: "stat", path: `${mount.path}/file` },
@@ -143,11 +151,11 @@ fuseTest("images are added and removed, and one in use is served until it is clo
     ]);
     assert.deepEqual(answers, ["ERR:ENOENT", "1 1", pattern(0, 16)]);
     assert.equal(released, false);
-    user.kill("SIGKILL");
+    endProcess(user);
     await user.status;
-    await Deno.writeTextFile("/proc/sys/vm/drop_caches", "2");
-    await done;
+    await untilReleased(kit, mount);
   } finally {
+    endProcess(user);
     await user.status;
   }
   await using again = await session.add(first.image, 3);
@@ -169,7 +177,7 @@ fuseTest("ending a session leaves no mount, descriptor, thread or file", async (
     assert.deepEqual([...Deno.readDirSync(temp.join("state"))], []);
   }
   assert.deepEqual(mountsBelow(temp.path), []);
-  assert.equal(fuseDescriptors(), before.descriptors);
+  await untilEqual(() => fuseDescriptors(), before.descriptors);
   await until("the Workers have ended", () => workerThreads() <= before.threads);
 });
 
@@ -179,7 +187,7 @@ fuseTest("a session that ends before all of its threads have started leaves none
     await using kit = await TestSession.start({ workers: 4 });
     assert.deepEqual(await probe([{ op: "names", path: kit.session.mountpoint }]), ["0 0"]);
   }
-  assert.equal(fuseDescriptors(), before.descriptors);
+  await untilEqual(() => fuseDescriptors(), before.descriptors);
   await until("the Workers have ended", () => workerThreads() <= before.threads);
 });
 

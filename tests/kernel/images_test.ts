@@ -63,7 +63,7 @@ for (const version of ["5", "6"]) {
     using mountable = await MountableFixture.open(fixture, temp.path);
     const single = { image: mountable.image, number: 3 };
     await using kit = await TestSession.startIn(temp, { single, workers: 1, openRequests: version === "5" });
-    const found = await walkInChild(kit.session.mountpoint, AbortSignal.timeout(30_000));
+    const found = await walkInChild(kit.session.mountpoint, AbortSignal.timeout(WALK_TIMEOUT_MS));
     assert.deepEqual(found, storedListing(fixture));
     await assert.rejects(kit.session.add(mountable.image, 4), (error) => hasCode(error, "internal"));
   });
@@ -93,7 +93,7 @@ dataPathTest("images are served from the blob cache, and a warm cache fetches no
         });
       });
       const mount = await mounts.add({ ...mountable.image, blobs }, 10 * round + index + 1);
-      const found = await walkInChild(mount.path, AbortSignal.timeout(60_000));
+      const found = await walkInChild(mount.path, AbortSignal.timeout(WALK_TIMEOUT_MS));
       assert.deepEqual(found, storedListing(fixture));
       fetched += cache.stats().bytesFetched;
       await mount[Symbol.asyncDispose]();

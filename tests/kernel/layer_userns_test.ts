@@ -92,7 +92,7 @@ test("with a user namespace a lazy image shows shifted owners, and its files kee
   deepEqual(["", "usr", "usr/lazy"].map((name) => owner(`${path}/${name}`)), ["100007:8", "100000:0", "300001:9"]);
   equal(owner(`${path}/usr/far`), "65534:0"); // an image that was verified has none
   equal(owner(`${image}/usr/lazy`), "1001:9");
-  await Deno.chmod(`${path}/usr/lazy`, 0o600); // copies it up
+  await Deno.chmod(`${path}/usr/lazy`, 0o711); // copies it up
   equal(owner(`${store.home}/box/diff/usr/lazy`), "300001:9");
   await Deno.remove(`${path}/usr/gone`);
 

@@ -28,7 +28,7 @@ import { quietLogs } from "../support/quiet_logs.ts";
 import { silentCandidate } from "../support/silent_backend.ts";
 import { dir, file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { until } from "../support/until.ts";
+import { until, untilEqual } from "../support/until.ts";
 
 const CONTENT = "text ".repeat(5000);
 const BUILT = await buildFrom(tarOf(dir("./", { mode: 0o700, uid: 3, gid: 4 }), file("f", CONTENT)));
@@ -122,7 +122,7 @@ class Kit implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.store[Symbol.asyncDispose]();
     assert.deepEqual(mountsBelow(this.temp.path), []);
-    assert.equal(fuseDescriptors(), 0);
+    await untilEqual(() => fuseDescriptors(), 0);
     assert.equal(this.cache.stats().blobs.length, 0, "every image was released");
     await this.cache.close();
     this.temp[Symbol.dispose]();

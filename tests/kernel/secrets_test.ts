@@ -47,7 +47,6 @@ async function withServe(source: Source, auth: "basic" | "bearer", test: (parts:
   const logPath = temp.join("log");
   const env = {
     DOCKER_CONFIG: temp.join("client"),
-    NYDUS_GD_FETCH_DEADLINE: "2s",
     NYDUS_GD_FETCH_RETRIES: "1",
     NYDUS_GD_PREFETCH_READ_AHEAD: "0",
   };

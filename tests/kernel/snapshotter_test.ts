@@ -10,6 +10,7 @@ import { unmountAll } from "../../lib/layer/overlay_mount.ts";
 import { fails, run } from "../support/command.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
+import { untilIdle } from "../support/idle_process.ts";
 import { LazySnapshots } from "../support/lazy_snapshots.ts";
 import { type ListedEntry, RAFS_FIXTURES, readFixtureBootstrap, storedListing } from "../support/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
@@ -302,6 +303,7 @@ rootTest("connections leave nothing behind, and a time without descriptors is su
   const { client, socket, driver } = snapshots;
   const openFiles = () => namesOf(`/proc/${driver.pid}/fd`).length;
   deepEqual(await client.list(), []);
+  await untilIdle(driver.pid); // threads that are being started have not opened what they need
   const before = openFiles();
   for (let round = 0; round < 20; round++) {
     using another = new SnapshotClient(socket);

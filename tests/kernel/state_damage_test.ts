@@ -13,6 +13,7 @@ import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 /** Damages of a file's text; undefined: the file is removed. */
 const empty = () => "";
@@ -97,7 +98,7 @@ fuseTest("a keeper whose record is damaged is ended with its session", async () 
   await Deno.writeTextFile(keeperPath(container.stateDir), "");
   await container.driver.restart();
   await container[Symbol.asyncDispose]();
-  match(processStat(pid)?.[0] ?? "gone", /^(Z|gone)$/);
+  await until("the keeper has ended", () => /^[ZX]$/.test(processStat(pid)?.[0] ?? "Z"));
 });
 
 fuseTest(
@@ -110,7 +111,8 @@ fuseTest(
     await container.driver.kill();
     for (const path of files) await Deno.rename(path, `${path}.before`);
     await container.driver.restart();
-    match(await Deno.readTextFile(logPath), /"remedy":"systemctl restart docker".*programs that read lazy images wait/);
+    const warning = /"remedy":"systemctl restart docker".*programs that read lazy images wait/;
+    await until("the log says so", async () => warning.test(await Deno.readTextFile(logPath)));
     await container.driver.kill();
     for (const path of files) await Deno.rename(`${path}.before`, path);
     await container.driver.restart();

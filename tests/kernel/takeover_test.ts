@@ -16,7 +16,7 @@ import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { unmountBelow } from "../support/unmount_below.ts";
-import { until } from "../support/until.ts";
+import { until, untilEqual } from "../support/until.ts";
 
 fuseTest("a dead keeper is replaced, and the next server takes over from the new one", async () => {
   await using container = await LazyContainer.start();
@@ -54,9 +54,7 @@ for (const fsDriver of TESTED_DATA_PATHS) {
     await Deno.readFile(`${container.root}/4`);
     deepEqual(await freed(container), [], "the container uses it");
     await container.driver.call("GraphDriver.Put", { ID: "box" });
-    let gone: string[] = [];
-    while (gone.length === 0) gone = await freed(container); // the kernel may delay this
-    deepEqual(gone, [container.blobId]);
+    await untilEqual(() => freed(container), [container.blobId]); // the kernel may delay this
     container.root = String((await container.driver.call("GraphDriver.Get", { ID: "box" }))["Dir"]);
     deepEqual(await Deno.readFile(`${container.root}/5`), container.content(5));
   });

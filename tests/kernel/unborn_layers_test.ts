@@ -50,7 +50,7 @@ test("init layers that dockerd forgot are removed while dockerd runs, too; those
   await container(home.store, id("a"), "lazy");
   for (const digit of ["b", "c", "d"]) await home.store.createReadWrite(`${id(digit)}-init`, { parent: "lazy" });
   await home.store.get(`${id("b")}-init`);
-  const store = await home.reopen({ unbornAfterMs: 1_000 });
+  const store = await home.reopen({ unbornAfterMs: 2_000 });
   await store.createReadWrite(`${id("e")}-init`, { parent: "lazy" });
   await until("three are gone", async () => {
     await store.put(`${id("d")}-init`); // a call names it

@@ -4,10 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { endProcess } from "./end_process.ts";
 import { PROGRAM } from "./program.ts";
-
-/** Maximum milliseconds for a command that is expected to end. */
-const TIMEOUT_MS = 30_000;
+import { PATIENCE_MS } from "./until.ts";
 
 /** Result of a command. */
 export interface Outcome {
@@ -34,16 +33,20 @@ export function inNamespace(script: string): string[] {
   return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", `${script}; exec "$@"`, "sh"];
 }
 
-/** Runs `nydus-gd ARGS` to completion. */
+/** Runs `nydus-gd ARGS` to completion. @throws {Error} with its output if it does not end within {@link PATIENCE_MS} */
 export async function run(args: readonly string[], { env = {}, within = [] }: CommandOptions = {}): Promise<Outcome> {
   const [program, ...words] = commandLine(args, within);
+  const signal = AbortSignal.timeout(PATIENCE_MS);
   const { code, stdout, stderr } = await new Deno.Command(program, {
     args: words,
     env: { NO_COLOR: "1", ...env },
     stdin: "null",
-    signal: AbortSignal.timeout(TIMEOUT_MS),
+    signal,
   }).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  if (signal.aborted) {
+    throw new Error(`nydus-gd ${args.join(" ")} did not end within ${PATIENCE_MS} ms: ${text(stdout)}${text(stderr)}`);
+  }
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
 
@@ -97,11 +100,7 @@ export class Server implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.process.kill("SIGTERM");
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // it has ended already
-    }
+    endProcess(this.process, "SIGTERM");
     await this.process.status;
   }
 }

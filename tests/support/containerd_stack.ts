@@ -3,7 +3,6 @@
  *
  * @module
  */
-import assert from "node:assert/strict";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import { GraphDriverProcess, type GraphDriverProcessOptions } from "../../lib/demo/graph_driver.ts";
@@ -16,7 +15,7 @@ import { CountedRegistry, dockerMissing } from "./docker_stack.ts";
 import { NO_PREFETCH } from "./graph_driver_process.ts";
 import { EXECUTABLE } from "./program.ts";
 import { TempDir } from "./temp_dir.ts";
-import { until } from "./until.ts";
+import { until, untilEqual } from "./until.ts";
 
 /** A containerd that tests can run. */
 export interface ContainerdProgram {
@@ -165,9 +164,7 @@ export class ContainerdStack implements AsyncDisposable {
  * @param dir its scratch directory
  */
 export async function requireNoSnapshots(sandbox: Sandbox, dir: string): Promise<void> {
-  await until("every snapshot is gone", async () => (await leftIn(sandbox, dir)).length === 0, 50).catch(async () => {
-    assert.deepEqual(await leftIn(sandbox, dir), []);
-  });
+  await untilEqual(() => leftIn(sandbox, dir), [], 50);
 }
 
 async function leftIn(sandbox: Sandbox, dir: string): Promise<string[]> {

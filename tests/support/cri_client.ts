@@ -8,6 +8,7 @@
 import { Buffer } from "node:buffer";
 import { Client, credentials } from "@grpc/grpc-js";
 import protobuf from "protobufjs";
+import { PATIENCE_MS } from "./until.ts";
 
 const PROTO = `
 syntax = "proto3";
@@ -20,7 +21,6 @@ message RemoveImageResponse {}
 `;
 
 const { root } = protobuf.parse(PROTO);
-const TIMEOUT_MS = 60_000;
 
 /** Pulls an image. @param socket containerd's @throws {Error} with containerd's message */
 export function pullByCri(socket: string, image: string): Promise<void> {
@@ -44,7 +44,7 @@ async function call(socket: string, method: "PullImage" | "RemoveImage", request
         (message: object) => Buffer.from(requestType?.encode(requestType.create(message)).finish() ?? []),
         (bytes: Uint8Array) => responseType?.decode(bytes),
         request,
-        { deadline: Date.now() + TIMEOUT_MS },
+        { deadline: Date.now() + PATIENCE_MS },
         (error, response) => error === null ? resolve(response) : reject(error),
       )
     );

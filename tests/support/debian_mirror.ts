@@ -5,7 +5,7 @@
  */
 
 /** Maximum milliseconds for the mirror to answer. */
-const MIRROR_TIMEOUT_MS = 10_000;
+const MIRROR_TIMEOUT_MS = 30_000;
 
 /** Returns the first of apt's archives that has the suite, such as "bookworm", or why there is none. */
 export async function findMirror(suite: string): Promise<{ url?: string; missing?: string }> {

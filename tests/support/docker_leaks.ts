@@ -9,14 +9,12 @@
  *
  * @module
  */
-import assert from "node:assert/strict";
-import { delay } from "../../lib/base/abort.ts";
 import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import type { DockerStack } from "./docker_stack.ts";
+import { untilEqual } from "./until.ts";
 
-/** Maximum milliseconds for dockerd to clean up after it has answered. */
-const SETTLE_TIMEOUT_MS = 30_000;
+/** Interval between looks: dockerd cleans up after it has answered. */
 const POLL_MS = 50;
 /** Format of BuildKit's ids. */
 const BUILDKIT_ID = /^[a-z0-9]{25}$/;
@@ -26,13 +24,7 @@ const BUILDKIT_ID = /^[a-z0-9]{25}$/;
  * containers are mounted.
  */
 export async function requireNoLeaks(stack: DockerStack): Promise<void> {
-  const deadline = AbortSignal.timeout(SETTLE_TIMEOUT_MS);
-  let leaks = await leaksOf(stack);
-  while (leaks.length > 0 && !deadline.aborted) {
-    await delay(POLL_MS);
-    leaks = await leaksOf(stack);
-  }
-  assert.deepEqual(leaks, []);
+  await untilEqual(() => leaksOf(stack), [], POLL_MS);
 }
 
 /** Returns a line for each thing that should not exist, or is missing. */
@@ -43,9 +35,10 @@ export async function leaksOf(stack: DockerStack): Promise<string[]> {
   const known = await knownLayers(layerdb);
   const containers = lines(await stack.docker("ps", "--all", "--quiet", "--no-trunc"));
   const links = await namesIn(`${home}/l`);
-  const targets = await Promise.all(
-    links.map(async (name) => (await Deno.readLink(`${home}/l/${name}`)).split("/")[1]),
-  );
+  const targets = await Promise.all(links.map(async (name) => {
+    const target = await ignore(Deno.errors.NotFound, Deno.readLink(`${home}/l/${name}`)); // it may be removed by now
+    return target?.split("/")[1];
+  }));
   const running = lines(await stack.docker("ps", "--quiet"));
   const mounted = await stack.overlays();
   return [

@@ -16,7 +16,6 @@ import { Throttle } from "../../lib/demo/throttle.ts";
 import { bootstrapLayerTar, buildImage, digestOf } from "../../lib/image/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
-import { readProcessFile } from "../../ffi/procfs.ts";
 import { concatenate } from "../../lib/base/bytes.ts";
 import { Containerd } from "./containerd.ts";
 import { NO_PREFETCH } from "./graph_driver_process.ts";
@@ -297,35 +296,17 @@ export class DockerStack implements AsyncDisposable {
 
   /** Path at which a running container's files are visible from outside. */
   async rootOf(container: string): Promise<string> {
-    return await this.rootOfPid(Number(await this.docker("inspect", "--format", "{{.State.Pid}}", container)));
+    return this.rootOfPid(Number(await this.docker("inspect", "--format", "{{.State.Pid}}", container)));
   }
 
-  /** The same for a process, by its pid in the sandbox. */
-  async rootOfPid(inner: number): Promise<string> {
-    return `/proc/${await this.hostPid(inner)}/root`;
+  /** The same for a process, by its pid in the sandbox, which has a /proc of its own. */
+  rootOfPid(inner: number): string {
+    return `/proc/${this.sandbox.initPid}/root/proc/${inner}/root`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.daemon[Symbol.asyncDispose]();
     await this.driver[Symbol.asyncDispose]();
     await this.parts.disposeAsync();
-  }
-
-  /** Returns the pid outside the sandbox of a process with pid `inner` in it. */
-  private async hostPid(inner: number): Promise<number> {
-    const namespace = await Deno.readLink(`/proc/${this.sandbox.initPid}/ns/pid`);
-    for await (const { name } of Deno.readDir("/proc")) {
-      if (!/^\d+$/.test(name)) continue;
-      try {
-        const ids = /^NSpid:\s+(.*)$/m.exec(readProcessFile(name, "status") ?? "")?.[1]?.split(/\s+/);
-        // a container has a pid namespace of its own within the sandbox's
-        if (ids?.[1] === String(inner) && ids.length <= 3) {
-          if (ids.length === 3 || await Deno.readLink(`/proc/${name}/ns/pid`) === namespace) return Number(name);
-        }
-      } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-      }
-    }
-    throw new Error(`Cannot find process ${inner} of the sandbox`);
   }
 }

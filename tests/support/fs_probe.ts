@@ -10,7 +10,7 @@
  */
 import { readDirectory } from "../../ffi/dirent.ts";
 import { SyscallError } from "../../ffi/errno.ts";
-import { AT, O, open } from "../../ffi/fcntl.ts";
+import { AT, dropPages, O, open } from "../../ffi/fcntl.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
 import { mkdirat, statat } from "../../ffi/sys_stat.ts";
 import { statfs } from "../../ffi/sys_statfs.ts";
@@ -18,6 +18,7 @@ import { lgetxattr, lsetxattr } from "../../ffi/sys_xattr.ts";
 import { pread, unlinkat } from "../../ffi/unistd.ts";
 import { answerLines, LineProcess, SERVE } from "./line_process.ts";
 import { programUrl } from "./repository.ts";
+import { PATIENCE_MS } from "./until.ts";
 
 /** This module. */
 const PROGRAM = programUrl(import.meta, "fs_probe.ts");
@@ -27,6 +28,8 @@ export type Probe =
   /** pread(2); `direct`: with O_DIRECT. */
   | { op: "read"; path: string; offset: number; length: number; direct?: boolean }
   | { op: "mmap"; path: string; offset: number; length: number }
+  /** Empties the kernel's cache of the file, as far as nobody uses it. */
+  | { op: "drop"; path: string }
   /** Number of names except "." and "..", and number of distinct ones. */
   | { op: "names"; path: string }
   | { op: "stat"; path: string }
@@ -40,7 +43,7 @@ export type Probe =
 /** Runs the accesses in order. */
 export async function probe(
   probes: readonly Probe[],
-  signal: AbortSignal = AbortSignal.timeout(30_000),
+  signal: AbortSignal = AbortSignal.timeout(PATIENCE_MS),
 ): Promise<string[]> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-lock", "--no-check", PROGRAM, JSON.stringify(probes)],
@@ -74,6 +77,11 @@ function answer(p: Probe): string {
       using fd = open(p.path, O.RDONLY);
       using mapping = Mapping.ofFile(fd, p.offset + p.length);
       return mapping.bytes.slice(p.offset).toHex();
+    }
+    case "drop": {
+      using fd = open(p.path, O.RDONLY);
+      dropPages(fd);
+      return "done";
     }
     case "names": {
       using fd = open(p.path, O.RDONLY | O.DIRECTORY);

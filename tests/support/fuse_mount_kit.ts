@@ -6,8 +6,14 @@
 import { geteuid } from "../../ffi/unistd.ts";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { readProcessFile } from "../../ffi/procfs.ts";
+import { mount, MS } from "../../ffi/sys_mount.ts";
 import { FuseSession, type FuseSessionOptions } from "../../lib/mount/fuse/session.ts";
+import type { ImageMount } from "../../lib/mount/image_mount.ts";
 import { TempDir } from "./temp_dir.ts";
+import { until } from "./until.ts";
+
+/** Interval of {@link untilReleased}, milliseconds. */
+const FORGET_MS = 20;
 
 function whyNot(): string | undefined {
   if (geteuid() !== 0) return "not root";
@@ -53,6 +59,27 @@ export class TestSession implements AsyncDisposable {
     await this.session[Symbol.asyncDispose]();
     this.temp[Symbol.dispose]();
   }
+}
+
+/**
+ * Has the kernel forget the unused files of one file system, as it does when it needs the memory. By a remount, unlike
+ * /proc/sys/vm/drop_caches, which may leave what was used just now, and waits for every mount in progress on the machine.
+ */
+export function forgetUnused(mountPoint: string, flags = 0): void {
+  mount(null, mountPoint, null, MS.REMOUNT | flags);
+}
+
+/** Waits until the kernel has released an image of the session that nobody uses any more. */
+export async function untilReleased(
+  { session }: TestSession,
+  { released }: Pick<ImageMount, "released">,
+): Promise<void> {
+  let isReleased = false;
+  released.then(() => isReleased = true);
+  await until("the kernel has released the image", () => {
+    if (!isReleased) forgetUnused(session.mountpoint, MS.RDONLY);
+    return isReleased;
+  }, FORGET_MS);
 }
 
 /** Lists the mount points at or below `path`. */

@@ -7,7 +7,7 @@
  */
 import { Fd } from "../../ffi/fd.ts";
 import { Keeper } from "../../lib/mount/keeper/keeper.ts";
-import { until } from "./until.ts";
+import { PATIENCE_MS, until } from "./until.ts";
 
 /** Name of the kept descriptor. */
 export const KEPT = "output";
@@ -56,7 +56,7 @@ export class KeepingProcess {
   /** Waits until this process and all of its keepers are gone. @throws {Error} if one remains */
   async ended(): Promise<void> {
     const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => late.reject(new Error("a keeper is left behind")), 60_000);
+    const timer = setTimeout(() => late.reject(new Error("a keeper is left behind")), PATIENCE_MS);
     try {
       while (!(await Promise.race([this.#output.read(), late.promise])).done);
       await this.#child.status; // its output ends a moment earlier

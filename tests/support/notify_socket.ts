@@ -8,6 +8,7 @@
 import { Fd } from "../../ffi/fd.ts";
 import { check, cstring, loadLibc } from "../../ffi/libc.ts";
 import { POLL, pollNonblocking } from "../../ffi/poll.ts";
+import { PATIENCE_MS } from "./until.ts";
 
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
@@ -15,9 +16,6 @@ const SOCK_CLOEXEC = 0o2000000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const MSGHDR = { SIZE: 56, iov: 16, iovCount: 24, control: 32, controlLength: 40 } as const;
 const CMSGHDR_SIZE = 16;
-/** Maximum milliseconds until a message arrives. */
-const MESSAGE_TIMEOUT_MS = 20_000;
-
 const libc = loadLibc({
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" }, // int socket(int domain, int type, int protocol)
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" }, // int bind(int, const struct sockaddr *, socklen_t)
@@ -44,8 +42,8 @@ export class NotifySocket implements Disposable {
 
   /** Receives the next message. */
   async receive(): Promise<Notice> {
-    const [ready = 0] = await pollNonblocking([{ fd: this.socket, events: POLL.IN }], MESSAGE_TIMEOUT_MS);
-    if (ready === 0) throw new Error("no message came");
+    const [ready = 0] = await pollNonblocking([{ fd: this.socket, events: POLL.IN }], PATIENCE_MS);
+    if (ready === 0) throw new Error(`no message came within ${PATIENCE_MS} ms`);
     const text = new Uint8Array(4096), control = new Uint8Array(64), iov = new BigUint64Array(2);
     iov.set([addressOf(text), BigInt(text.length)]);
     const header = new Uint8Array(MSGHDR.SIZE);

@@ -6,6 +6,7 @@
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 import { codecOf, type InfoMessage, type Messages, type MountMessage } from "../../plugin/containerd/messages.ts";
 import type { SnapshotMount } from "../../lib/snapshot/snapshot_mounts.ts";
+import { PATIENCE_MS } from "./until.ts";
 
 const SERVICE = "/containerd.services.snapshots.v1.Snapshots";
 
@@ -76,7 +77,7 @@ export class SnapshotClient implements Disposable {
     request: Q,
     response: R,
     message: Messages[Q],
-    timeoutMs = 60_000,
+    timeoutMs = PATIENCE_MS,
   ): Promise<Messages[R]> {
     return new Promise((resolve, reject) => {
       this.#client.makeUnaryRequest(

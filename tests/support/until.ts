@@ -5,24 +5,52 @@
  * @module
  */
 
+import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
 import { delay } from "../../lib/base/abort.ts";
 
-const TIMEOUT_MS = 60_000;
+/**
+ * Milliseconds after which what a test waits for does not come. Much longer than it takes on a busy machine, so that only
+ * a hang takes as long.
+ */
+export const PATIENCE_MS = 180_000;
 
 /**
  * Waits until `condition` holds.
  *
+ * @param what the condition in words; a function also tells how things are when the wait is given up
  * @param pollMs interval, milliseconds; longer if each check starts a process
- * @throws {Error} if it does not hold within {@link TIMEOUT_MS}
+ * @throws {Error} if it does not hold within {@link PATIENCE_MS}
  */
 export async function until(
-  what: string,
+  what: string | (() => string),
   condition: () => boolean | Promise<boolean>,
   pollMs = 2,
 ): Promise<void> {
-  const deadline = performance.now() + TIMEOUT_MS;
+  const deadline = performance.now() + PATIENCE_MS;
   while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`Cannot wait until ${what}: it is not so after ${TIMEOUT_MS} ms`);
+    if (performance.now() > deadline) {
+      const told = typeof what === "string" ? what : what();
+      throw new Error(`Cannot wait until ${told}: it is not so after ${PATIENCE_MS} ms`);
+    }
+    await delay(pollMs);
+  }
+}
+
+/**
+ * Waits until `found` returns what is expected.
+ *
+ * ```ts
+ * await untilEqual(() => fuseDescriptors(), before);
+ * ```
+ * @throws {AssertionError} with both if it does not within {@link PATIENCE_MS}
+ */
+export async function untilEqual<T>(found: () => T | Promise<T>, expected: T, pollMs = 2): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const actual = await found();
+    if (isDeepStrictEqual(actual, expected)) return;
+    if (performance.now() > deadline) assert.deepEqual(actual, expected);
     await delay(pollMs);
   }
 }

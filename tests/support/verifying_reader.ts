@@ -14,14 +14,19 @@ import { Buffer } from "node:buffer";
 import { isErrno } from "../../ffi/errno.ts";
 import { dropPages, O, open } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
+import { readProcessFile } from "../../ffi/procfs.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
 import { pread } from "../../ffi/unistd.ts";
 import { messageOf } from "../../lib/base/errors.ts";
+import { endProcess } from "./end_process.ts";
 import { programUrl } from "./repository.ts";
 import { until } from "./until.ts";
 
 /** This module. */
 const PROGRAM = programUrl(import.meta, "verifying_reader.ts");
+
+/** Interval of looks at readers that are to be held: longer than other waits in the kernel than those for an answer. */
+const HELD_POLL_MS = 50;
 
 /** Alignment that O_DIRECT requires of offsets, lengths and memory. */
 const BLOCK = 4096;
@@ -86,7 +91,13 @@ export class VerifyingReaders implements AsyncDisposable {
   /** Runs `fn` while no reader is executing an allowed read: each is stopped, or waits for an answer. */
   async whileHeld(fn: () => Promise<void>): Promise<void> {
     for (const reader of this.readers) reader.signal("SIGSTOP");
-    await until("every reader waits or has stopped", () => !this.readers.some((reader) => reader.isRunning));
+    let before: (string | undefined)[] = [];
+    await until("every reader waits or has stopped", () => {
+      const now = this.readers.map((reader) => reader.rest);
+      const isSame = now.every((rest, index) => rest !== undefined && rest === before[index]);
+      before = now;
+      return isSame;
+    }, HELD_POLL_MS);
     try {
       await fn();
     } finally {
@@ -115,14 +126,18 @@ class Reader implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** Neither stopped nor asleep in the kernel waiting for an answer, or for another reader that does. */
-  get isRunning(): boolean {
-    const stat = Deno.readTextFileSync(`/proc/${this.#child.pid}/stat`);
-    const state = stat[stat.lastIndexOf(")") + 2];
-    if (state === "T") return false;
-    if (state !== "D") return true;
-    const stack = Deno.readTextFileSync(`/proc/${this.#child.pid}/stack`);
-    return stack.includes("erofs_fileio") && !stack.includes("fanotify"); // waiting for the device: the disk is slow
+  /**
+   * How often it has been put to sleep until now, when it is stopped, or asleep in the kernel waiting for an answer or
+   * for another reader that does; otherwise undefined. It has not run between two equal ones.
+   */
+  get rest(): string | undefined {
+    const { pid } = this.#child;
+    const status = readProcessFile(pid, "status") ?? "";
+    const state = /^State:\s+(\w)/m.exec(status)?.[1];
+    const stack = state === "D" ? readProcessFile(pid, "stack") ?? "" : "";
+    if (state !== "T" && state !== "D") return undefined;
+    if (stack.includes("erofs_fileio") && !stack.includes("fanotify")) return undefined; // the disk is slow
+    return status.match(/^(non)?voluntary_ctxt_switches:.*$/gm)?.join();
   }
 
   async nextLine(): Promise<string> {
@@ -140,11 +155,7 @@ class Reader implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // it has ended already
-    }
+    endProcess(this.#child);
     await this.#lines.cancel();
     await this.#child.status;
   }

@@ -7,13 +7,14 @@ import assert from "node:assert/strict";
 import { ConvertKit, noise } from "../../../tests/support/convert_kit.ts";
 import { writeLayout } from "../../../tests/support/layout_builder.ts";
 import { file, tarOf } from "../../../tests/support/tar_builder.ts";
+import { PATIENCE_MS } from "../../../tests/support/until.ts";
 
 const LAYERS = [1, 2, 3].map((seed) => ({ tar: tarOf(file(`file-${seed}`, noise(20_000, seed))) }));
 
 const TAG = "/v2/app/manifests/1";
 
 /** Milliseconds after which something that has not happened does not happen. */
-const NEVER_MS = 5000;
+const NEVER_MS = PATIENCE_MS;
 
 /** Registry that accepts everything. `onBlob` is awaited before the response to the blob with this number, from 0. */
 function serveRegistry(onBlob: (number: number) => Promise<Response | void>) {

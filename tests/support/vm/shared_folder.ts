@@ -7,12 +7,13 @@
  */
 import { delay } from "../../../lib/base/abort.ts";
 import { NydusGdError } from "../../../lib/base/errors.ts";
+import { endProcess } from "../end_process.ts";
+import { PATIENCE_MS } from "../until.ts";
 import { isInstalled } from "./kernel.ts";
 
 /** Paths of virtiofsd in Debian 12 (part of qemu-system-common) and in Debian 13's own package. */
 const PROGRAMS = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"];
 
-const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 10;
 
 /** Options of a shared folder. */
@@ -73,19 +74,10 @@ export class SharedFolder implements AsyncDisposable {
   }
 }
 
-/** Sends SIGKILL unless the process has ended. */
-export function endProcess(child: Deno.ChildProcess): void {
-  try {
-    child.kill("SIGKILL");
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // it has ended already
-  }
-}
-
 async function appears(path: string, child: Deno.ChildProcess): Promise<boolean> {
   let ended = false;
   child.status.then(() => ended = true);
-  for (let waitedMs = 0; waitedMs < START_TIMEOUT_MS && !ended; waitedMs += POLL_MS) {
+  for (let waitedMs = 0; waitedMs < PATIENCE_MS && !ended; waitedMs += POLL_MS) {
     try {
       await Deno.stat(path);
       return true;

@@ -20,12 +20,13 @@
  * @module
  */
 import { ignore, NydusGdError } from "../../../lib/base/errors.ts";
+import { endProcess } from "../end_process.ts";
 import { TempDir } from "../temp_dir.ts";
 import { type Disk, mountScript } from "./disk.ts";
 import { GuestPort } from "./guest_port.ts";
 import { type Kernel, type KernelSeries, prepareKernel } from "./kernel.ts";
 import { makeInitrd, QEMU, qemuArguments } from "./qemu.ts";
-import { endProcess, SharedFolder } from "./shared_folder.ts";
+import { SharedFolder } from "./shared_folder.ts";
 
 const GUEST = decodeURIComponent(new URL("guest.sh", import.meta.url).pathname);
 
