@@ -21,11 +21,10 @@ import { delay, whenAborted } from "../../lib/base/abort.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import { TempDir } from "./temp_dir.ts";
 import { Tmpfs } from "./tmpfs.ts";
+import { PATIENCE_MS } from "./until.ts";
 
 const SYSTEMD = "/lib/systemd/systemd";
 const STATE_FOLDERS = ["docker", "containerd", "nydus-gd"];
-const START_TIMEOUT_MS = 60_000;
-const STOP_TIMEOUT_MS = 120_000;
 const POLL_MS = 50;
 
 /** Mounts the machine's / at $root: $1 is the tmpfs with what it writes, $2 the system below. */
@@ -156,7 +155,7 @@ export class SystemdMachine implements AsyncDisposable {
   async reboot(): Promise<void> {
     await this.run("systemctl", "reboot");
     const { unshare } = this.#running();
-    const timeout = AbortSignal.timeout(STOP_TIMEOUT_MS);
+    const timeout = AbortSignal.timeout(PATIENCE_MS);
     const ended = await Promise.race([unshare.status, whenAborted(timeout).then(() => undefined)]);
     if (ended === undefined) throw new Error(`the machine did not stop: ${await this.#journal()}`);
     await this.#stop();
@@ -205,6 +204,12 @@ export class SystemdMachine implements AsyncDisposable {
     throw new Error(`${program} ${args.join(" ")} ended with ${code}: ${stderr || stdout}\n${await this.#journal()}`);
   }
 
+  /** Lists the processes of our service: its daemon, and keepers, which outlive it. */
+  async ourProcesses(): Promise<string> {
+    const find = "grep -lasEz '^serve$' /proc/[0-9]*/cmdline; grep -las nydus-gd.service /proc/[0-9]*/cgroup";
+    return (await this.run("sh", "-c", find)).stdout;
+  }
+
   /** Writes a file of the machine. */
   async write(path: string, text: string): Promise<void> {
     await Deno.writeTextFile(`${this.outside}/file`, text);
@@ -239,7 +244,7 @@ export class SystemdMachine implements AsyncDisposable {
   /** systemd is the child of unshare, which sh has become by exec */
   async #wait(): Promise<void> {
     const { cgroup, unshare } = this.#running();
-    const deadline = Date.now() + START_TIMEOUT_MS;
+    const deadline = performance.now() + PATIENCE_MS;
     let ended = false;
     unshare.status.then(() => ended = true);
     for (;;) {
@@ -250,7 +255,7 @@ export class SystemdMachine implements AsyncDisposable {
         const { stdout } = await this.run("systemctl", "is-system-running");
         if (/running|degraded/.test(stdout)) return;
       }
-      if (ended || Date.now() > deadline) throw new Error("the machine did not boot");
+      if (ended || performance.now() > deadline) throw new Error("the machine did not boot");
       await delay(POLL_MS);
     }
   }
@@ -294,7 +299,7 @@ async function removeCgroup(path: string): Promise<void> {
     try {
       return await Deno.remove(path);
     } catch (error) {
-      if (waitedMs > START_TIMEOUT_MS) throw error;
+      if (waitedMs > PATIENCE_MS) throw error;
       await delay(POLL_MS);
     }
   }
