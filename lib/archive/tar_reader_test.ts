@@ -193,6 +193,11 @@ Deno.test("sparse files of every dialect are read as the logical file", () => {
   });
   const extension = concatenate([ascii(octal(1999) + octal(1)), new Uint8Array(488)]);
   const plain = rawHeader({ name: "GNUSparseFile.1/f", size: octal(4) });
+  const sparse01: [string, string][] = [
+    ["GNU.sparse.size", "2000"],
+    ["GNU.sparse.name", "f"],
+    ["GNU.sparse.map", "100,3,1999,1"],
+  ];
   const map = ascii("2\n100\n3\n1999\n1\n");
   const dialects: Record<string, Uint8Array> = {
     gnu: concatenate([gnu, data]),
@@ -213,8 +218,9 @@ Deno.test("sparse files of every dialect are read as the logical file", () => {
       plain,
       data,
     ]),
-    "0.1": concatenate([
-      special("x", pax([["GNU.sparse.size", "2000"], ["GNU.sparse.name", "f"], ["GNU.sparse.map", "100,3,1999,1"]])),
+    "0.1": concatenate([special("x", pax(sparse01)), plain, data]),
+    "0.1, said": concatenate([
+      special("x", pax([["GNU.sparse.major", "0"], ["GNU.sparse.minor", "1"], ...sparse01])),
       plain,
       data,
     ]),
@@ -240,6 +246,38 @@ Deno.test("sparse files of every dialect are read as the logical file", () => {
   }
 });
 
+Deno.test("a GNU sparse map that fills the header and an extension block goes on in the next block", () => {
+  const octal = (value: number) => value.toString(8).padStart(11, "0") + "\0";
+  const segments = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) => octal(3 * (from + i)) + octal(1)).join("");
+  const extension = (from: number, to: number, more: string) => {
+    const block = new Uint8Array(512);
+    block.set(ascii(segments(from, to)));
+    block.set(ascii(more), 504);
+    return block;
+  };
+  for (const count of [4, 5, 25, 26, 48]) {
+    const inHeader = 4, inExtension = 21;
+    const extensions: Uint8Array[] = [];
+    for (let at = inHeader; at < count; at += inExtension) {
+      const to = Math.min(count, at + inExtension);
+      extensions.push(extension(at, to, to < count ? "\x01" : "\0"));
+    }
+    const header = rawHeader({
+      name: "f",
+      typeFlag: "S",
+      size: octal(count),
+      gnuSparse: segments(0, inHeader),
+      gnuIsExtended: count > inHeader ? "\x01" : "\0",
+      gnuRealSize: octal(3 * count),
+    });
+    const data = new Uint8Array(count).fill(7);
+    const [first] = readAll(concatenate([header, ...extensions, data, tarPadding(count), TAR_END]));
+    const want = Uint8Array.from({ length: 3 * count }, (_, i) => i % 3 === 0 ? 7 : 0);
+    deepEqual(first?.content, want, `${count} segments`);
+  }
+});
+
 Deno.test("sparse maps that do not fit their file are refused", () => {
   const read = (records: [string, string][], size = 4) => () =>
     readAll(concatenate([
@@ -253,6 +291,10 @@ Deno.test("sparse maps that do not fit their file are refused", () => {
   throws(read([["GNU.sparse.map", "0,3"]]), /map has 3 bytes, the data 4/);
   throws(read([["GNU.sparse.map", "0,4,9"]]), /no length/);
   throws(read([["GNU.sparse.map", "0,x"]]), /"x" is not a number/);
+  throws(
+    read([["GNU.sparse.major", "0"], ["GNU.sparse.minor", "2"], ["GNU.sparse.map", "0,4"]]),
+    /GNU sparse version 0\.2 is not supported/,
+  );
   throws(read([["GNU.sparse.major", "2"]]), /GNU sparse version 2\.0 is not supported/);
   throws(read([["GNU.sparse.major", "1"]], 512), /is not a number/);
 });

@@ -2,7 +2,7 @@ import { deepEqual, equal, match, rejects, throws } from "node:assert/strict";
 import { until } from "../../tests/support/until.ts";
 import { ERRNO, SyscallError } from "../../ffi/errno.ts";
 import { NydusGdError } from "./errors.ts";
-import { receiveError, sendError, WorkerPool } from "./worker_pool.ts";
+import { type Channel, receiveError, sendError, WorkerPool } from "./worker_pool.ts";
 
 /** A Worker that counts the messages of each channel and dies on "die". */
 const COUNTER = new URL(
@@ -38,6 +38,51 @@ Deno.test("channels that share a Worker do not receive each other's messages", a
   deepEqual(answers, [["a1", "a2"], ["b1", "b2", "b3"]]);
 });
 
+Deno.test("no more than `size` Workers are started, and a channel goes to the one with the fewest", async () => {
+  /** Answers every message with the id that the Worker drew when it started. */
+  const identified = new URL(
+    "data:application/javascript," + encodeURIComponent(`
+      const id = crypto.randomUUID();
+      self.onmessage = ({ data: { channel } }) => self.postMessage({ channel, message: id });
+    `),
+  );
+  using pool = new WorkerPool<string, string>(identified, 2);
+  const open = async (): Promise<{ id: string; channel: Channel<string> }> => {
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const channel = pool.open({ onMessage: resolve, onDeath: reject });
+    channel.post("");
+    return { id: await promise, channel };
+  };
+  const a = await open(), b = await open();
+  equal(a.id === b.id, false, "the second channel shared the Worker of the first");
+  const others = [await open(), await open()];
+  deepEqual([pool.workers, others.map(({ id }) => id).sort()], [2, [a.id, b.id].sort()]);
+  const [ofB] = others.filter(({ id }) => id === b.id);
+  ofB?.channel.close();
+  equal((await open()).id, b.id, "with 2 channels on one Worker and 1 on the other");
+  for (const { id, channel } of [a, ...others]) if (id === a.id) channel.close();
+  deepEqual([(await open()).id, (await open()).id], [a.id, a.id], "with 0 channels on one Worker and 2 on the other");
+  equal(pool.workers, 2);
+});
+
+Deno.test("a Worker ends only when its last channel closes, and is not ended if one is opened meanwhile", async () => {
+  using pool = new WorkerPool<string, string>(COUNTER, 1, 0);
+  const { promise: died, resolve: onDeath } = Promise.withResolvers<Error>();
+  const open = () => pool.open({ onMessage: () => {}, onDeath });
+  const a = open(), b = open();
+  a.close();
+  a.close();
+  const timersRan = () => new Promise((resolve) => setTimeout(resolve, 0));
+  await timersRan();
+  equal(pool.workers, 1, "a channel was still open");
+  b.close();
+  open();
+  await timersRan();
+  equal(pool.workers, 1, "a channel was opened before the timer ran");
+  pool[Symbol.dispose]();
+  match((await died).message, /the program is stopping/);
+});
+
 Deno.test("when a Worker dies its channels fail and it is replaced", async () => {
   using pool = new WorkerPool<string, string>(COUNTER, 1);
   await rejects(ask(pool, ["die"]), (error) => error instanceof NydusGdError && error.code === "internal");
@@ -55,6 +100,27 @@ Deno.test("a disposed pool accepts no work", () => {
   const pool = new WorkerPool<string, string>(COUNTER, 1);
   pool[Symbol.dispose]();
   throws(() => pool.open({ onMessage: () => {}, onDeath: () => {} }), /stopping/);
+});
+
+Deno.test("a Worker serves each channel by itself, from its first message until it is done", async () => {
+  const served = new URL(
+    "data:application/javascript," + encodeURIComponent(`
+      import { serveChannels } from ${JSON.stringify(new URL("./worker_pool.ts", import.meta.url).href)};
+      serveChannels((reply, done) => {
+        const seen = [];
+        return {
+          onMessage: (message) => {
+            seen.push(message);
+            if (message === "done") done();
+            reply(seen.join());
+          },
+        };
+      });
+    `),
+  );
+  using pool = new WorkerPool<string, string>(served, 1);
+  const talks = await Promise.all([ask(pool, ["a", "b", "done", "c"]), ask(pool, ["d", "e"])]);
+  deepEqual(talks, [["a", "a,b", "a,b,done", "c"], ["d", "d,e"]]);
 });
 
 Deno.test("errors keep code, message and hint across the Worker boundary", () => {

@@ -77,6 +77,8 @@ const WRONG: readonly [text: string, words: RegExp][] = [
   [`[host."https://m"]\nskip_verify = "SECRET"`, /host\.https:\/\/m\.skip_verify must be true or false, not a string/],
   [`[host."https://m"]\ncapabilities = ["fly"]`, /capabilities\[0\] must be one of/],
   [`[host."https://m"]\nclient = [["a", "b"], ["c", "d"]]`, /client has more than one certificate and key/],
+  [`[host."https://m"]\nclient = ["a", ["b", "c"]]`, /client has more than one certificate and key/],
+  [`[host."https://m"]\nclient = ["a", "b", "c"]`, /client has more than one certificate and key/],
   [`[host."https://m"]\ndial_timeout = "soon"`, /dial_timeout must be a time/],
   [
     `[host."https://m"]\n[host."https://m".header]\nx = "SECRET\\n"`,
@@ -131,7 +133,7 @@ Deno.test("every name of Docker Hub uses the folder docker.io", () => {
   }
 });
 
-Deno.test("a hosts file that is too large or not a regular file is refused with its path", () => {
+Deno.test("a hosts file that is too large, not a regular file or unreadable is refused with its path", () => {
   using dir = TempDir.make();
   Deno.mkdirSync(dir.join("r"));
   const mirrors = new Mirrors([dir.path]);
@@ -142,6 +144,12 @@ Deno.test("a hosts file that is too large or not a regular file is refused with 
   Deno.removeSync(dir.join("r/hosts.toml"));
   Deno.writeFileSync(dir.join("r/hosts.toml"), new Uint8Array((1 << 20) + 1));
   assert.throws(() => mirrors.of("r"), /has more than 1048576 bytes/);
+  Deno.removeSync(dir.join("r/hosts.toml"));
+  Deno.symlinkSync("hosts.toml", dir.join("r/hosts.toml"));
+  assert.throws(() => mirrors.of("r"), /Cannot read .*r\/hosts\.toml: ELOOP/);
+  Deno.removeSync(dir.join("r"), { recursive: true });
+  Deno.writeTextFileSync(dir.join("r"), "");
+  assert.equal(mirrors.of("r"), undefined, "a file in the place of a registry's folder");
 });
 
 Deno.test("an unknown key does not keep a registry from being opened", async () => {

@@ -1,4 +1,5 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
+import type { LogRecord } from "@logtape/logtape";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { InsecureRegistries } from "./insecure_registries.ts";
@@ -41,6 +42,31 @@ Deno.test("networks stand for registries that are named by address, but do not f
   deepEqual(has, [...inside, ...ours]);
   deepEqual(frees, inside);
   deepEqual(names, []);
+});
+
+Deno.test("a network has at most as many bits as its addresses; what has more stands for nothing but itself", () => {
+  const json = '{"insecure-registries": ["10.0.0.0/32", "fd00::/128", "192.168.0.0/33", "fe00::/129"]}';
+  const { has } = judge(json, ["10.0.0.0", "10.0.0.1", "[fd00::]", "[fd00::1]", "192.168.0.0", "[fe00::]"]);
+  deepEqual(has, ["10.0.0.0", "[fd00::]"]);
+});
+
+Deno.test("a file that cannot be read is told once for each reason, a missing one not at all", async () => {
+  using dir = TempDir.make();
+  const path = dir.join("daemon.json");
+  const warnings: LogRecord[] = [];
+  await using _quiet = await quietLogs(warnings);
+  const registries = new InsecureRegistries(path);
+  equal(registries.has("a.example"), false);
+  equal(new InsecureRegistries(`${path}/of/a/file`).has("a.example"), false);
+  equal(warnings.length, 0, "a missing file was told");
+  for (const json of ["{", "{ ", '{"insecure-registries": 5}']) {
+    Deno.writeTextFileSync(path, json);
+    for (let i = 0; i < 3; i++) equal(registries.has("a.example"), false);
+  }
+  equal(new InsecureRegistries(`${path}/of/a/file`).has("a.example"), false);
+  deepEqual(warnings.map(({ properties }) => properties.path), Array(warnings.length).fill(path));
+  equal(new Set(warnings.map(({ properties }) => properties.reason)).size, warnings.length);
+  ok(warnings.length >= 2, `${warnings.length} reasons`);
 });
 
 Deno.test("without a file only loopback belongs to them, and an image may not name it", async () => {

@@ -56,6 +56,8 @@ Deno.test("auths are found by host, by port, and by the URLs of old clients", ()
       "token.example.com": { auth: btoa("x:"), identitytoken: "idt" },
       "registry.example.com": { registrytoken: "rt" },
       "empty.example.com": {},
+      "twice.example.com": {},
+      "https://twice.example.com": { auth: btoa("e:6") },
       "padded.example.com": { auth: btoa("d:5\0\0") },
     },
   }, async (keychain, folder) => {
@@ -67,6 +69,7 @@ Deno.test("auths are found by host, by port, and by the URLs of old clients", ()
     await has("token.example.com", { kind: "identity-token", token: "idt" });
     await has("registry.example.com", { kind: "registry-token", token: "rt" });
     await has("empty.example.com");
+    await has("twice.example.com", basic("e", "6"));
     await has("padded.example.com", basic("d", "5"));
     await has("constructor");
   }));
@@ -140,9 +143,14 @@ Deno.test("the first keychain with a credential is used", async () => {
   await finds(firstOf(ANONYMOUS, of("first"), of("second")), "h", basic("first", "p"), /^first$/);
 });
 
-Deno.test("Docker's folder is taken from the setting, then the environment, then the user's home", () => {
+Deno.test("Docker's folder is taken from the setting, then the environment, then the user's home", async () => {
   assert.equal(dockerConfigDir("/set", "/env"), "/set");
   assert.equal(dockerConfigDir(undefined, "/env"), "/env");
   assert.equal(dockerConfigDir(undefined, "", "/home/user"), "/home/user/.docker");
-  if (Deno.uid() === 0) assert.equal(dockerConfigDir(undefined, ""), "/root/.docker");
+  const ask = `import { dockerConfigDir } from "${new URL("./keychain.ts", import.meta.url)}";
+    console.log(dockerConfigDir(undefined, ""));`;
+  const env = { HOME: "/home/kept-by-sudo" };
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["eval", ask], env }).output();
+  const home = Deno.uid() === 0 ? "/root" : env.HOME;
+  assert.equal(new TextDecoder().decode(stdout).trim(), `${home}/.docker`);
 });

@@ -3,12 +3,13 @@ import { basic, identityToken } from "../../../tests/support/credentials.ts";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
 import type { FakeTokenOptions } from "../../../tests/support/fake_token_server.ts";
 import { until } from "../../../tests/support/until.ts";
-import { hasCode } from "../../base/errors.ts";
+import { type ErrorCode, hasCode } from "../../base/errors.ts";
 import { parseChallenges } from "./challenge.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
 import type { Credential } from "./credential.ts";
 import { TokenSource } from "./token.ts";
+import { parseTokenResponse } from "./token_protocol.ts";
 
 const ON_DEMAND = { priority: "on-demand" } as const;
 
@@ -141,6 +142,56 @@ for (const getStatus of [404, 405] as const) {
       assert.equal(server.count("POST", "/token"), 3, "without a password nothing is posted");
     }, { user: "u", password: "p w", getStatus }));
 }
+
+Deno.test("only some errors of a token server say that the credential is wrong, and 404 that there is none", async () => {
+  let answer = new Response();
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => answer);
+  await withTokens(60, async ({ source }) => {
+    const fails = async (status: number, error: string | undefined, code: ErrorCode, words: RegExp) => {
+      answer = Response.json({ error }, { status });
+      const realm = `http://127.0.0.1:${server.addr.port}/token`;
+      await assert.rejects(
+        source(identityToken("t"), realm).get(ON_DEMAND),
+        (e) => hasCode(e, code) && words.test(e.message),
+        `${status} ${error}`,
+      );
+    };
+    for (const error of ["invalid_client", "invalid_grant", "unauthorized_client", "access_denied"]) {
+      await fails(400, error, "unauthorized", new RegExp(`HTTP 400 ${error}`));
+    }
+    for (const error of ["invalid_request", "invalid_scope", "unsupported_grant_type"]) {
+      await fails(400, error, "unavailable", new RegExp(`HTTP 400 ${error}`));
+    }
+    await fails(400, "SECRET", "unavailable", /HTTP 400(?!.*SECRET)/);
+    await fails(404, undefined, "unavailable", /HTTP 404/);
+  });
+});
+
+Deno.test("an answer has a token if either field has one that can be sent, which is not told in messages", () => {
+  const parse = (answer: unknown) => parseTokenResponse(JSON.stringify(answer), "host");
+  assert.deepEqual(parse({ token: "", access_token: "a", expires_in: 7, refresh_token: "" }), {
+    value: "a",
+    lifetimeMs: 7000,
+    identityToken: undefined,
+  });
+  assert.deepEqual(parse({ token: "t", access_token: "a", expires_in: -7, refresh_token: "r" }), {
+    value: "t",
+    lifetimeMs: 0,
+    identityToken: "r",
+  });
+  for (
+    const answer of [{}, { token: "" }, { token: "SECRET x" }, { token: "SECRET\r\nHost: x" }, { token: "SECRÉT" }, {
+      token: 7,
+    }, []]
+  ) {
+    assert.throws(
+      () => parse(answer),
+      (error) => hasCode(error, "unavailable") && /host returned no token$/.test(error.message),
+      JSON.stringify(answer),
+    );
+  }
+  assert.throws(() => parseTokenResponse("SECRET", "host"), /host returned no JSON$/);
+});
 
 Deno.test("a password that GET refuses is not sent again by POST", () =>
   withTokens(60, async ({ server, source }) => {

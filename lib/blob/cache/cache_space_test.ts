@@ -238,6 +238,110 @@ Deno.test("a blob released while space is being made for another is evicted, at 
   }
 });
 
+/** Sizes of the blobs below: much more than a write's allowance for records, and than the headroom of an eviction. */
+const UNIT_BYTES = 1024 * 1024;
+
+/** A cache limited to 10 units whose blobs and their users are the test's. */
+class ScriptedSpace implements Disposable {
+  readonly #dir = TempDir.make();
+  readonly folder = CacheFolder.open(this.#dir.path);
+  readonly inUse = new Set<string>();
+  /** How often the space was counted and nothing was found to evict. */
+  full = 0;
+  /** How often it was examined whether a blob may be evicted. */
+  examined = 0;
+  readonly space: CacheSpace;
+
+  constructor() {
+    const users: BlobUsers = {
+      isInUse: (name) => {
+        this.examined++;
+        return this.inUse.has(name);
+      },
+      namesInUse: () => this.inUse,
+      whileUnused: async (name, task) => {
+        if (this.inUse.has(name)) return false;
+        await task();
+        return true;
+      },
+    };
+    const limits = { maxSize: { bytes: 10 * UNIT_BYTES }, minFree: { bytes: 0 } };
+    this.space = new CacheSpace(this.folder, limits, users, (id) => [id], () => this.full++);
+  }
+
+  /** Writes a blob, past the limits. */
+  put(name: string, units: number, use: "used" | "unused"): void {
+    if (use === "used") this.inUse.add(name);
+    Deno.writeFileSync(blobPaths(this.#dir.path, name).data, new Uint8Array(units * UNIT_BYTES));
+  }
+
+  get names(): string[] {
+    return [...this.folder.blobNames()].sort();
+  }
+
+  [Symbol.dispose](): void {
+    this.folder[Symbol.dispose]();
+    this.#dir[Symbol.dispose]();
+  }
+}
+
+Deno.test("what is written while the cache is counted is not forgotten: it may have been missed", async () => {
+  using cache = new ScriptedSpace();
+  cache.put("old", 4, "unused");
+  cache.put("b", 4, "used");
+  const started = Promise.withResolvers<void>(), finish = Promise.withResolvers<void>();
+  const missed = cache.space.room(1.5 * UNIT_BYTES, async () => {
+    started.resolve();
+    await finish.promise;
+  });
+  await started.promise;
+  const next = cache.space.room(UNIT_BYTES, () => Promise.resolve()); // 10.5 units with the pending ones: counts
+  for (let i = 0; i < 100; i++) await Promise.resolve(); // it starts to count, which takes turns of the event loop
+  finish.resolve();
+  await Promise.all([missed, next]);
+  assert.deepEqual(
+    [cache.names, cache.full],
+    [["b"], 0],
+    "8 units in the folder, 1.5 written meanwhile, 1 to be written",
+  );
+  cache.put("missed", 1.5, "used");
+  cache.put("next", 1, "used");
+  await cache.space.room(3.7 * UNIT_BYTES, () => Promise.resolve());
+  assert.equal(cache.full, 1, "6.5 units in the folder, 3.7 to be written");
+});
+
+Deno.test("a cache full of blobs in use is not searched for every write, but again once one is released", async () => {
+  using cache = new ScriptedSpace();
+  cache.put("a", 6, "used");
+  cache.put("b", 6, "used");
+  const write = () => cache.space.room(UNIT_BYTES, () => Promise.resolve("written"));
+  assert.equal(await write(), "written");
+  assert.deepEqual([cache.full, cache.space.isExhausted, cache.names], [1, true, ["a", "b"]]);
+  const { examined } = cache;
+  assert.equal(await write(), "written");
+  assert.deepEqual([cache.full, cache.examined], [1, examined], "it was searched again, with nothing released");
+  cache.inUse.delete("a");
+  await cache.space.released("a");
+  assert.deepEqual([cache.full, cache.space.isExhausted, cache.names], [1, false, ["b"]]);
+  const found = cache.examined;
+  assert.equal(await write(), "written");
+  assert.deepEqual([cache.full, cache.examined], [1, found], "it was searched although there is room");
+});
+
+Deno.test("a write is done even if no room can be made for it", async () => {
+  using cache = new ScriptedSpace();
+  const aside = `${cache.folder.path}.aside`;
+  Deno.renameSync(cache.folder.path, aside); // it cannot be counted
+  try {
+    assert.equal(await cache.space.room(UNIT_BYTES, () => Promise.resolve("written")), "written");
+  } finally {
+    Deno.renameSync(aside, cache.folder.path);
+  }
+  assert.deepEqual([cache.space.isExhausted, cache.full], [true, 0]);
+  await cache.space.discard([]);
+  assert.equal(cache.space.isExhausted, false, "what is discarded may make room");
+});
+
 Deno.test("collecting removes unwanted and leftover files, reports them, and ignores other files", () =>
   withCache(async (dir, reopen) => {
     await using cache = reopen({});

@@ -50,10 +50,13 @@ Deno.test("bits set in any order reach the file", () =>
     assert.deepEqual(Deno.readFileSync(path), mapBytes(HEADER, 0x80, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0x01));
   }));
 
-Deno.test("a cleared bit is cleared in the file", () =>
+Deno.test("a cleared bit is cleared in the file, and it is told whether any was set", () =>
   withMap(mapBytes(HEADER, 0xff), 8, (map, path) => {
-    map.disclaim([1]);
+    assert.equal(map.disclaim([1]), true);
     assert.deepEqual(Deno.readFileSync(path), mapBytes(HEADER, 0xbf));
+    assert.equal(map.disclaim([1]), false);
+    assert.equal(map.disclaim([1, 2]), true);
+    assert.deepEqual(Deno.readFileSync(path), mapBytes(HEADER, 0x9f));
   }));
 
 Deno.test("the all-ready word stands for every chunk until a bit is cleared", () => {
@@ -82,6 +85,7 @@ for (
     ["a cut map", new Uint8Array(100), /it has 100 bytes, expected 4097/],
     ["another magic", mapBytes(new Uint8Array([1]), 0), /at 0: magic is 0x1, expected 0x424d4150/],
     ["bits without a header", mapBytes(new Uint8Array(0), 1), /at 0: magic is 0x0/],
+    ["a header without its magic", mapBytes(new Uint8Array(4095).fill(1, 8), 0), /at 0: magic is 0x0/],
     ["another magic2", mapBytes(HEADER.subarray(0, 8), 0), /at 8: magic2 is 0x0, expected 0x434d4150/],
   ] as const
 ) {

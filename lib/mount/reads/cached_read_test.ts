@@ -3,9 +3,11 @@ import { randomBytes } from "node:crypto";
 import { dropPages, O, open } from "../../../ffi/fcntl.ts";
 import { fsync, pwriteAll } from "../../../ffi/unistd.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { concatenate } from "../../base/bytes.ts";
 import { newSyncState } from "../../blob/cache/lost_writes.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
-import { readExtents } from "./cached_read.ts";
+import { HOLE } from "../../rafs/device_table.ts";
+import { coveredLength, isReadable, readExtents, testAndClearWatch } from "./cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 
 const CHUNK_BYTES = 256 * 1024;
@@ -33,6 +35,72 @@ Deno.test("a small read loads the surrounding data, and neighbouring reads need 
     return readFromDisk() - before;
   });
   assert.equal(Math.min(...further), 0, `bytes read again: ${further}`);
+});
+
+Deno.test("extents are read in order from their files, whether adjacent or not, and holes are zeros", () => {
+  using temp = TempDir.make();
+  using fileA = open(temp.join("a"), O.CREAT | O.RDWR);
+  using fileB = open(temp.join("b"), O.CREAT | O.RDWR);
+  const contents = [fileA, fileB].map((file) => {
+    const content = new Uint8Array(randomBytes(CHUNK_BYTES));
+    pwriteAll(file, content, 0);
+    return content;
+  });
+  const blobs = [blobIn(fileA.raw), blobIn(fileB.raw)];
+  const places: [blobIndex: number, offset: number, length: number][] = [
+    [0, 0, 10],
+    [0, 10, 40_000], // adjacent
+    [0, 50_000, 7], // further on
+    [1, 50_007, 9], // adjacent, in another file
+    [HOLE, 0, 13],
+    [HOLE, 0, 5],
+    [1, 50_016, 20],
+    [1, 3, 4], // back
+    [1, CHUNK_BYTES - 1, 1],
+  ];
+  const want = places.map(([index, offset, length]) =>
+    contents[index]?.subarray(offset, offset + length) ?? new Uint8Array(length)
+  );
+  const out = new Uint8Array(want.reduce((sum, { length }) => sum + length, 0)).fill(0xaa);
+  readExtents(places.map(([index, offset, length]) => ({ ...pieceAt(offset, length), blobIndex: index })), blobs, out);
+  assert.deepEqual(out, concatenate(want));
+  assert.throws(() => readExtents([pieceAt(0, 1)], [undefined, blobs[1]], out), /blob 0: not open/);
+});
+
+Deno.test("an extent is readable if its chunk is ready and where the image says, a hole always", () => {
+  const blob = blobIn(-1);
+  const piece = pieceAt(0, 100);
+  const readable = (changed: Partial<Extent>, blobs: (OpenBlob | undefined)[] = [blob]) =>
+    isReadable({ ...piece, ...changed }, blobs);
+  assert.ok(readable({}));
+  assert.ok(readable({ blobIndex: HOLE }, []));
+  assert.ok(readable({ blobOffset: CHUNK_BYTES - 100 }), "the end of the chunk");
+  assert.ok(!readable({ blobOffset: CHUNK_BYTES - 99 }), "beyond the end of the chunk");
+  assert.ok(!readable({}, [undefined]), "a blob that is not open");
+  assert.ok(!readable({ chunkIndex: 1 }), "a chunk that the table does not have");
+  assert.ok(!readable({ chunkOffset: 1 }), "another place");
+  assert.ok(!readable({ blobOffset: 4096, chunkOffset: 4096 }), "another place");
+  assert.ok(!readable({ chunkLength: CHUNK_BYTES + 1 }), "another length");
+  blob.ready[0] = 0x7f;
+  assert.ok(!readable({}), "a chunk that is not ready, with all others ready");
+});
+
+Deno.test("a watched chunk is reported once", () => {
+  const watched = new Uint8Array(new SharedArrayBuffer(2)).fill(0b0010_0000);
+  const blob = { ...blobIn(-1), watched };
+  const ask = (chunkIndex: number) => testAndClearWatch({ ...pieceAt(0, 1), chunkIndex }, blob);
+  assert.deepEqual([2, 3, 10, 2, 10].map(ask), [true, false, true, false, false]);
+  assert.deepEqual([...watched], [0, 0]);
+  assert.equal(testAndClearWatch(pieceAt(0, 1), blobIn(-1)), false);
+});
+
+Deno.test("extents with a gap or an overlap are no file", () => {
+  const at = (fileOffset: number, length: number) => ({ ...pieceAt(0, length), fileOffset });
+  assert.equal(coveredLength([], 7), 0);
+  assert.equal(coveredLength([at(7, 3), at(10, 5)], 7), 8);
+  assert.throws(() => coveredLength([at(7, 3), at(11, 5)], 7), /data at 10 is followed by 11/);
+  assert.throws(() => coveredLength([at(7, 3), at(9, 5)], 7), /data at 10 is followed by 9/);
+  assert.throws(() => coveredLength([at(8, 3)], 7), /data at 7 is followed by 8/);
 });
 
 function blobIn(dataFd: number): OpenBlob {
