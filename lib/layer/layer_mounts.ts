@@ -44,9 +44,9 @@ export class LayerMounts {
     return this.#counts.size;
   }
 
-  /** Number of mounts whose image was served by an earlier process: data not read yet is out of their reach. */
-  get strandedCount(): number {
-    return this.#stranded.size;
+  /** Layers whose image was served by an earlier process: data not read yet is out of their reach. */
+  get strandedIds(): string[] {
+    return [...this.#stranded];
   }
 
   /** Layers whose image may have shown zeros while all processes that guarded it were dead. */

@@ -7,11 +7,11 @@ import type { LayerMounts } from "./layer_mounts.ts";
 
 /** Worst first; empty if there are none. */
 export function layerWarnings(
-  { strandedCount, suspectIds }: Pick<LayerMounts, "strandedCount" | "suspectIds">,
+  { strandedIds, suspectIds }: Pick<LayerMounts, "strandedIds" | "suspectIds">,
 ): string[] {
   return [
     ...(suspectIds.length === 0 ? [] : [suspectText(suspectIds)]),
-    ...(strandedCount === 0 ? [] : [strandedText(strandedCount)]),
+    ...(strandedIds.length === 0 ? [] : [strandedText(strandedIds)]),
   ];
 }
 
@@ -20,7 +20,8 @@ function suspectText(ids: readonly string[]): string {
   return `may have read zeros while their images were not watched: layers ${layers}, stop and start their containers`;
 }
 
-function strandedText(count: number): string {
-  const layers = count === 1 ? "1 mounted layer lost its image" : `${count} mounted layers lost their images`;
-  return `${layers} with an earlier nydus-gd: data not read yet gives errors, stop and start the containers`;
+function strandedText(ids: readonly string[]): string {
+  const layers = ids.length === 1 ? "1 mounted layer lost its image" : `${ids.length} mounted layers lost their images`;
+  const remedy = `stop and start the containers of ${ids.join(", ")}`;
+  return `${layers} with an earlier nydus-gd: data not read yet gives errors, ${remedy}`;
 }

@@ -50,9 +50,9 @@ export class SnapshotImages {
 
   constructor(private readonly images: LazyImages, private readonly paths: SnapshotPaths) {}
 
-  /** Number of mounted snapshots that have lost their image. */
-  get strandedCount(): number {
-    return this.#stranded.size;
+  /** Mounted snapshots that have lost their image. */
+  get strandedIds(): string[] {
+    return Array.from(this.#stranded, (number) => idOf({ number }));
   }
 
   /** Mounted snapshots that may have shown zeros. */

@@ -217,7 +217,10 @@ serveTest(
     await serving.driver.restart();
     const { problems } = await serving.document();
     assert.deepEqual(problems.map(({ severity }) => severity), ["degraded"]);
-    assert.match(problems[0]?.message ?? "", /^1 mounted layer lost its image with an earlier nydus-gd/);
+    assert.match(
+      problems[0]?.message ?? "",
+      /^1 mounted layer lost its image with an earlier nydus-gd: .* stop and start the containers of box$/,
+    );
     const rows = (await serving.driver.call("GraphDriver.Status"))["Status"] as [string, string][];
     assert.match(rows.find(([name]) => name === "Warning")?.[1] ?? "", /^1 mounted layer lost its image/);
     await serving.driver.call("GraphDriver.Put", { ID: "box" });

@@ -55,13 +55,20 @@ for (const fsDriver of TESTED_DATA_PATHS) {
         [["mounted-images.json", keeper], removed, false],
         [["graph-driver.json"], truncated, false],
         [["graph-driver.json"], removed, false],
-        [["image-numbers.json", "mounted-images.json", keeper], truncated, true],
+        [["image-numbers.json", "mounted-images.json"], removed, false],
+        [["image-numbers.json", "mounted-images.json", keeper], truncated, false],
+        [["image-numbers.json", "image-numbers.json.copy", "mounted-images.json"], garbage, true],
       ] as const
     ) {
       await t.step(`${names.join(", ")}: ${damage.name}`, async () => {
         const { wrong, errors } = await startDamaged(container, names, damage);
         equal(wrong, 0);
         if (!mayFail) deepEqual(errors, []);
+        await container.driver.call("GraphDriver.CreateReadWrite", { ID: "other", Parent: "image" });
+        const { Dir } = await container.driver.call("GraphDriver.Get", { ID: "other" });
+        deepEqual(await Deno.readFile(`${Dir}/2`), container.content(2), "the next container reads");
+        await container.driver.call("GraphDriver.Put", { ID: "other" });
+        await container.driver.call("GraphDriver.Remove", { ID: "other" });
       });
     }
   });

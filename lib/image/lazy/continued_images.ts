@@ -4,7 +4,8 @@
  * ```
  * record, or what is found ─► open each image again ─► take over the session ─► LiveImage
  * ```
- * An image that cannot be opened, or that has no mount any more, is lost: its readers get errors.
+ * An image that cannot be opened, or that has no mount any more, is lost: its readers get errors. So is one whose number
+ * is lost, on the data paths where the kernel asks by it: the kernel may use that number for anything.
  *
  * @module
  */
@@ -27,6 +28,7 @@ type ReopenedImage = OpenedImage & Pick<RecordedLayer, "fsDriver" | "isSuspect">
  *
  * @param record of the images that the process had mounted
  * @param find finds them if the record is lost
+ * @param hasNumber whether the number of a layer's image is known
  * @param open opens the image of a layer
  * @throws {NydusGdError} if the session exists but cannot be taken over; it is left as it is
  */
@@ -34,11 +36,12 @@ export async function* continueImages(
   server: ImageServer,
   record: MountRecord,
   find: () => Promise<readonly RecordedLayer[]>,
+  hasNumber: (layerId: string) => boolean,
   open: (layer: LazyLayer) => Promise<OpenedImage>,
 ): AsyncGenerator<LiveImage> {
   const reopened: ReopenedImage[] = [];
   const taken = await server.takeOver(async () => {
-    const layers = record.isLost ? await findAgain(find) : record.list();
+    const layers = withNumbers(record.isLost ? await findAgain(find) : record.list(), hasNumber);
     const images = await Promise.all(layers.map((layer) => reopen(layer, open)));
     reopened.push(...images.filter((image) => image !== undefined));
     return reopened;
@@ -62,6 +65,17 @@ async function findAgain(find: () => Promise<readonly RecordedLayer[]>): Promise
   const layers = await find();
   log.warn("record of mounted images is lost, it is made again of what is mounted", { images: layers.length });
   return layers;
+}
+
+/** Logs which are without. */
+function withNumbers(layers: readonly RecordedLayer[], hasNumber: (layerId: string) => boolean): RecordedLayer[] {
+  const isKnown = ({ id, fsDriver }: RecordedLayer) =>
+    (fsDriver !== "fuse" && fsDriver !== "erofs-fuse") || hasNumber(id);
+  const lost = layers.filter((layer) => !isKnown(layer)).map(({ id }) => id);
+  if (lost.length > 0) {
+    log.error("images are lost with their numbers, stop and start their containers", { images: lost });
+  }
+  return layers.filter(isKnown);
 }
 
 /** Logs a failure and returns undefined. */

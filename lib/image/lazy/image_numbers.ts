@@ -2,10 +2,11 @@
  * Assigns each image a number for its node IDs. A number is never reused.
  *
  * The overlay of a running container keeps node IDs of its image for its whole life, across restarts of the daemon, so
- * a number must always mean the same image. State: one JSON file, replaced atomically.
+ * a number must always mean the same image. State: one JSON file, replaced atomically, and after it a copy of it.
  *
- * If the file is lost or damaged, mounted images keep the numbers that the record of mounted images has. Which numbers
- * other images had is not known, and the kernel may still refer to those: new numbers begin where none was given before.
+ * If the file is lost or damaged, the copy tells. If that is lost as well, mounted images keep the numbers that the
+ * record of mounted images has. Which numbers other images had is not known then, and the kernel may still refer to
+ * those: new numbers begin where none was given before.
  *
  * ```
  *  1 … 2^22-1            given one after the other
@@ -18,6 +19,7 @@
  */
 import * as v from "valibot";
 import { readJsonFile, timeAfterChange, writeJsonFile } from "../../base/json_file.ts";
+import { type ErrorCode, hasCode, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 
 const log = logger("image");
@@ -60,17 +62,27 @@ export class ImageNumbers {
    * @throws {NydusGdError} "io" if something else than a file is there, or the disk fails
    */
   static async open(path: string, mounted?: ReadonlyMap<string, number>): Promise<ImageNumbers> {
-    const read = await readNumbers(path) ?? (mounted === undefined ? { next: 1, numbers: new Map() } : "it is missing");
     const highest = Math.max(0, ...mounted?.values() ?? []);
-    const state = typeof read === "string" || highest < read.next
-      ? read
-      : `${highest} is in use and not below the next`;
-    if (typeof state !== "string") return new ImageNumbers(path, state.numbers, state.next);
-    const next = Math.max(highest + 1, await firstAfterLoss(path));
-    const numbers = new ImageNumbers(path, new Map(), next);
-    await numbers.#write(mounted !== undefined && areDistinct(mounted) ? mounted : new Map());
-    log.warn("the numbers of images are lost, those of mounted images are kept", { path, reason: state, next });
-    return numbers;
+    const copy = await ignoring("io", usable(copyOf(path), highest)); // what is in its place is in nobody's way
+    const state = await usable(path, Math.max(highest, typeof copy === "object" ? copy.next - 1 : 0));
+    if (state === undefined && copy === undefined && mounted === undefined) return new ImageNumbers(path, new Map(), 1);
+    const { next, numbers } = typeof state === "object" ? state : await replacement(path, copy, mounted);
+    const opened = new ImageNumbers(path, numbers, next);
+    if (state === undefined || typeof state === "string") {
+      log.warn("the numbers of images are lost, those that are known elsewhere are kept", {
+        path,
+        reason: state ?? "it is missing",
+        known: numbers.size,
+        next,
+      });
+      await opened.#write(numbers);
+    } else if (typeof copy !== "object" || copy.next !== next) await opened.#writeCopy(numbers);
+    return opened;
+  }
+
+  /** Whether `name` has a number. */
+  has(name: string): boolean {
+    return this.numbers.has(name);
   }
 
   /** Whether `name` has a number. */
@@ -104,9 +116,56 @@ export class ImageNumbers {
   }
 
   async #write(numbers: ReadonlyMap<string, number>): Promise<void> {
-    await writeJsonFile(this.path, { next: this.next, numbers: [...numbers] });
+    await writeJsonFile(this.path, this.#state(numbers));
     this.numbers = numbers;
+    await this.#writeCopy(numbers);
   }
+
+  /** The numbers are safe without the copy. */
+  async #writeCopy(numbers: ReadonlyMap<string, number>): Promise<void> {
+    try {
+      await writeJsonFile(copyOf(this.path), this.#state(numbers));
+    } catch (error) {
+      log.warn("the numbers of images are not kept twice", { path: copyOf(this.path), reason: messageOf(error) });
+    }
+  }
+
+  #state(numbers: ReadonlyMap<string, number>) {
+    return { next: this.next, numbers: [...numbers] };
+  }
+}
+
+function copyOf(path: string): string {
+  return `${path}.copy`;
+}
+
+/** What is known without the file at `path`. */
+async function replacement(
+  path: string,
+  copy: Numbers | string | undefined,
+  mounted: ReadonlyMap<string, number> | undefined,
+): Promise<Numbers> {
+  // a number may have been given when the copy was about to be written
+  if (typeof copy === "object") return { next: copy.next + 1, numbers: copy.numbers };
+  const highest = Math.max(0, ...mounted?.values() ?? []);
+  const next = Math.max(highest + 1, await firstAfterLoss(path));
+  return { next, numbers: mounted !== undefined && areDistinct(mounted) ? mounted : new Map() };
+}
+
+/** Undefined if `promise` rejects with an error of that code. */
+async function ignoring<T>(code: ErrorCode, promise: Promise<T>): Promise<T | undefined> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (!hasCode(error, code)) throw error;
+    return undefined;
+  }
+}
+
+/** Like {@link readNumbers}; a file that is older than a number that was given cannot be used. */
+async function usable(path: string, given: number): Promise<Numbers | string | undefined> {
+  const read = await readNumbers(path);
+  return typeof read !== "object" || given < read.next ? read : `${given} was given and is not below the next`;
 }
 
 /** What the file says, or the reason why it cannot be used; undefined if there is none. */

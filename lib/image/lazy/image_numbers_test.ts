@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { checkImageNumber } from "../../mount/fuse/node_id.ts";
+import { ignore } from "../../base/errors.ts";
 import { ImageNumbers } from "./image_numbers.ts";
 
 Deno.test("an image keeps its number, also after a restart", async () => {
@@ -77,7 +78,10 @@ Deno.test("where the file is lost or damaged, mounted images keep their numbers,
   const path = dir.join("numbers.json");
   const given = new Set<number>();
   for (const text of DAMAGED) {
-    if (text !== undefined) await Deno.writeTextFile(path, text);
+    for (const file of [path, `${path}.copy`]) {
+      await ignore(Deno.errors.NotFound, Deno.remove(file));
+      if (text !== undefined) await Deno.writeTextFile(file, text);
+    }
     const numbers = await ImageNumbers.open(path, new Map([["a", 1], ["b", 2]]));
     assert.deepEqual([await numbers.of("a"), await numbers.of("b")], [1, 2], `${text}`);
     const next = await numbers.of("c");
@@ -89,15 +93,47 @@ Deno.test("where the file is lost or damaged, mounted images keep their numbers,
   }
 });
 
+Deno.test("where the file is lost or damaged, its copy tells, and no number is given twice", async () => {
+  await using _quiet = await quietLogs();
+  for (const text of DAMAGED) {
+    using dir = TempDir.make();
+    const path = dir.join("numbers.json");
+    const before = await ImageNumbers.open(path);
+    assert.deepEqual([await before.of("a"), await before.of("b"), await before.of("gone")], [1, 2, 3]);
+    await before.forget("gone");
+    const older = await Deno.readTextFile(`${path}.copy`);
+    assert.equal(await before.of("c"), 4);
+    for (const copy of [undefined, older]) { // the process was killed before it wrote the copy
+      if (copy !== undefined) await Deno.writeTextFile(`${path}.copy`, copy);
+      if (text !== undefined) await Deno.writeTextFile(path, text);
+      else await Deno.remove(path);
+      const numbers = await ImageNumbers.open(path, new Map());
+      assert.deepEqual([numbers.has("a"), await numbers.of("a"), await numbers.of("b")], [true, 1, 2], `${text}`);
+      assert.ok(await numbers.of(`new ${copy}`) > 4, `${text}`);
+    }
+  }
+});
+
+Deno.test("what is in the place of the copy is in nobody's way", async () => {
+  await using _quiet = await quietLogs();
+  using dir = TempDir.make();
+  const path = dir.join("numbers.json");
+  await Deno.mkdir(`${path}.copy`);
+  assert.equal(await (await ImageNumbers.open(path)).of("a"), 1);
+  assert.equal(await (await ImageNumbers.open(path)).of("b"), 2);
+});
+
 Deno.test("a number that was given after a loss is not given after another one", async () => {
   await using _quiet = await quietLogs();
   using dir = TempDir.make();
   const path = dir.join("numbers.json");
   await Deno.writeTextFile(path, "{");
   const first = await (await ImageNumbers.open(path, new Map())).of("a");
+  await Deno.remove(`${path}.copy`);
   await Deno.writeTextFile(path, "{");
   await Deno.utime(path, Date.now() / 1000 + 3600, Date.now() / 1000 + 3600);
   assert.ok(await (await ImageNumbers.open(path, new Map())).of("b") > first);
+  await Deno.remove(`${path}.copy`);
   await Deno.writeTextFile(path, "{");
   assert.equal(await (await ImageNumbers.open(path, new Map([["far", first + 1000]]))).of("b"), first + 1001);
 });

@@ -119,9 +119,10 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
    */
   async resume(left: () => Promise<LayersLeft>): Promise<void> {
     if (this.#server.session !== undefined) return;
-    const { record, findMounted } = this.options;
+    const { record, findMounted, numbers } = this.options;
+    const hasNumber = (layerId: string) => numbers.has(layerId);
     const find = async () => await findMounted(await left());
-    for await (const mounted of continueImages(this.#server, record, find, (layer) => this.#open(layer))) {
+    for await (const mounted of continueImages(this.#server, record, find, hasNumber, (layer) => this.#open(layer))) {
       this.#images.addContinued(mounted);
       this.#prefetchMounted(mounted);
     }

@@ -48,6 +48,7 @@ export class ShownImages {
     if (isSingle) throw new NydusGdError("internal", "Cannot add image: the session serves one image as its root");
     if (hasEnded()) throw new NydusGdError("internal", "Cannot add image: the session has ended");
     const entry = this.images.add(image, imageNumber);
+    await this.notices.invalidateName(FUSE_ROOT_ID, image.name); // an earlier process may have shown another image by it
     await this.notices.invalidateRoot();
     return this.mountOf(entry);
   }
