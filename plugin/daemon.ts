@@ -22,7 +22,7 @@ import type { Settings } from "../lib/base/settings.ts";
 import { trimMemory } from "../lib/base/trim_memory.ts";
 import { type ConfigPath, readSettings } from "../lib/image/config_files.ts";
 import { dockerImageDir } from "../lib/image/docker/files.ts";
-import { recordedLayer, recordedLayers } from "../lib/image/docker/layers.ts";
+import { recordedLayer, recordedLayers, recordedParents } from "../lib/image/docker/layers.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "../lib/image/gc/collect_garbage.ts";
 import { discardBlobsOfBefore } from "../lib/image/gc/layer_blobs.ts";
 import { layersLeft } from "../lib/image/lazy/found_images.ts";
@@ -190,6 +190,7 @@ async function resumeDriver(
       limitBytes,
       recordedLayers: () => recordedLayers(imageDir),
       recordedLayer: (id) => recordedLayer(imageDir, id),
+      recordedParents: () => recordedParents(imageDir),
     });
   };
   return await GraphDriver.resume({ stateFile: servedHomePath(folders.state), openStore });

@@ -8,6 +8,8 @@ import { requireIdmaps } from "../mount/idmaps.ts";
 import { type Check, fail, failedWith, ok, type Outcome, skipped, warn } from "./check.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
 import { damagedLayersIn, layerProblems } from "../layer/layer_damage.ts";
+import { recordedParents } from "../image/docker/layers.ts";
+import { dockerImageDir } from "../image/docker/files.ts";
 import { HomePaths } from "../layer/layer_paths.ts";
 import { servedHome } from "../layer/served_home.ts";
 import { readDockerUnit } from "../setup/docker/docker_flags.ts";
@@ -71,7 +73,8 @@ async function checkLayers({ isRoot, options: { root } }: Installation): Promise
   if (!isRoot) return skipped("only root can read them", "sudo nydus-gd doctor");
   const home = await servedHome(`${root}/state`);
   if (home === undefined) return ok("none: dockerd has not called yet");
-  const problems = layerProblems(await damagedLayersIn(home), new HomePaths(home));
+  const parents = await recordedParents(dockerImageDir(home));
+  const problems = layerProblems(await damagedLayersIn(home, parents), new HomePaths(home));
   const [first] = problems;
   if (first === undefined) return ok("none is damaged");
   return fail(problems.map(({ message }) => message).join("; "), first.remedy);

@@ -19,6 +19,9 @@ export interface DamagedLayer {
   readonly remedy?: string;
 }
 
+/** The layer below each layer, by ID. */
+export type LayerParents = ReadonlyMap<string, string>;
+
 /** Both are parts of sentences. */
 export interface LayerProblem {
   readonly message: string;
@@ -34,8 +37,8 @@ export function layerProblems(damaged: readonly DamagedLayer[], home: HomePaths)
   }));
 }
 
-/** Returns the damaged layers of a home, whether or not it is being served. */
-export async function damagedLayersIn(home: string): Promise<DamagedLayer[]> {
+/** Returns the damaged layers of a home, whether or not it is being served. @param parents as in {@link brokenStacks} */
+export async function damagedLayersIn(home: string, parents?: LayerParents): Promise<DamagedLayer[]> {
   const paths = new HomePaths(home);
   const layers: Layer[] = [];
   const damaged: DamagedLayer[] = [];
@@ -49,7 +52,7 @@ export async function damagedLayersIn(home: string): Promise<DamagedLayer[]> {
     }
   }
   // those that were removed in the meantime are no damage
-  return [...damaged, ...brokenStacks(layers, paths)].filter(({ id }) => existsSync(paths.layer(id).root));
+  return [...damaged, ...brokenStacks(layers, paths, parents)].filter(({ id }) => existsSync(paths.layer(id).root));
 }
 
 /** Describes a layer that cannot be read, because of `error`. */
@@ -62,10 +65,20 @@ export function damageOf(id: string, error: unknown): DamagedLayer {
  * Returns those of a home's layers whose list of layers below is not what it was when they were made.
  *
  * @param layers all that can be read
+ * @param parents which layer each was made on, as far as others know
  */
-export function brokenStacks(layers: readonly Layer[], home: HomePaths): DamagedLayer[] {
+export function brokenStacks(
+  layers: readonly Layer[],
+  home: HomePaths,
+  parents: LayerParents = new Map(),
+): DamagedLayer[] {
   const byShort = new Map(layers.map((layer) => [layer.short, layer]));
+  const byId = new Map(layers.map((layer) => [layer.id, layer]));
   return layers.flatMap(({ id, lower: [first, ...rest] }) => {
+    const recorded = byId.get(parents.get(id) ?? "");
+    if (recorded !== undefined && recorded.short !== first) {
+      return [{ id, reason: `its file lower omits the layer that it was made on, ${recorded.id}` }];
+    }
     if (first === undefined) return [];
     const parent = byShort.get(first);
     if (parent !== undefined) {

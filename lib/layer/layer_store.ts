@@ -103,10 +103,11 @@ export class LayerStore implements AsyncDisposable {
       await probeHomeUnlessFull(paths.home, `${paths.making}/.probe`);
       const { idMaps = NO_ID_MAPS, limitBytes = 0, unbornAfterMs = UNBORN_AFTER_MS } = parts;
       const unknown = () => Promise.resolve(undefined);
-      const { recordedLayers = unknown, recordedLayer = unknown } = parts;
+      const noParents = () => Promise.resolve(new Map<string, string>());
+      const { recordedLayers = unknown, recordedLayer = unknown, recordedParents = noParents } = parts;
       if (limitBytes > 0) requireSizeLimits(paths.home, "limit containers");
       await openToNamespace(paths.home, idMaps);
-      const all = { ...parts, idMaps, limitBytes, unbornAfterMs, recordedLayers, recordedLayer };
+      const all = { ...parts, idMaps, limitBytes, unbornAfterMs, recordedLayers, recordedLayer, recordedParents };
       const store = new LayerStore(paths, lock, all);
       await store.#recover();
       return store;

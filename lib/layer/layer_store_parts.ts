@@ -31,6 +31,8 @@ export interface LayerStoreParts {
   readonly recordedLayers?: () => Promise<RecordedLayers | undefined>;
   /** What dockerd has recorded of one layer; undefined if it does not know it. Default: none is known of. */
   readonly recordedLayer?: Mending["recordedLayer"];
+  /** The layer below each layer, as far as dockerd has recorded it. Default: none is known of. */
+  readonly recordedParents?: Mending["recordedParents"];
 }
 
 /** What the parts of one store share. */

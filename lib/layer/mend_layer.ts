@@ -14,7 +14,7 @@ import { ignore, NydusGdError } from "../base/errors.ts";
 import { readStateText } from "../base/json_file.ts";
 import { logger } from "../base/log.ts";
 import { syncFolder, writeDurably } from "../base/durable.ts";
-import { lowerOn } from "./layer_damage.ts";
+import { type LayerParents, lowerOn } from "./layer_damage.ts";
 import { type Layer, loadLayer } from "./layer.ts";
 import { formatLower, type HomePaths, idOfLinkTarget, parseLower } from "./layer_paths.ts";
 import { applyState, readFinished, writeFinished } from "./layer_record.ts";
@@ -36,6 +36,8 @@ export interface Mending {
   readonly lazyImages: Pick<LazyImages, "verify">;
   /** Returns what dockerd has recorded of a layer; undefined if it does not know it. */
   readonly recordedLayer: (id: string) => Promise<DockerLayer | undefined>;
+  /** Returns the layer below each layer, as far as dockerd has recorded it. */
+  readonly recordedParents: () => Promise<LayerParents>;
 }
 
 /** Writes the layer's record again if it is lost. @throws {Error} if it is, and that is not possible */

@@ -109,9 +109,10 @@ async function recoverLayers(home: HomePaths, mending: Mending): Promise<Omit<Re
       unread.set(name, damageOf(name, error));
     }
   }
+  const parents = await attempt("compare", home.home, () => mending.recordedParents());
   const mended = new Set<string>();
   for (;;) {
-    const broken = brokenStacks([...layers.values()], home);
+    const broken = brokenStacks([...layers.values()], home, parents);
     const damaged = new Map([...unread, ...broken.map((layer) => [layer.id, layer] as const)]);
     const whole = wholeLayers([...layers.values()], damaged);
     const before = mended.size;

@@ -1,7 +1,8 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { type Layer, loadLayer, stackBelow } from "./layer.ts";
-import { HomePaths, newShortName } from "./layer_paths.ts";
+import { damagedLayersIn } from "./layer_damage.ts";
+import { formatLower, HomePaths, newShortName } from "./layer_paths.ts";
 import { markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.ts";
 import { makeLayer } from "./make_layer.ts";
 import type { DockerLayer } from "./mend_layer.ts";
@@ -27,9 +28,14 @@ function test(name: string, run: (home: HomePaths) => Promise<void>): void {
 
 /** Recovers beside a dockerd that has recorded these layers. */
 function recover(home: HomePaths, recorded: Record<string, DockerLayer> = {}) {
+  const recordedParents = () => Promise.resolve(parentsIn(recorded));
   const recordedLayer = (id: string) => Promise.resolve(recorded[id]);
   const verify = () => Promise.resolve({ mode: 0o755, uid: 0, gid: 0 });
-  return recoverHome(home, { lazyImages: { verify }, recordedLayer });
+  return recoverHome(home, { lazyImages: { verify }, recordedLayer, recordedParents });
+}
+
+function parentsIn(recorded: Record<string, DockerLayer>): Map<string, string> {
+  return new Map(Object.entries(recorded).flatMap(([id, { parent }]) => parent === undefined ? [] : [[id, parent]]));
 }
 
 function namesIn(folder: string): string[] {
@@ -180,6 +186,7 @@ test("a layer without a record stays if dockerd's records cannot be read, and is
   const { layers, damaged } = await recoverHome(home, {
     lazyImages: { verify: () => Promise.reject() },
     recordedLayer,
+    recordedParents: recordedLayer,
   });
   deepEqual([layers, damaged], [[], [{ id: "base", reason: "no access" }]]);
   equal(namesIn(home.home).includes("base"), true);
@@ -256,5 +263,29 @@ test("lists of layers below that were cut off at half their length are written a
     const { layers, damaged } = await recover(home, recorded as Record<string, DockerLayer>);
     deepEqual(damaged, []);
     for (const [id, lower] of lowers) deepEqual(layers.find((layer) => layer.id === id)?.lower, lower);
+  }
+});
+
+test("a list of layers below that is another valid one is written again as dockerd's records say", async (home) => {
+  await using _quiet = await quietLogs();
+  const recorded = { base: {}, middle: { parent: "base" }, top: { parent: "middle" }, container: { parent: "top" } };
+  let below: Layer | undefined;
+  for (const id of Object.keys(recorded)) {
+    await makeLayer(home, id, below);
+    below = await loadLayer(home, id);
+  }
+  const whole = (await loadLayer(home, "container")).lower;
+  const others = [whole.slice(1), whole.slice(2), [newShortName()]];
+  for (const list of others) {
+    for (const id of ["top", "container"]) {
+      const lower = (await loadLayer(home, id)).lower;
+      await damage(home.layer(id).lower, formatLower(id === "top" ? lower.slice(1) : list));
+    }
+    const found = await damagedLayersIn(home.home, parentsIn(recorded));
+    deepEqual(found.map(({ id }) => id).sort(), ["container", "top"], `${list}`);
+    const { layers, damaged } = await recover(home, recorded);
+    deepEqual(damaged, [], `${list}`);
+    deepEqual(layers.find(({ id }) => id === "container")?.lower, whole, `${list}`);
+    deepEqual(layers.find(({ id }) => id === "top")?.lower, whole.slice(1), `${list}`);
   }
 });

@@ -13,6 +13,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { ignore } from "../../base/errors.ts";
 import type { DockerLayer } from "../../layer/mend_layer.ts";
@@ -74,6 +75,49 @@ export async function recordedLayer(imageDir: string, id: string): Promise<Docke
     if (await wordIn(folder, "mount-id") === id) return init === undefined ? await parentOf(folder) : { parent: init };
   }
   return undefined;
+}
+
+/**
+ * Returns the layer below each layer that Docker's records name, by ID; none for the lowest ones. Of layers of images
+ * only what their chain id confirms: it is the digest of theirs and of all below.
+ *
+ * @throws {Error} as {@link recordedLayers}
+ */
+export async function recordedParents(imageDir: string): Promise<Map<string, string>> {
+  const [images, containers] = [join(imageDir, "layerdb", "sha256"), join(imageDir, "layerdb", "mounts")];
+  const ofImages = await wordsIn(images, ["cache-id", "parent", "diff"]);
+  const idOf = (chain: string | undefined) => ofImages.get(chain?.replace(/^sha256:/, "") ?? "")?.["cache-id"];
+  const parents = new Map<string, string>();
+  const add = (id: string | undefined, parent: string | undefined) => {
+    if (id !== undefined && parent !== undefined) parents.set(id, parent);
+  };
+  for (const [chain, { "cache-id": id, parent, diff }] of ofImages) {
+    if (chain === createHash("sha256").update(`${parent} ${diff}`).digest("hex")) add(id, idOf(parent));
+  }
+  for (const { "mount-id": id, "init-id": init, parent } of (await wordsIn(containers, CONTAINER_FILES)).values()) {
+    add(init, idOf(parent));
+    add(id, init ?? idOf(parent));
+  }
+  return parents;
+}
+
+const CONTAINER_FILES = ["mount-id", "init-id", "parent"] as const;
+
+/** Content of these files of each folder in `folder`, by its name. */
+async function wordsIn<Name extends string>(
+  folder: string,
+  files: readonly Name[],
+): Promise<Map<string, { readonly [N in Name]?: string }>> {
+  const all = new Map<string, { readonly [N in Name]?: string }>();
+  for (const name of await namesIn(folder)) {
+    const words: { [N in Name]?: string } = {};
+    await Promise.all(files.map(async (file) => {
+      const word = await wordIn(join(folder, name), file);
+      if (word !== undefined) words[file] = word;
+    }));
+    all.set(name, words);
+  }
+  return all;
 }
 
 /** Content of a file; undefined if it is missing or empty. */
