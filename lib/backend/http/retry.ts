@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { LRUCache } from "lru-cache";
 import { delay, throwIfAborted } from "../../base/abort.ts";
 import { logger } from "../../base/log.ts";
 import type { FetchOptions } from "./fetch_options.ts";
@@ -86,8 +87,10 @@ export async function whileTransient<T>(signal: AbortSignal, attempt: () => Prom
   }
 }
 
+/** Number of states that are remembered as logged; a state may name a URL. */
+const STATES_REMEMBERED = 1000;
 /** Until when no further log entry is due, by the state that a server answered with; on the monotonic clock. */
-const loggedUntilMs = new Map<string, number>();
+const loggedUntilMs = new LRUCache<string, number>({ max: STATES_REMEMBERED });
 
 /** Logs that a server asks to wait, once for a while. */
 function logWait({ state, retryAfterMs = 0 }: TransferError): void {

@@ -44,6 +44,23 @@ Deno.test("a wait that a server asks for is logged once, and pauses end with the
   ]);
 });
 
+Deno.test("of waits that servers ask for, those that were logged last are remembered", async () => {
+  const warnings: LogRecord[] = [];
+  await using _quiet = await quietLogs(warnings);
+  const waitFor = async (server: number) => {
+    const details = { prospect: "transient", retryAfterMs: 2_000 } as const;
+    const refusal = new TransferError("unavailable", `HTTP 429 from registry-${server}.test`, details);
+    await rejects(withRetries({ retries: 1, pausesTimeoutMs: 1 }, undefined, () => Promise.reject(refusal)), refusal);
+  };
+  const servers = Array.from({ length: 1001 }, (_, server) => server);
+  await Promise.all(servers.map(waitFor));
+  assert.equal(warnings.length, 1001);
+  await waitFor(1000);
+  assert.equal(warnings.length, 1001);
+  await waitFor(0);
+  assert.equal(warnings.length, 1002);
+});
+
 Deno.test("what waits for a server that fails learns its failure, at once if it is permanent", async () => {
   const failing = (prospect: "transient" | "permanent", state: string) =>
     Promise.reject(new TransferError("unavailable", state, { prospect }));
