@@ -274,14 +274,13 @@ export class ImageMounts implements AsyncDisposable {
     const isThere = (one: MountedBefore) =>
       one.fsDriver === "fuse" || (one.fsDriver === "erofs-fuse" && isErofsAt(this.#targetOf(one)));
     let there: readonly MountedBefore[] = [];
-    const unreadable = new Map<string, string>(); // reasons by mount point
+    const damaged: string[] = [];
     const numbered = async () => {
       there = (await before()).filter(isThere);
       return await Promise.all(there.map(async (one) => {
         if (one.fsDriver === "fuse") return one;
         const { image, isDamaged } = await onRecomputedDevices(one.image, this.options.stateDir);
-        if (isDamaged) unreadable.set(this.#targetOf(one), DAMAGED);
-        if (one.isNumberNew === true) unreadable.set(this.#targetOf(one), "its number is lost");
+        if (isDamaged) damaged.push(this.#targetOf(one));
         return { number: one.number, image };
       }));
     };
@@ -292,7 +291,7 @@ export class ImageMounts implements AsyncDisposable {
     const mountOf = (one: MountedBefore, served: ShownImage) =>
       one.fsDriver === "fuse" ? served : withFolder(erofsMountOf(served, session, this.#watch, this.#targetOf(one)));
     const byImage = new Map(there.map((one, index) => [one, mountOf(one, mounts[index] as ShownImage)]));
-    for (const [target, reason] of unreadable) await setAside(target, reason);
+    for (const target of damaged) await setAside(target);
     return byImage;
   }
 
@@ -310,7 +309,7 @@ export class ImageMounts implements AsyncDisposable {
     const resumed = await resume(placed);
     if (resumed === undefined) return undefined;
     server.adopt(resumed.images);
-    for (const target of resumed.damaged ?? []) await setAside(target, DAMAGED);
+    for (const target of resumed.damaged ?? []) await setAside(target);
     const mounts = resumed.mounts.filter((mount) => mount !== undefined);
     return new Map(mounts.map((mount) => [mount.path, withFolder(mount)]));
   }
@@ -329,12 +328,9 @@ function asksOpens({ dataPath }: ImageMountsOptions): boolean {
   return dataPath.fsDriver !== "fuse";
 }
 
-/** Why a mount of EROFS gives errors, to {@link setAside}. */
-const DAMAGED = "the kernel's file of it is damaged";
-
-/** Unmounts an image whose mount gives errors, so that the next container gets a new one. */
-async function setAside(target: string, reason: string): Promise<void> {
-  log.error("the mount of an image is broken, its containers get errors: stop and start them", { target, reason });
+/** Unmounts an image of which the kernel reads a damaged file, so that the next container gets a new mount. */
+async function setAside(target: string): Promise<void> {
+  log.error("the kernel's file of an image is damaged, its containers get errors: stop and start them", { target });
   await unmount(target, MNT.DETACH);
 }
 

@@ -85,11 +85,6 @@ export class ImageNumbers {
     return this.numbers.has(name);
   }
 
-  /** Whether `name` has a number. */
-  has(name: string): boolean {
-    return this.numbers.has(name);
-  }
-
   /** Returns the number of `name`; assigns one on first use. Durable once resolved. */
   of(name: string): Promise<number> {
     return this.#change(async () => {

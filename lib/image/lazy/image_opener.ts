@@ -20,8 +20,6 @@ import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
 /** An image that is ready to be mounted. */
 export interface OpenedImage {
   readonly number: number;
-  /** Whether it got this number now: what the kernel knows of an earlier mount refers to another one. */
-  readonly isNumberNew: boolean;
   readonly layer: LazyLayer;
   readonly image: OpenImage;
   readonly backend: Backend;
@@ -54,13 +52,12 @@ export class ImageOpener {
     const choicePath = this.#choicePath(layer.id);
     const search = { candidates: await candidates(layer), blobs, choicePath, deadlineMs };
     const backend = await chooseBackend(search, signal);
-    const isNumberNew = !numbers.has(layer.id);
     const number = await numbers.of(layer.id);
     signal.throwIfAborted();
     const recorder = this.options.recorder?.(layer.bootstrapPath);
     cleanup.move();
     const image = OpenImage.open({ name: layer.id, bootstrap, backend, cache, recorder });
-    return { layer, image, backend, number, isNumberNew, forgetBackend: () => this.#forgetBackend(layer.id) };
+    return { layer, image, backend, number, forgetBackend: () => this.#forgetBackend(layer.id) };
   }
 
   /** Forgets what was decided for a removed layer. */

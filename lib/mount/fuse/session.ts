@@ -155,13 +155,11 @@ export class FuseSession implements AsyncDisposable {
       using threads = new FuseWorkerSet(options.thread);
       const session = new FuseSession(options, connection, threads);
       const references = await takeReferences(stateDir);
-      const before = await images();
-      const entries = before.map(({ image, number }) =>
+      const entries = (await images()).map(({ image, number }) =>
         session.#images.add(image, number, references.get(registeredNumber(image, number)) ?? "unknown")
       );
       for (const entry of entries) if (entry.image.devices !== undefined) session.#images.hide(entry);
       await session.#serve(true);
-      for (const { image, isNumberNew } of before) if (isNumberNew) await session.#shown.forgetName(image.name);
       log.info("FUSE session taken over", { mountpoint, images: entries.length });
       return { session, mounts: entries.map((entry) => session.#shown.mountOf(entry)) };
     } catch (error) {

@@ -11,8 +11,6 @@ export interface NumberedImage {
   readonly image: MountableImage;
   /** 1 … 2^23-1; never reused for another image, the same after a restart. */
   readonly number: number;
-  /** Whether an earlier server may have shown it by another number, which is lost. Default: no. */
-  readonly isNumberNew?: boolean;
 }
 
 /** Options of a session. */

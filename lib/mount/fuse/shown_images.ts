@@ -67,18 +67,13 @@ export class ShownImages {
     };
   }
 
-  /** Lets the kernel look a name up again: it may know it as an image by another number. */
-  async forgetName(name: string): Promise<void> {
-    await this.notices.invalidateName(FUSE_ROOT_ID, name);
-  }
-
   async #remove(entry: RegisteredImage): Promise<void> {
     if (this.session.hasEnded() || !this.images.hide(entry)) return;
     const { name, tree, devices = [] } = entry.image;
     const folder = nodeId(entry.number, tree.rootIno);
     // a device in use would keep its name, and its reference, below a folder that has none
     for (const index of devices.keys()) await this.notices.invalidateName(folder, deviceName(index));
-    await this.forgetName(name);
+    await this.notices.invalidateName(FUSE_ROOT_ID, name);
     await this.notices.invalidateRoot();
     this.images.releaseIfUnused(entry);
   }
