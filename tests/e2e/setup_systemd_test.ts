@@ -154,10 +154,7 @@ async function refusesAndShows(t: Deno.TestContext, machine: SystemdMachine): Pr
       "docker",
       "run",
       "-d",
-      "--name",
-      "web",
-      "--network",
-      "none",
+      ...["--name", "web", "--network", "none"],
       "box",
       "/bin/sleep",
       "infinity",
@@ -352,18 +349,11 @@ async function setsUpContainerd(t: Deno.TestContext, machine: SystemdMachine): P
       await machine.must("docker", "save", "--output", "/tmp/box.tar", "box");
       await machine.must("ctr", "images", "import", ...ours, "/tmp/box.tar");
       const box = "docker.io/library/box:latest";
-      await machine.must(
-        "ctr",
-        "run",
-        "--detach",
-        "--cpu-shares",
-        "0",
-        ...ours,
-        box,
+      await machine.must("ctr", "run", "--detach", "--cpu-shares", "0", ...ours, box, ...[
         "job",
         "/bin/sleep",
         "infinity",
-      );
+      ]);
       const refused = await machine.run("nydus-gd", "setup", "--undo", "--yes");
       assert.equal(refused.code, 1);
       assert.match(
