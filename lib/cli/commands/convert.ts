@@ -37,7 +37,11 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
     .addOption(
       new Option("--digester <name>", "for chunks").choices(["blake3", "sha256"] as const).default("blake3" as const),
     )
-    .option("--chunk-size <size>", "a power of two from 4KiB to 16MiB (default 512KiB)", size)
+    .option(
+      "--chunk-size <size>",
+      "a power of two from 4KiB to 16MiB (default 512KiB, with --optimize-run 128KiB)",
+      size,
+    )
     .option(
       "--batch-size <size>",
       "compress small files together up to this size (default 64KiB); 0 compresses each on its own",
