@@ -90,6 +90,9 @@ export function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;
 }
 
+/** What a name means that is also that of a file system, which we mount. */
+const READ_ONLY = "read-only file system";
+
 /** A failed system call: `Cannot mount "/x": EBUSY`. */
 export class SyscallError extends Error {
   override readonly name = "SyscallError";
@@ -103,7 +106,8 @@ export class SyscallError extends Error {
    * @param detail further explanation by the kernel
    */
   constructor(readonly syscall: string, readonly errno: number, readonly subject: string, readonly detail?: string) {
-    super(`Cannot ${syscall} "${subject}": ${errnoName(errno)}${detail === undefined ? "" : ` (${detail})`}`);
+    const known = detail ?? (errno === ERRNO.EROFS ? READ_ONLY : undefined);
+    super(`Cannot ${syscall} "${subject}": ${errnoName(errno)}${known === undefined ? "" : ` (${known})`}`);
     this.code = errnoName(errno);
   }
 }

@@ -13,6 +13,9 @@ import { firstFailure, messageOf } from "./errors.ts";
 /** Hint for a process that has run out of file descriptors. */
 export const OPEN_FILES_HINT = "raise the limit of open files (ulimit -n, LimitNOFILE=)";
 
+/** Hint for a file system that takes no writes. */
+export const READ_ONLY_HINT = "dmesg may tell why the kernel made the file system read-only; then mount -o remount,rw";
+
 /** Deno's format; with the call and its path if they are known. */
 const OF_DENO = /^(.+?) \(os error \d+\)(?:: (\w+)(?: '(.+)')?)?$/s;
 /** Format of node's modules. */
@@ -33,7 +36,7 @@ export function describeError(thrown: unknown): ErrorReport {
   if (state.startsWith("Cannot ")) return { message: state, hint: hintOf(error) };
   const what = call === undefined ? "continue" : [call, path?.replace("' -> '", " to ")].filter(Boolean).join(" ");
   const text = `Cannot ${what}: ${lowered(state)}`;
-  return { message: text, hint: /^too many open files/i.test(state) ? OPEN_FILES_HINT : hintOf(error) };
+  return { message: text, hint: hintOfState(state) ?? hintOf(error) };
 }
 
 /** What the system says of a failed call, without the call: "not a directory". Of any other error its message. */
@@ -47,8 +50,14 @@ function lowered(text: string): string {
   return `${text.charAt(0).toLowerCase()}${text.slice(1)}`;
 }
 
+function hintOfState(state: string): string | undefined {
+  if (/^read-only file system/i.test(state)) return READ_ONLY_HINT;
+  return /^too many open files/i.test(state) ? OPEN_FILES_HINT : undefined;
+}
+
 function hintOf(error: unknown): string | undefined {
   const hint = error instanceof Error && "hint" in error ? error.hint : undefined;
   if (typeof hint === "string") return hint;
+  if (isErrno(error, "EROFS")) return READ_ONLY_HINT;
   return isErrno(error, "EMFILE", "ENFILE") ? OPEN_FILES_HINT : undefined;
 }

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { open as openNode } from "node:fs/promises";
+import { ERRNO, SyscallError } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import { messageOf, NydusGdError } from "./errors.ts";
-import { describeError, OPEN_FILES_HINT } from "./error_report.ts";
+import { describeError, OPEN_FILES_HINT, READ_ONLY_HINT } from "./error_report.ts";
 
 /** What `failing` throws. */
 async function thrownBy(failing: () => unknown): Promise<unknown> {
@@ -28,6 +29,16 @@ Deno.test("running out of file descriptors is reported with the limit to raise",
     const described = describeError(new Error(message));
     assert.deepEqual(described, { message: "Cannot readfile /x: too many open files", hint: OPEN_FILES_HINT });
   }
+});
+
+Deno.test("a read-only file system is reported as such, not by a name that EROFS images have, too", () => {
+  const ofCall = describeError(new SyscallError("open", ERRNO.EROFS, "/x/lock"));
+  assert.deepEqual(ofCall, {
+    message: 'Cannot open "/x/lock": EROFS (read-only file system)',
+    hint: READ_ONLY_HINT,
+  });
+  const ofRuntime = describeError(new Error("Read-only file system (os error 30): writefile '/x'"));
+  assert.deepEqual(ofRuntime, { message: "Cannot writefile /x: read-only file system", hint: READ_ONLY_HINT });
 });
 
 Deno.test("what the runtime says is the state of a message of ours, without the call that failed", async () => {
