@@ -48,10 +48,11 @@ Description: lazy-loading graph driver and snapshotter for Nydus images
  chunk by chunk and kept in a local cache. Contains the whole data path; no
  second daemon is needed.
 `,
-  // The new daemon takes over from the old one: containers of lazy images wait, then continue.
+  // The new daemon takes over from the old one: containers of lazy images wait, then continue. Without a setup, there is
+  // no service.
   postinst: `#!/bin/sh
 set -e
-if [ "$1" = configure ] && [ -n "$2" ] && [ -d /run/systemd/system ]; then
+if [ "$1" = configure ] && [ -n "$2" ] && [ -d /run/systemd/system ] && [ -e /etc/systemd/system/nydus-gd.service ]; then
   systemctl try-restart nydus-gd.service || true
 fi
 `,

@@ -39,9 +39,11 @@ async function withMachine(test: (machine: SystemdMachine) => Promise<void>): Pr
   await test(machine);
 }
 
-/** Installs the package, for the first time or again. */
-async function install(machine: SystemdMachine): Promise<void> {
-  await machine.must("sh", "-c", "dpkg --install /outside/nydus-gd_*.deb");
+/** Installs the package, for the first time or again. Returns what was said on standard error. */
+async function install(machine: SystemdMachine): Promise<string> {
+  const { code, stdout, stderr } = await machine.run("sh", "-c", "dpkg --install /outside/nydus-gd_*.deb");
+  assert.equal(code, 0, stdout + stderr);
+  return stderr;
 }
 
 /** Reads a file of the lazy image in the container and compares it. */
@@ -80,6 +82,9 @@ function driver(machine: SystemdMachine): Promise<string> {
 
 /** What setup shows and refuses, with Docker and its machine unchanged. */
 async function refusesAndShows(t: Deno.TestContext, machine: SystemdMachine): Promise<void> {
+  await t.step("an upgrade of the package before any setup says nothing of a service", async () => {
+    assert.equal(await install(machine), "");
+  });
   await t.step("a dry run shows everything, and changes nothing", async () => {
     const { code, stdout } = await machine.run("nydus-gd", "setup", "--dry-run");
     assert.equal(code, 0);
@@ -246,28 +251,25 @@ async function survives(t: Deno.TestContext, machine: SystemdMachine, image: str
     await machine.must("systemctl", "start", UNIT);
     await readsRight(machine, "app", 6);
   });
-  await t.step(
-    "a service that fails again and again says why, and what it has lost is found by a restart",
-    async () => {
-      const settings = "/etc/nydus-gd/settings.toml";
-      await machine.write(settings, 'cahce.dir = "/x"\n');
-      assert.notEqual((await machine.run("systemctl", "restart", UNIT)).code, 0);
-      const reason =
-        /FAIL {2}service +activating \(.*\), restarted \d+ times since: cannot read settings .*: cahce is not/;
-      await until(
-        "it was tried again",
-        async () => reason.test((await machine.run("nydus-gd", "doctor")).stdout),
-        50,
-      );
-      await machine.must("rm", settings);
-      await machine.must("systemctl", "restart", UNIT);
-      await machine.must("rm", "/run/docker/plugins/nydus-gd.sock");
-      const { stdout } = await machine.run("nydus-gd", "doctor");
-      assert.match(stdout, /FAIL {2}driver socket .*\n +fix: systemctl restart nydus-gd\.service\n/);
-      await machine.must("systemctl", "restart", UNIT);
-      await readsRight(machine, "app", 7);
-    },
-  );
+  await t.step("a service that fails again and again says why, and a restart finds what it has lost", async () => {
+    const settings = "/etc/nydus-gd/settings.toml";
+    await machine.write(settings, 'cahce.dir = "/x"\n');
+    assert.notEqual((await machine.run("systemctl", "restart", UNIT)).code, 0);
+    const reason =
+      /FAIL {2}service +activating \(.*\), restarted \d+ times since: cannot read settings .*: cahce is not/;
+    await until(
+      "it was tried again",
+      async () => reason.test((await machine.run("nydus-gd", "doctor")).stdout),
+      50,
+    );
+    await machine.must("rm", settings);
+    await machine.must("systemctl", "restart", UNIT);
+    await machine.must("rm", "/run/docker/plugins/nydus-gd.sock");
+    const { stdout } = await machine.run("nydus-gd", "doctor");
+    assert.match(stdout, /FAIL {2}driver socket .*\n +fix: systemctl restart nydus-gd\.service\n/);
+    await machine.must("systemctl", "restart", UNIT);
+    await readsRight(machine, "app", 7);
+  });
   await t.step("a Docker that systemd has given up is told why, and set up again", async () => {
     const [json, on] = ["/etc/docker/daemon.json", '"experimental": true'];
     await machine.must("sed", "--in-place=.on", `s/${on}/"experimental": false/`, json);
@@ -332,45 +334,42 @@ async function isUndone(t: Deno.TestContext, machine: SystemdMachine): Promise<v
 
 /** Setup for containerd alone, and the removal of everything. */
 async function setsUpContainerd(t: Deno.TestContext, machine: SystemdMachine): Promise<void> {
-  await t.step(
-    "containerd gets the snapshotter beside a Docker that is left alone, and loses it again",
-    async () => {
-      const config = "/etc/containerd/config.toml";
-      await machine.must("sh", "-c", `mkdir -p /etc/containerd && echo "# mine" >${config}`);
-      const docker = await property(machine, "docker.service", "MainPID");
-      const { code, stdout, stderr } = await machine.run("nydus-gd", "setup", "--target", "containerd", "--yes");
-      assert.equal(code, 0, stdout + stderr);
-      assert.match(stdout, /systemctl restart nydus-gd\.service\n {2}systemctl restart containerd\.service\n\n/);
-      assert.match(stdout, /ok {4}snapshotter +known to the running containerd\n/);
-      assert.match(stdout, /overlay2 is in use; only containerd is set up/);
-      assert.match(await machine.must("ctr", "plugins", "ls"), /^io\.containerd\.snapshotter\.v1 +nydus-gd .* ok/m);
-      assert.match(await machine.must("nydus-gd", "setup", "--target", "containerd", "--yes"), /^Nothing to do/);
-      const ours = ["--snapshotter", "nydus-gd"];
-      await machine.must("docker", "save", "--output", "/tmp/box.tar", "box");
-      await machine.must("ctr", "images", "import", ...ours, "/tmp/box.tar");
-      const box = "docker.io/library/box:latest";
-      await machine.must("ctr", "run", "--detach", "--cpu-shares", "0", ...ours, box, ...[
-        "job",
-        "/bin/sleep",
-        "infinity",
-      ]);
-      const refused = await machine.run("nydus-gd", "setup", "--undo", "--yes");
-      assert.equal(refused.code, 1);
-      assert.match(
-        refused.stderr,
-        /cannot undo setup: containerd would lose 1 running container on nydus-gd: default\/job/,
-      );
-      await machine.must("ctr", "tasks", "rm", "--force", "job");
-      await machine.must("ctr", "containers", "rm", "job");
-      await machine.must("ctr", "images", "rm", "--sync", box);
-      assert.equal(await machine.must("ls", "/var/lib/nydus-gd/snapshotter/snapshots"), "");
-      await machine.must("nydus-gd", "setup", "--undo", "--yes");
-      assert.equal(await machine.must("cat", config), "# mine");
-      assert.doesNotMatch(await machine.must("ctr", "plugins", "ls"), /nydus-gd/);
-      assert.equal(await property(machine, "docker.service", "MainPID"), docker, "Docker was not disturbed");
-      await isAsBefore(machine);
-    },
-  );
+  await t.step("containerd gets the snapshotter beside a Docker that is left alone, and loses it again", async () => {
+    const config = "/etc/containerd/config.toml";
+    await machine.must("sh", "-c", `mkdir -p /etc/containerd && echo "# mine" >${config}`);
+    const docker = await property(machine, "docker.service", "MainPID");
+    const { code, stdout, stderr } = await machine.run("nydus-gd", "setup", "--target", "containerd", "--yes");
+    assert.equal(code, 0, stdout + stderr);
+    assert.match(stdout, /systemctl restart nydus-gd\.service\n {2}systemctl restart containerd\.service\n\n/);
+    assert.match(stdout, /ok {4}snapshotter +known to the running containerd\n/);
+    assert.match(stdout, /overlay2 is in use; only containerd is set up/);
+    assert.match(await machine.must("ctr", "plugins", "ls"), /^io\.containerd\.snapshotter\.v1 +nydus-gd .* ok/m);
+    assert.match(await machine.must("nydus-gd", "setup", "--target", "containerd", "--yes"), /^Nothing to do/);
+    const ours = ["--snapshotter", "nydus-gd"];
+    await machine.must("docker", "save", "--output", "/tmp/box.tar", "box");
+    await machine.must("ctr", "images", "import", ...ours, "/tmp/box.tar");
+    const box = "docker.io/library/box:latest";
+    await machine.must("ctr", "run", "--detach", "--cpu-shares", "0", ...ours, box, ...[
+      "job",
+      "/bin/sleep",
+      "infinity",
+    ]);
+    const refused = await machine.run("nydus-gd", "setup", "--undo", "--yes");
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.stderr,
+      /cannot undo setup: containerd would lose 1 running container on nydus-gd: default\/job/,
+    );
+    await machine.must("ctr", "tasks", "rm", "--force", "job");
+    await machine.must("ctr", "containers", "rm", "job");
+    await machine.must("ctr", "images", "rm", "--sync", box);
+    assert.equal(await machine.must("ls", "/var/lib/nydus-gd/snapshotter/snapshots"), "");
+    await machine.must("nydus-gd", "setup", "--undo", "--yes");
+    assert.equal(await machine.must("cat", config), "# mine");
+    assert.doesNotMatch(await machine.must("ctr", "plugins", "ls"), /nydus-gd/);
+    assert.equal(await property(machine, "docker.service", "MainPID"), docker, "Docker was not disturbed");
+    await isAsBefore(machine);
+  });
   await t.step("purged, the package leaves nothing, even where its folder is a mount point", async () => {
     await machine.must("mountpoint", "/var/lib/nydus-gd");
     await machine.must("mkdir", "/var/lib/nydus-gd/snapshotter/snapshots/1");
