@@ -104,7 +104,7 @@ async function runService(words: readonly string[]): Promise<void> {
     const unit = words.at(-1) ?? "";
     if (!hasCode(error, "environment") || !unit.endsWith(".service")) throw error;
     const said = await lastLoggedError(unit, since);
-    const state = said?.state ?? (await lastLines(unit, (await showUnit(unit)).lastRun)).join(" | ");
+    const state = said?.state ?? (await lastLines(unit, since, (await showUnit(unit)).invocation)).join(" | ");
     if (state === "") throw error;
     const hint = said?.hint ?? `journalctl -u ${unit} -n 50`;
     throw new NydusGdError("environment", `Cannot start ${unit}: ${state}`, { hint, cause: error });

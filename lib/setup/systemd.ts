@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as v from "valibot";
 import { ignore, NydusGdError } from "../base/errors.ts";
 
 /** Timeout for a unit to start or stop. */
@@ -23,6 +24,8 @@ export interface UnitState {
   readonly sub: string;
   /** Automatic restarts since the last manual start. */
   readonly restarts: number;
+  /** Identifies its last run. */
+  readonly invocation: string;
   /** Lines of its last run, as an argument of journalctl. */
   readonly lastRun: string;
 }
@@ -32,12 +35,14 @@ export async function showUnit(unit: string): Promise<UnitState> {
   const names = ["LoadState", "ActiveState", "SubState", "NRestarts", "InvocationID"];
   const text = await systemctl("show", unit, ...names.map((name) => `--property=${name}`));
   const values = new Map(text.split("\n").map((line) => [line.split("=", 1)[0], line.slice(line.indexOf("=") + 1)]));
+  const invocation = values.get("InvocationID") ?? "";
   return {
     load: values.get("LoadState") ?? "",
     active: values.get("ActiveState") ?? "",
     sub: values.get("SubState") ?? "",
     restarts: Number(values.get("NRestarts") ?? 0),
-    lastRun: `_SYSTEMD_INVOCATION_ID=${values.get("InvocationID") ?? ""}`,
+    invocation,
+    lastRun: `_SYSTEMD_INVOCATION_ID=${invocation}`,
   };
 }
 
@@ -71,13 +76,24 @@ export async function lastLoggedError(
  * The last lines that a unit's own processes have logged, without systemd's; empty if there are none.
  *
  * @param lines as for {@link lastLoggedError}
+ * @param invocation leaves out lines of other runs. journald does not know the run of a line that it reads after the run
+ * has ended, as on a busy machine: such lines stay
  */
-export async function lastLines(unit: string, lines: string): Promise<string[]> {
-  const args = ["--output", "cat", "--no-pager", lines, `_SYSTEMD_UNIT=${unit}`];
+export async function lastLines(unit: string, lines: string, invocation?: string): Promise<string[]> {
+  const fields = "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID";
+  const args = ["--output", "json", fields, "--no-pager", lines, `_SYSTEMD_UNIT=${unit}`];
   const command = new Deno.Command("journalctl", { args, stdin: "null", stderr: "null" });
-  const logged = (await ignore(Deno.errors.NotFound, outputOf(command)) ?? "").split("\n");
-  return logged.filter((line) => line.trim() !== "").slice(-LAST_LINES);
+  const logged = (await ignore(Deno.errors.NotFound, outputOf(command)) ?? "").split("\n").filter((line) =>
+    line !== ""
+  );
+  return logged.map((line) => v.parse(JournalLine, JSON.parse(line)))
+    .filter(({ _SYSTEMD_INVOCATION_ID: run = invocation }) => invocation === undefined || run === invocation)
+    .flatMap(({ MESSAGE }) => typeof MESSAGE === "string" && MESSAGE.trim() !== "" ? [MESSAGE] : [])
+    .slice(-LAST_LINES);
 }
+
+/** A line as journalctl prints it; the message is no string where it is no text, or too long. */
+const JournalLine = v.object({ MESSAGE: v.optional(v.unknown()), _SYSTEMD_INVOCATION_ID: v.optional(v.string()) });
 
 /** Lines that are enough to see why a program ended. */
 const LAST_LINES = 3;
