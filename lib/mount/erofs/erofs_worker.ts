@@ -10,7 +10,7 @@ import { preadExact } from "../../../ffi/unistd.ts";
 import { sendError } from "../../base/worker_pool.ts";
 import { devicesOf } from "../../rafs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { makeCachedImage } from "./made_image.ts";
+import { makeCachedImage } from "./cached_image_file.ts";
 import { mountErofs, mountErofsCached } from "./erofs_mount.ts";
 import type { ErofsReply, ErofsTask } from "./erofs_tasks.ts";
 import { keepImage, type PreparedImage, prepareImage } from "./kept_image.ts";

@@ -27,7 +27,7 @@ import type { SizeLimit } from "../../base/setting_values.ts";
 import { kernelCacheDir } from "../../blob/cache/blob_paths.ts";
 import { READ_AHEAD_KB } from "../erofs/erofs_mount.ts";
 import { ErofsTasks, imagePath } from "../erofs/erofs_tasks.ts";
-import { readCachedImage } from "../erofs/made_image.ts";
+import { readCachedImage } from "../erofs/cached_image_file.ts";
 import type { PlacedImage, Resumed } from "../erofs/placed_image.ts";
 import { recomputeDevices } from "../erofs/recompute_devices.ts";
 import { SuperBlocks } from "../erofs/super_blocks.ts";

@@ -6,7 +6,7 @@
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import { ErofsTasks, imagePath } from "../erofs/erofs_tasks.ts";
-import { readCachedImage } from "../erofs/made_image.ts";
+import { readCachedImage } from "../erofs/cached_image_file.ts";
 import { recomputeDevices } from "../erofs/recompute_devices.ts";
 import type { MountableImage } from "../image_mount.ts";
 import type { CacheServer } from "./cache_server.ts";
