@@ -54,8 +54,8 @@ export interface BackendSearch {
 /**
  * Returns the stored choice if it is still a candidate, else the first candidate that has every blob.
  *
- * param signal aborts this search, but not later searches of the returned backend
- * throws {NydusGdError} "unavailable"; the message says what each candidate lacks
+ * @param signal aborts this search, but not later searches of the returned backend
+ * @throws {NydusGdError} "unavailable"; the message says what each candidate lacks
  */
 export async function chooseBackend(search: BackendSearch, signal?: AbortSignal): Promise<Backend> {
   const { candidates, blobs } = search;

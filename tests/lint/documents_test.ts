@@ -110,6 +110,16 @@ function foldersAbove(path: string): string[] {
   return folder === "." ? [folder] : [folder, ...foldersAbove(folder)];
 }
 
+Deno.test("tags of comments have their @", async () => {
+  const without: string[] = [];
+  for (const path of (await sourceFiles()).filter((path) => path.endsWith(".ts"))) {
+    const lines = (await readSource(path)).split("\n");
+    const bare = lines.flatMap((line, at) => /^\s*\* (throws \{|param \w+ )/.test(line) ? [`${path}:${at + 1}`] : []);
+    without.push(...bare);
+  }
+  assert.deepEqual(without, []);
+});
+
 Deno.test("each module opens with a comment that says what it is", async () => {
   const isModule = (path: string) => path.endsWith(".ts") && !path.endsWith("_test.ts");
   const without: string[] = [];
