@@ -4,8 +4,11 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
+import { FALLOC, fallocate, O, open } from "../../ffi/fcntl.ts";
+import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
+import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { hasCode } from "../base/errors.ts";
+import { blobPaths } from "./cache/blob_paths.ts";
 
 const THREE = Array<number>(3).fill(20_000);
 
@@ -52,4 +55,24 @@ Deno.test("a cache that keeps nothing gives away no path and seals nothing", () 
     await ensureRows(blob, synthetic, [0]);
     assert.equal((await blob.open()).path, undefined);
     assert.equal(blob.seal([0]), false);
+  }));
+
+Deno.test("holes that another program made in a file in use are found when it is opened again", () =>
+  withBlob({ sizes: [...THREE, 20_000] }, async ({ dir, blob, cache, source, synthetic }) => {
+    await using _quiet = await quietLogs();
+    await ensureRows(blob, synthetic, [0, 1, 2]);
+    await cache.flush();
+    {
+      using file = open(blobPaths(dir, blob.id).data, O.RDWR);
+      fallocate(file, FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE, 24_576, 8192);
+    }
+    await ensureRows(blob, synthetic, [3]);
+    await cache.release(blob);
+    source.reads.length = 0;
+    const again = cache.acquire({ descriptor: synthetic.descriptor, source, records: () => synthetic.records });
+    for (const row of [0, 1, 2, 3]) {
+      await ensureRows(again, synthetic, [row]);
+      await assertCached(again, synthetic, row);
+    }
+    assert.deepEqual(source.reads.map(({ offset }) => offset), [synthetic.records[1]?.compressedOffset]);
   }));

@@ -21,7 +21,7 @@ import { type BlobPaths, SUFFIX } from "./blob_paths.ts";
 import { CacheFile } from "./cache_file.ts";
 import type { CacheFolder } from "./cache_folder.ts";
 import { ChunkMap } from "./chunk_map.ts";
-import { emptyRanges, rangesWithout } from "./lost_content.ts";
+import { clearHollow, emptyRanges, rangesWithout } from "./lost_content.ts";
 import { VerifiedDigests } from "./verified.ts";
 
 const log = logger("blob");
@@ -71,6 +71,7 @@ export class BlobFiles implements Disposable {
     if (verifiedBits === undefined) {
       throw new DescriptionConflict(id, "chunks", "its files belong to an image with different chunks");
     }
+    forgetHollow(data, verifiedBits, columns);
     if (verified.isNew) await emptyUnclaimed(data, dataSize, map, columns);
     if (!folder.keeps) { for (const path of [paths.data, paths.chunkMap, paths.verified]) Deno.removeSync(path); }
     stack.move();
@@ -133,6 +134,15 @@ async function extendData(file: CacheFile, paths: BlobPaths, sizeBytes: number):
   if (file.sizeBytes === 0) await setAside(paths.chunkMap, "its data file is gone");
   await ignore(Deno.errors.NotFound, Deno.remove(paths.verified));
   ftruncate(file.fd, sizeBytes);
+}
+
+/**
+ * Chunks with holes are read back before use. Another program made them, such as one that frees space: while this one
+ * serves the file it does not notice that, and seals it all the same (verified.ts).
+ */
+function forgetHollow(data: CacheFile, verified: Uint8Array<ArrayBuffer>, columns: ChunkColumns): void {
+  const chunks = clearHollow(data.fd, verified, columns);
+  if (chunks > 0) log.warn("another program has made holes in a cache file", { path: data.path, chunks });
 }
 
 /**

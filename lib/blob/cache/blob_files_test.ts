@@ -24,6 +24,8 @@ const SUBJECT = {
 async function fill(folder: CacheFolder, id: string): Promise<void> {
   using files = await BlobFiles.open(folder, blobPaths(folder.path, id), SUBJECT);
   const rows = [0, 1, 2, 3, 4, 5, 6, 7];
+  pwriteAll(files.data.fd, new Uint8Array(SUBJECT.dataSize).fill(1), 0);
+  files.verified.seal(files.data.changedNs());
   files.verified.record(rows, COLUMNS);
   files.map.claim(rows);
 }

@@ -1,5 +1,6 @@
 /**
- * Empties the parts of a cache file that its disk may have lost, before chunks are written there again.
+ * Empties the parts of a cache file that its disk may have lost, before chunks are written there again; finds those that
+ * others have emptied.
  *
  * ext4 keeps a page in memory that it could not write, and remembers the block that it had reserved for it, which it
  * marks as written only when a write succeeds. If that page is changed again, it is written to that block, but the mark
@@ -13,9 +14,10 @@
 import { isErrno } from "../../../ffi/errno.ts";
 import { dropPages, punchHole, takeWriteError } from "../../../ffi/fcntl.ts";
 import type { AnyFd } from "../../../ffi/fd.ts";
+import { lseek, SEEK } from "../../../ffi/unistd.ts";
 import type { ChunkPlaces } from "../../rafs/chunk_table.ts";
 import { delay } from "../../base/abort.ts";
-import { type Bits, hasBit } from "./bits.ts";
+import { type Bits, clearBit, hasBit } from "./bits.ts";
 
 /** Holes consist of whole blocks. Where a file system has larger ones, the kernel fills the rest with zeros. */
 const BLOCK = 4096;
@@ -54,6 +56,32 @@ export function rangesWithout(isKept: Bits, places: ChunkPlaces, sizeBytes: numb
   }
   addGap(Math.ceil(sizeBytes / BLOCK) * BLOCK);
   return ranges;
+}
+
+/**
+ * Clears the bits of chunks in which the file has a hole, and returns how many. Each was written in full once.
+ *
+ * @param fd its position changes
+ * @param bits one bit per chunk
+ * @throws {SyscallError}
+ */
+export function clearHollow(
+  fd: AnyFd,
+  bits: Bits,
+  { count, uncompressedOffset, uncompressedSize }: ChunkPlaces,
+): number {
+  let cleared = 0;
+  /** A range without a hole, and the start of the hole after it. */
+  let dataStart = 0, dataEnd = 0;
+  for (let row = 0; row < count; row++) {
+    const start = uncompressedOffset[row] as number, end = start + (uncompressedSize[row] as number);
+    if (!hasBit(bits, row) || end === start || (dataStart <= start && end <= dataEnd)) continue;
+    [dataStart, dataEnd] = [start, lseek(fd, start, SEEK.HOLE)];
+    if (end <= dataEnd) continue;
+    clearBit(bits, row);
+    cleared++;
+  }
+  return cleared;
 }
 
 /**
