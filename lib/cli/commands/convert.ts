@@ -21,6 +21,13 @@ const EXAMPLES = examples(
   "nydus-gd convert dir:/srv/rootfs tar:lazy.tar",
 );
 
+const OPTIMIZE_RUN =
+  "run it once in the image, without network, and store what it reads a second time, in that order: " +
+  "a start fetches it first, in few requests";
+
+const WITH_OCI = "keep the ordinary image and its referrers (signatures, attestations) as the first entry: " +
+  "clients without lazy loading pull it whole";
+
 /** Creates the command, which passes its arguments to `run`. */
 export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
   const command = new Command("convert")
@@ -52,17 +59,8 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
       "--prefetch-patterns <file>",
       "file of paths to prefetch first, one per line, with *, ** and ? as wildcards; - for stdin",
     )
-    .option(
-      "--optimize-run <command>",
-      "run it once in the image, without network, and store what it reads a second time, in that order: " +
-        "a start fetches it first, in few requests",
-    )
-    .option(
-      "--with-oci",
-      "keep the ordinary image and its referrers (signatures, attestations) as the first entry: " +
-        "clients without lazy loading pull it whole",
-      false,
-    )
+    .option("--optimize-run <command>", OPTIMIZE_RUN)
+    .option("--with-oci", WITH_OCI, false)
     .option("--force", "overwrite the source's own name, or an existing file", false)
     .option("--docker-host <host>", "unix:// socket of the Docker daemon for docker:NAME, instead of DOCKER_HOST")
     .option(
