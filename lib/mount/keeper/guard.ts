@@ -14,10 +14,10 @@
 import { hasServiceManager } from "../../../ffi/libsystemd.ts";
 
 /**
- * Number of stored descriptors: the FUSE session with its clones (at most 16), the fanotify group with its events, the
- * snapshotter's socket.
+ * Number of stored descriptors: the FUSE session with its clones (at most 16) and its requests, the fanotify group with
+ * its events, the snapshotter's socket.
  */
-export const STORED_DESCRIPTORS = 19;
+export const STORED_DESCRIPTORS = 20;
 
 /** Why descriptors survive the unit, or what is missing for that. */
 export type Guard = { readonly isStrong: true; readonly what: string } | {
