@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { inPath } from "../../../tests/support/path_folder.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Credential } from "./credential.ts";
 import { ANONYMOUS, dockerConfigDir, DockerKeychain, firstOf, type Keychain, staticKeychain } from "./keychain.ts";
@@ -12,14 +13,12 @@ async function withConfig(
   test: (keychain: DockerKeychain, folder: string) => Promise<void>,
 ): Promise<void> {
   const folder = await Deno.makeTempDir();
-  const path = Deno.env.get("PATH") ?? "";
   try {
     const text = typeof config === "string" ? config : JSON.stringify(config);
     await Deno.writeTextFile(join(folder, "config.json"), text);
-    Deno.env.set("PATH", `${folder}:${path}`);
+    using _helpers = inPath(folder);
     await test(new DockerKeychain({ configDir: folder, helperTimeoutMs: 5_000 }), folder);
   } finally {
-    Deno.env.set("PATH", path);
     await Deno.remove(folder, { recursive: true });
   }
 }

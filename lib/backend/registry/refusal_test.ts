@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { refuses } from "../../../tests/support/backend_world.ts";
 import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
+import { inPath } from "../../../tests/support/path_folder.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
@@ -114,16 +115,11 @@ for (const auth of ["basic", "bearer"] as const) {
 
 Deno.test("a refused password of a credential helper is reported with the helper", () =>
   withWorld({ auth: "bearer", ...USER }, async ({ registry, folder, login, size }) => {
-    const path = Deno.env.get("PATH") ?? "";
     const script = `#!/bin/sh\necho '{"Username":"bob","Secret":"${SECRET}"}'\n`;
     await Deno.writeTextFile(folder.join("docker-credential-test"), script, { mode: 0o755 });
     login({ credsStore: "test" });
-    try {
-      Deno.env.set("PATH", `${folder.path}:${path}`);
-      await failsWith(size(), registry, "asked with user and password from docker-credential-test", LOGIN);
-    } finally {
-      Deno.env.set("PATH", path);
-    }
+    using _helper = inPath(folder.path);
+    await failsWith(size(), registry, "asked with user and password from docker-credential-test", LOGIN);
   }));
 
 Deno.test("an expired identity token is reported as such", () =>

@@ -28,8 +28,7 @@ export class ScratchFolder implements AsyncDisposable {
   private constructor(readonly path: string, private readonly lock: FileLock) {}
 
   /** @throws {NydusGdError} "io" */
-  static async make(): Promise<ScratchFolder> {
-    const dir = Deno.env.get("TMPDIR") || DEFAULT_PARENT;
+  static async make(dir = Deno.env.get("TMPDIR") || DEFAULT_PARENT): Promise<ScratchFolder> {
     try {
       const path = await Deno.makeTempDir({ dir, prefix: PREFIX });
       const folder = new ScratchFolder(path, lockFolder(path, LOCK.EX));

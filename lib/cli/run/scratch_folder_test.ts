@@ -16,40 +16,31 @@ async function oldFolder(path: string, changed = YESTERDAY): Promise<string> {
 
 Deno.test("the remains of killed commands in the temporary folder are removed, and nothing else", async () => {
   using temp = TempDir.make();
-  const before = Deno.env.get("TMPDIR");
-  Deno.env.set("TMPDIR", temp.path);
-  try {
-    await oldFolder(temp.join("nydus-gd-scratch-dead"));
-    await oldFolder(temp.join("nydus-gd-scratch-of-a-clock-that-was-ahead"), TOMORROW);
-    const used = await oldFolder(temp.join("nydus-gd-scratch-used"));
-    using _use = lockFolder(temp.join(used), LOCK.EX);
-    const other = await oldFolder(temp.join("other"));
-    await Deno.symlink(temp.join(other), temp.join("nydus-gd-scratch-link"));
-    const names = () => Array.from(Deno.readDirSync(temp.path), ({ name }) => name).sort();
-    {
-      await using folder = await ScratchFolder.make();
-      const own = folder.path.slice(temp.path.length + 1);
-      assert.deepEqual(names(), [own, "nydus-gd-scratch-link", used, other].sort());
-      await using _second = await ScratchFolder.make();
-      assert.ok(names().includes(own));
-    }
-    assert.deepEqual(names(), ["nydus-gd-scratch-link", used, other]);
-  } finally {
-    if (before === undefined) Deno.env.delete("TMPDIR");
-    else Deno.env.set("TMPDIR", before);
+  await oldFolder(temp.join("nydus-gd-scratch-dead"));
+  await oldFolder(temp.join("nydus-gd-scratch-of-a-clock-that-was-ahead"), TOMORROW);
+  const used = await oldFolder(temp.join("nydus-gd-scratch-used"));
+  using _use = lockFolder(temp.join(used), LOCK.EX);
+  const other = await oldFolder(temp.join("other"));
+  await Deno.symlink(temp.join(other), temp.join("nydus-gd-scratch-link"));
+  const names = () => Array.from(Deno.readDirSync(temp.path), ({ name }) => name).sort();
+  {
+    await using folder = await ScratchFolder.make(temp.path);
+    const own = folder.path.slice(temp.path.length + 1);
+    assert.deepEqual(names(), [own, "nydus-gd-scratch-link", used, other].sort());
+    await using _second = await ScratchFolder.make(temp.path);
+    assert.ok(names().includes(own));
   }
+  assert.deepEqual(names(), ["nydus-gd-scratch-link", used, other]);
 });
 
 Deno.test("a temporary folder that cannot be used is named with its variable", async () => {
-  const before = Deno.env.get("TMPDIR");
-  Deno.env.set("TMPDIR", "/no/such");
-  try {
-    await assert.rejects(ScratchFolder.make(), {
-      message: "Cannot make a folder in /no/such: no such file or directory",
-      hint: "TMPDIR=…",
-    });
-  } finally {
-    if (before === undefined) Deno.env.delete("TMPDIR");
-    else Deno.env.set("TMPDIR", before);
-  }
+  // in a process of its own: tests that run in parallel share the environment
+  const make = `import { ScratchFolder } from "${new URL("./scratch_folder.ts", import.meta.url)}";
+    await ScratchFolder.make().catch(({ message, hint }) => console.log(JSON.stringify({ message, hint })));`;
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["eval", make], env: { TMPDIR: "/no/such" } })
+    .output();
+  assert.deepEqual(JSON.parse(new TextDecoder().decode(stdout)), {
+    message: "Cannot make a folder in /no/such: no such file or directory",
+    hint: "TMPDIR=…",
+  });
 });
