@@ -35,7 +35,7 @@ import { Flight, type RunningRequest } from "./flight.ts";
 import type { LinkEstimate } from "./link_estimate.ts";
 import { type PlannedRequest, planRequest, type RequestLimits } from "./planner.ts";
 import { RangeFetch } from "./range_fetch.ts";
-import { ReadAhead, type ReadChunks } from "./read_ahead.ts";
+import { ReadAhead } from "./read_ahead.ts";
 import type { Readiness } from "../cache/readiness.ts";
 import type { BlobSources } from "./sources.ts";
 
@@ -125,13 +125,12 @@ export class ChunkFetcher {
     if (missing.length === 0) return;
     throwIfAborted(signal);
     if (this.#closed !== undefined) throw this.#closed;
-    const isNew = missing.some((row) => !this.#flights.has(this.index.unitOf(row)));
     const flights = new Set<Flight>();
     for (const row of missing) if (readiness.isKnown(row)) flights.add(this.#flightOf(row, urgency));
     for (const flight of flights) flight.waiters++;
     if (urgency === "on-demand") {
       this.parts.queue.noteDemand();
-      const ahead = this.#lookAhead({ first: missing[0] as number, last: missing.at(-1) as number, isNew });
+      const ahead = this.#lookAhead(missing[0] as number, missing.at(-1) as number);
       for (const row of missing) onDemand?.(this.#placeOf(row), true);
       for (const row of ahead) onDemand?.(this.#placeOf(row), false);
     }
@@ -150,9 +149,7 @@ export class ChunkFetcher {
 
   /** A reader has read a watched chunk, which was cached. */
   reached(row: number): void {
-    if (this.#closed === undefined && row < this.parts.target.columns.count) {
-      this.#lookAhead({ first: row, last: row, isNew: false });
-    }
+    if (this.#closed === undefined && row < this.parts.target.columns.count) this.#lookAhead(row, row);
   }
 
   /** Aborts everything in flight; callers get "interrupted". Resolves when nothing accesses the files any more. */
@@ -194,14 +191,14 @@ export class ChunkFetcher {
   }
 
   /**
-   * Reads ahead of a reader, in the same request if what it reads must be fetched. Returns the rows read ahead, without
-   * the surroundings, of which few will be read.
+   * Reads ahead of a reader at rows `first` to `last`, in the same request if these must be fetched. Returns the rows
+   * read ahead, without the surroundings, of which few will be read.
    */
-  #lookAhead(read: ReadChunks): readonly number[] {
+  #lookAhead(first: number, last: number): readonly number[] {
     const { target: { columns }, readiness, watched } = this.parts;
     const wanted = (row: number) =>
       !readiness.isReady(row) && readiness.isKnown(row) && !this.#flights.has(this.index.unitOf(row));
-    const { ahead, surroundings = [], watch } = this.#readAhead.after(columns, read, wanted);
+    const { ahead, surroundings = [], watch } = this.#readAhead.after(columns, first, last, wanted);
     for (const row of ahead) this.#flightOf(row, "read-ahead").isNeighbour = true;
     for (const row of surroundings) this.#flightOf(row, "read-ahead");
     if (watch !== undefined) setBit(watched, watch);

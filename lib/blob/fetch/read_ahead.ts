@@ -63,14 +63,6 @@ interface Stream {
   windowBytes: number;
 }
 
-/** Chunks that a reader waits for or has reached. */
-export interface ReadChunks {
-  readonly first: number;
-  readonly last: number;
-  /** Whether one of them is neither cached nor was in flight before. */
-  readonly isNew: boolean;
-}
-
 /** What to fetch in addition to what a reader waits for. */
 export interface Ahead {
   /** Chunks to fetch, ascending. */
@@ -100,12 +92,11 @@ export class ReadAhead {
   ) {}
 
   /**
-   * Handles a read. Of chunks that were in flight before, what is around them is already on its way, or they were
-   * fetched because of what they are: only a stream gets more.
+   * Handles a reader at chunks `first` to `last`, which it waits for or has reached.
    *
    * @param wanted whether a chunk is neither cached nor in flight
    */
-  after(columns: ChunkColumns, { first, last, isNew }: ReadChunks, wanted: (row: number) => boolean): Ahead {
+  after(columns: ChunkColumns, first: number, last: number, wanted: (row: number) => boolean): Ahead {
     const limit = this.maxBytes();
     if (limit <= 0) return NOTHING;
     const { speed } = this.link;
@@ -113,10 +104,6 @@ export class ReadAhead {
     const stream = this.#find(first);
     if (stream !== undefined && last <= stream.last) return NOTHING; // another read of the same chunk
     const ahead: number[] = [];
-    if (stream === undefined && !isNew) {
-      this.#remember(undefined, { last, next: last + 1, end: endOf(columns, last), windowBytes: 0 });
-      return NOTHING;
-    }
     if (stream === undefined) {
       walkBack(columns, first, nearBytes * BEFORE_SHARE, (row) => {
         if (!wanted(row)) return false;

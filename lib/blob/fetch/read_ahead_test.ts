@@ -20,53 +20,46 @@ function tableOf(count: number): ChunkColumns {
 }
 
 const every = () => true;
-const at = (row: number, isNew = true) => ({ first: row, last: row, isNew });
 const rows = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
 
 Deno.test("read-ahead is what the link carries in half a latency, up to a fifth of it before the chunk", () => {
   for (const [delayBytes, before, behind] of [[18_000, 0, 0], [75_000, 0, 3], [182_000, 1, 9]] as const) {
-    const { ahead, watch } = new ReadAhead(knownLink(delayBytes), () => MIB).after(tableOf(100), at(5), every);
+    const { ahead, watch } = new ReadAhead(knownLink(delayBytes), () => MIB).after(tableOf(100), 5, 5, every);
     assert.deepEqual([ahead, watch], [[...rows(5 - before, before), ...rows(6, behind)], undefined]);
   }
 });
 
 Deno.test("read-ahead before a chunk stops at a cached chunk", () => {
-  const { ahead } = new ReadAhead(knownLink(602_000), () => MIB).after(tableOf(100), at(50), (row) => row !== 48);
+  const { ahead } = new ReadAhead(knownLink(602_000), () => MIB).after(tableOf(100), 50, 50, (row) => row !== 48);
   assert.deepEqual(ahead, [49, ...rows(51, 30)]);
 });
 
 Deno.test("read-ahead of a link with high latency is limited to 25 ms of its bandwidth", () => {
-  const { ahead } = new ReadAhead(knownLink(200_000, 400), () => MIB).after(tableOf(100), at(5), every);
+  const { ahead } = new ReadAhead(knownLink(200_000, 400), () => MIB).after(tableOf(100), 5, 5, every);
   assert.deepEqual(ahead, rows(6, 1)); // 500 bytes per millisecond
 });
 
 Deno.test("the limit bounds the read-ahead, and 0 disables it", () => {
-  assert.deepEqual(new ReadAhead(knownLink(1e6), () => 25_000).after(tableOf(100), at(5), every).ahead, [6, 7]);
+  assert.deepEqual(new ReadAhead(knownLink(1e6), () => 25_000).after(tableOf(100), 5, 5, every).ahead, [6, 7]);
   const off = new ReadAhead(knownLink(1e6), () => 0);
   for (const row of [5, 6, 7, 8]) {
-    assert.deepEqual(off.after(tableOf(100), at(row), every), { ahead: [] });
+    assert.deepEqual(off.after(tableOf(100), row, row, every), { ahead: [] });
   }
 });
 
 Deno.test("where the limit bounds the neighbours, surroundings follow, as many as the link carries in its latency", () => {
   const surroundings = (delayBytes: number, limit: number, wanted: (row: number) => boolean = every) =>
-    new ReadAhead(knownLink(delayBytes), () => limit, () => true).after(tableOf(100), at(5), wanted).surroundings;
+    new ReadAhead(knownLink(delayBytes), () => limit, () => true).after(tableOf(100), 5, 5, wanted).surroundings;
   assert.equal(surroundings(75_000, MIB), undefined, "the link bounds the neighbours");
   assert.deepEqual(surroundings(75_000, 25_000), rows(8, 5));
   assert.deepEqual(surroundings(2e6, 25_000), rows(8, 8), "at most four times the limit");
   assert.deepEqual(surroundings(75_000, 25_000, (row) => row !== 9), [8, 10, 11, 12]);
 });
 
-Deno.test("a chunk that was requested before has no neighbours and no surroundings, unless a stream reaches it", () => {
-  const ahead = new ReadAhead(knownLink(75_000), () => 25_000, () => true);
-  assert.deepEqual(ahead.after(tableOf(100), at(5, false), every), { ahead: [] });
-  assert.deepEqual(ahead.after(tableOf(100), at(6, false), every).ahead, rows(7, 5));
-});
-
 Deno.test("a sequential reader has no surroundings", () => {
   const ahead = new ReadAhead(knownLink(75_000), () => 25_000, () => true);
-  ahead.after(tableOf(100), at(5), every);
-  assert.equal(ahead.after(tableOf(100), at(6), every).surroundings, undefined);
+  ahead.after(tableOf(100), 5, 5, every);
+  assert.equal(ahead.after(tableOf(100), 6, 6, every).surroundings, undefined);
 });
 
 Deno.test("a sequential reader gets a window that doubles up to four times what the link carries", () => {
@@ -76,7 +69,7 @@ Deno.test("a sequential reader gets a window that doubles up to four times what 
   const windows: number[] = [];
   for (let row = 0; row < 200; row++) {
     if (fetched.has(row)) continue; // cached: the read is not observed
-    const window = ahead.after(columns, at(row), (each) => !fetched.has(each)).ahead;
+    const window = ahead.after(columns, row, row, (each) => !fetched.has(each)).ahead;
     for (const each of [row, ...window]) fetched.add(each);
     windows.push(window.length);
   }
@@ -89,7 +82,7 @@ Deno.test("a reader that reaches chunks being fetched keeps the window ahead of 
   const onTheWay = new Set<number>();
   let last = 0;
   for (let row = 0; row < 100; row++) {
-    const window = ahead.after(columns, at(row, !onTheWay.has(row)), (each) => !onTheWay.has(each)).ahead;
+    const window = ahead.after(columns, row, row, (each) => !onTheWay.has(each)).ahead;
     for (const each of [row, ...window]) {
       onTheWay.add(each);
       last = Math.max(last, each);
@@ -105,7 +98,7 @@ Deno.test("the window of a sequential reader is refilled when half of it is used
   const onTheWay = new Set<number>();
   const lengths: number[] = [];
   for (let row = 0; row < 400; row++) {
-    const window = ahead.after(columns, at(row, !onTheWay.has(row)), (each) => !onTheWay.has(each)).ahead;
+    const window = ahead.after(columns, row, row, (each) => !onTheWay.has(each)).ahead;
     for (const each of [row, ...window]) onTheWay.add(each);
     if (window.length > 0) lengths.push(window.length);
   }
@@ -115,9 +108,9 @@ Deno.test("the window of a sequential reader is refilled when half of it is used
 Deno.test("without a link estimate there is no read-ahead, and a window only for sequential readers", () => {
   const columns = tableOf(1000);
   const ahead = new ReadAhead(new LinkEstimate(), () => MIB);
-  assert.deepEqual(ahead.after(columns, at(0), every), { ahead: [] });
-  assert.deepEqual(ahead.after(columns, at(500), every), { ahead: [] });
-  assert.deepEqual(ahead.after(columns, at(1), every), { ahead: rows(2, 13), watch: 8 });
+  assert.deepEqual(ahead.after(columns, 0, 0, every), { ahead: [] });
+  assert.deepEqual(ahead.after(columns, 500, 500, every), { ahead: [] });
+  assert.deepEqual(ahead.after(columns, 1, 1, every), { ahead: rows(2, 13), watch: 8 });
 });
 
 Deno.test("a reader that is observed only in the middle of a window gets the next one in time", () => {
@@ -129,7 +122,7 @@ Deno.test("a reader that is observed only in the middle of a window gets the nex
     const isHere = here.has(row);
     if (isHere && !watched.delete(row)) continue;
     if (!isHere) stalls++;
-    const window = ahead.after(columns, at(row, !isHere), (each) => !here.has(each));
+    const window = ahead.after(columns, row, row, (each) => !here.has(each));
     for (const each of [row, ...window.ahead]) here.add(each);
     if (window.watch !== undefined) watched.add(window.watch);
   }
@@ -139,21 +132,21 @@ Deno.test("a reader that is observed only in the middle of a window gets the nex
 Deno.test("readers at different places do not count as one sequential reader", () => {
   const ahead = new ReadAhead(knownLink(40_200), () => MIB);
   for (const row of [0, 500, 100, 700, 300]) {
-    assert.equal(ahead.after(tableOf(1000), at(row), every).watch, undefined, `row ${row}`);
+    assert.equal(ahead.after(tableOf(1000), row, row, every).watch, undefined, `row ${row}`);
   }
-  assert.deepEqual(ahead.after(tableOf(1000), at(503), every), { ahead: rows(504, 4), watch: 506 });
+  assert.deepEqual(ahead.after(tableOf(1000), 503, 503, every), { ahead: rows(504, 4), watch: 506 });
 });
 
 Deno.test("repeated reads of the same chunk cause no further read-ahead", () => {
   const ahead = new ReadAhead(knownLink(40_200), () => MIB);
-  ahead.after(tableOf(10), at(3), every);
-  assert.deepEqual(ahead.after(tableOf(10), at(3), every), { ahead: [] });
+  ahead.after(tableOf(10), 3, 3, every);
+  assert.deepEqual(ahead.after(tableOf(10), 3, 3, every), { ahead: [] });
 });
 
 Deno.test("read-ahead ends at a gap in the blob and at the end of the table", () => {
   const columns = tableOf(10);
   for (let row = 5; row < 10; row++) columns.compressedOffset[row] = (columns.compressedOffset[row] as number) + MIB;
   const ahead = new ReadAhead(knownLink(2e6), () => MIB);
-  assert.deepEqual(ahead.after(columns, at(2), every).ahead, [0, 1, 3, 4]);
-  assert.deepEqual(ahead.after(columns, at(7), every).ahead, [5, 6, 8, 9]);
+  assert.deepEqual(ahead.after(columns, 2, 2, every).ahead, [0, 1, 3, 4]);
+  assert.deepEqual(ahead.after(columns, 7, 7, every).ahead, [5, 6, 8, 9]);
 });
