@@ -39,7 +39,8 @@ export class ChunkDictionary {
 
   /**
    * @param bootstraps merged bootstraps with real blob ids
-   * @throws {NydusGdError} "usage" for an image of another version, digest or chunk size
+   * @throws {NydusGdError} "usage" for an image of another version, digest or chunk size; for v5, where one compressor
+   * holds for all blobs, also for another compressor
    */
   constructor(bootstraps: readonly Bootstrap[], options: RafsOptions) {
     for (const bootstrap of bootstraps) this.#add(bootstrap, options);
@@ -50,7 +51,7 @@ export class ChunkDictionary {
     return this.#chunks.get(digest);
   }
 
-  #add(bootstrap: Bootstrap, { fsVersion, chunkSize, digester }: RafsOptions): void {
+  #add(bootstrap: Bootstrap, { fsVersion, chunkSize, digester, compressor }: RafsOptions): void {
     const refuse = (state: string) => {
       const hint = "convert with the options of the dictionary";
       return new NydusGdError("usage", `Cannot use chunk dictionary: ${state}`, { hint });
@@ -61,6 +62,9 @@ export class ChunkDictionary {
     }
     const blobs = bootstrap.blobs.map((descriptor): DictionaryBlob | undefined => {
       if (descriptor.digester !== digester) throw refuse(`its digests are ${descriptor.digester}, not ${digester}`);
+      if (fsVersion === 5 && descriptor.compressor !== compressor) {
+        throw refuse(`its chunks are compressed by ${descriptor.compressor}, not ${compressor}`);
+      }
       return (descriptor.features & UNSHARED) === 0 ? { descriptor } : undefined;
     });
     const { bytes } = bootstrap;

@@ -162,6 +162,30 @@ Deno.test("chunks of a dictionary are not stored again; its blobs are added to t
   }
 });
 
+Deno.test("a dictionary compressed otherwise serves v6, where each blob has a compressor, and is refused for v5", async () => {
+  for (const fsVersion of [5, 6] as const) {
+    using kit = new ConvertKit();
+    const layers = [{ tar: tarOf(file("same", "a".repeat(9000)), file("old", noise(5000))) }];
+    await writeLayout(kit.temp.join("source"), { layers });
+    await kit.convert(kit.named("source"), kit.named("dictionary"), { fsVersion, compressor: "zstd" });
+    await writeLayout(kit.temp.join("source"), {
+      layers: [{ tar: tarOf(file("same", "a".repeat(9000)), file("new", "b".repeat(9000))) }],
+    });
+    const convert = () =>
+      kit.convert(kit.named("source"), kit.named("target"), { fsVersion, compressor: "lz4_block" }, {
+        chunksOf: kit.named("dictionary"),
+      });
+    if (fsVersion === 5) {
+      await assert.rejects(convert, /Cannot use chunk dictionary: its chunks are compressed by zstd, not lz4_block$/);
+      continue;
+    }
+    await convert();
+    await kit.paths();
+    const { blobs } = openBootstrap(Deno.readFileSync(kit.temp.join("image.boot")));
+    assert.deepEqual(blobs.map(({ compressor }) => compressor), ["lz4_block", "zstd"]);
+  }
+});
+
 Deno.test("prefetch patterns select files, folders, and matches of wildcards", async () => {
   for (const fsVersion of [5, 6] as const) {
     using kit = new ConvertKit();
