@@ -6,13 +6,14 @@
 import { fsName, statfs } from "../../ffi/sys_statfs.ts";
 import { bytesText } from "../base/byte_text.ts";
 import { isDiskFull } from "../base/disk_full.ts";
+import { describeError } from "../base/error_report.ts";
 import { ignore } from "../base/errors.ts";
 import { limitInBytes } from "../base/setting_values.ts";
 import { backingFileSystem, probeHome, unfitReason } from "../layer/home_probe.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
 import { pluginSupport } from "../setup/docker/docker_version.ts";
 import { snapshotterDir } from "../snapshot/snapshot_paths.ts";
-import { type Check, fail, failedWith, ok, type Outcome, skipped, warn } from "./check.ts";
+import { type Check, fail, ok, type Outcome, skipped, warn } from "./check.ts";
 import type { Installation } from "./installation.ts";
 import { nearestFolder, scratchIn } from "./scratch.ts";
 
@@ -79,7 +80,8 @@ async function whyUnusable(folder: string, elsewhere: string): Promise<Outcome |
     await using _scratch = await scratchIn(folder, "folder");
     return undefined;
   } catch (error) {
-    return isDiskFull(error) ? undefined : failedWith(error, elsewhere); // "free space" tells of a full disk
+    // "free space" tells of a full disk
+    return isDiskFull(error) ? undefined : fail(describeError(error).message, elsewhere);
   }
 }
 
