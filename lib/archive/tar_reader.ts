@@ -6,9 +6,8 @@
  *
  * Supported: old v7, ustar with prefix, GNU (long names, base-256 numbers, sparse), star, PAX (global headers apply to
  * all following entries; size, path, times with nanoseconds, extended attributes, sparse 0.0, 0.1 and 1.0). The tar of
- * a layer is read by layer_reader.ts. The archive
- * ends with two zero blocks, or with the stream where a header would start (or within the padding before it, which some
- * writers omit). Anything after the end is counted and ignored.
+ * a layer is read by layer_reader.ts. The archive ends with two zero blocks, or with the stream where a header would
+ * start (or within the padding before it, which some writers omit). Anything after the end is counted and ignored.
  *
  * Failure: {@link TarError} with the offset in the archive; the reader cannot be used afterwards. Limits:
  * {@link MAX_SPECIAL_BYTES} for extended headers and sparse maps, `MAX_NAME_BYTES` for names, 2^53-1 for numbers. Entry

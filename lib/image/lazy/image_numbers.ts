@@ -19,7 +19,7 @@
  */
 import * as v from "valibot";
 import { readJsonFile, timeAfterChange, writeJsonFile } from "../../base/json_file.ts";
-import { type ErrorCode, hasCode, messageOf } from "../../base/errors.ts";
+import { hasCode, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 
 const log = logger("image");
@@ -63,10 +63,10 @@ export class ImageNumbers {
    */
   static async open(path: string, mounted?: ReadonlyMap<string, number>): Promise<ImageNumbers> {
     const highest = Math.max(0, ...mounted?.values() ?? []);
-    const copy = await ignoring("io", usable(copyOf(path), highest)); // what is in its place is in nobody's way
+    const copy = await usableCopy(path, highest);
     const state = await usable(path, Math.max(highest, typeof copy === "object" ? copy.next - 1 : 0));
     if (state === undefined && copy === undefined && mounted === undefined) return new ImageNumbers(path, new Map(), 1);
-    const { next, numbers } = typeof state === "object" ? state : await replacement(path, copy, mounted);
+    const { next, numbers } = typeof state === "object" ? state : await replacement(path, copy, highest, mounted);
     const opened = new ImageNumbers(path, numbers, next);
     if (state === undefined || typeof state === "string") {
       log.warn("the numbers of images are lost, those that are known elsewhere are kept", {
@@ -138,21 +138,21 @@ function copyOf(path: string): string {
 async function replacement(
   path: string,
   copy: Numbers | string | undefined,
+  highest: number,
   mounted: ReadonlyMap<string, number> | undefined,
 ): Promise<Numbers> {
   // a number may have been given when the copy was about to be written
   if (typeof copy === "object") return { next: copy.next + 1, numbers: copy.numbers };
-  const highest = Math.max(0, ...mounted?.values() ?? []);
   const next = Math.max(highest + 1, await firstAfterLoss(path));
   return { next, numbers: mounted !== undefined && areDistinct(mounted) ? mounted : new Map() };
 }
 
-/** Undefined if `promise` rejects with an error of that code. */
-async function ignoring<T>(code: ErrorCode, promise: Promise<T>): Promise<T | undefined> {
+/** {@link usable} of the copy. If something else than a file is in its place, that is in nobody's way. */
+async function usableCopy(path: string, given: number): Promise<Numbers | string | undefined> {
   try {
-    return await promise;
+    return await usable(copyOf(path), given);
   } catch (error) {
-    if (!hasCode(error, code)) throw error;
+    if (!hasCode(error, "io")) throw error;
     return undefined;
   }
 }
