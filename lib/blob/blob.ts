@@ -138,6 +138,17 @@ export class Blob {
   }
 
   /**
+   * Has reads of a file fetch nothing around them outside of the file, for as long as the blob is open: whoever calls it
+   * has what the reader of this file reads next fetched. Offset and length are bytes in the uncompressed address space.
+   *
+   * @throws {NydusGdError} as {@link open}
+   */
+  async confineReadAhead(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+    await this.open(signal);
+    this.shared.fetcher.confineReadAhead(offset, length);
+  }
+
+  /**
    * Whether all these chunks are verified and on disk, so that the kernel may read the open blob's file without us. From
    * then on a file that somebody truncates is not extended again: reads past its end fail and never give zeros.
    *

@@ -80,6 +80,17 @@ Deno.test("the surroundings of a read are not fetched into a cache that exceeds 
   });
 });
 
+Deno.test("a read of a confined file has nothing outside of it fetched along", () =>
+  withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
+    const { chunks } = await blob.open();
+    const [start, end] = [chunks.uncompressedOffset[2], chunks.uncompressedOffset[4]] as [number, number];
+    await blob.confineReadAhead(start, end - start);
+    await ensureRows(blob, synthetic, [2]);
+    assert.deepEqual(source.reads.map(({ length }) => length), [16_000]);
+    await ensureRows(blob, synthetic, [4]);
+    assert.ok((source.reads[1]?.length ?? 0) > 8000, "the file behind it is not confined");
+  }));
+
 Deno.test("a read of the watched chunk of a window starts the fetch of the next window", () =>
   withBlob({ sizes: Array<number>(60).fill(8000), cache: AHEAD }, async ({ blob, source, synthetic }) => {
     const { watched } = await blob.open();

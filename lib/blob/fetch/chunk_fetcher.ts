@@ -147,6 +147,11 @@ export class ChunkFetcher {
     for (const row of missing) if (!readiness.isKnown(row)) throw this.#unknown(row);
   }
 
+  /** Implements `Blob.confineReadAhead`. */
+  confineReadAhead(offset: number, length: number): void {
+    this.#readAhead.confine(offset, length);
+  }
+
   /** A reader has read a watched chunk, which was cached. */
   reached(row: number): void {
     if (this.#closed === undefined && row < this.parts.target.columns.count) this.#lookAhead(row, row);

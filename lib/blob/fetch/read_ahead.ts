@@ -12,6 +12,9 @@
  *   to what keeps the link busy. The chunks behind the awaited one are part of its request. The window is refilled when
  *   half of it is used up, so that requests are long and the link is busy while the reader is.
  *
+ * In a file of which it is known what will be read (a library), they end with that file: what its readers read next
+ * elsewhere is not beside it.
+ *
  * While the speed of the link is unknown, no neighbours are fetched: a reader of little causes little traffic.
  *
  * Reads of cached chunks are not observed, except of the watched one, in the middle of a window. A stream continues
@@ -73,12 +76,20 @@ export interface Ahead {
   readonly watch?: number | undefined;
 }
 
+/** The chunks among which a reader's read-ahead is: those of a confined file, or all of the blob. */
+interface Area {
+  readonly columns: ChunkColumns;
+  has(row: number): boolean;
+}
+
 const NOTHING: Ahead = { ahead: [] };
 
 /** The readers of one blob. */
 export class ReadAhead {
   /** In order of use, most recent last. */
   readonly #streams: Stream[] = [];
+  /** Ends of files in the uncompressed address space by their starts, bytes. */
+  readonly #files = new Map<number, number>();
 
   /**
    * @param link estimate of the link to the backends
@@ -90,6 +101,11 @@ export class ReadAhead {
     private readonly maxBytes: () => number,
     private readonly hasSurroundings: () => boolean = () => false,
   ) {}
+
+  /** Has readers of a file, which starts at `offset` of the uncompressed address space, get nothing outside of it. */
+  confine(offset: number, length: number): void {
+    this.#files.set(offset, Math.max(offset + length, this.#files.get(offset) ?? 0));
+  }
 
   /**
    * Handles a reader at chunks `first` to `last`, which it waits for or has reached.
@@ -103,9 +119,10 @@ export class ReadAhead {
     const nearBytes = Math.min(limit, carriedBytes(speed, NEIGHBOUR_SHARE));
     const stream = this.#find(first);
     if (stream !== undefined && last <= stream.last) return NOTHING; // another read of the same chunk
+    const area = { columns, has: this.#fileAround(columns, first) };
     const ahead: number[] = [];
     if (stream === undefined) {
-      walkBack(columns, first, nearBytes * BEFORE_SHARE, (row) => {
+      walkBack(area, first, nearBytes * BEFORE_SHARE, (row) => {
         if (!wanted(row)) return false;
         ahead.unshift(row);
         return true;
@@ -116,7 +133,7 @@ export class ReadAhead {
     }
     const windowBytes = stream === undefined ? 0 : nextWindow(Math.max(stream.windowBytes, nearBytes), speed);
     let watch: number | undefined;
-    const { next, end } = walk(columns, last, Math.max(nearBytes, windowBytes), (row, distance) => {
+    const { next, end } = walk(area, last, Math.max(nearBytes, windowBytes), (row, distance) => {
       if (wanted(row)) ahead.push(row);
       if (distance >= windowBytes / 2) watch ??= row;
     });
@@ -124,7 +141,17 @@ export class ReadAhead {
     this.#remember(stream, { last, next: window.next, end: window.end, windowBytes });
     if (stream !== undefined) return { ahead, watch };
     if (nearBytes < limit || !this.hasSurroundings()) return { ahead };
-    return { ahead, surroundings: surroundingsOf(columns, last, { nearBytes, speed, wanted }) };
+    return { ahead, surroundings: surroundingsOf(area, last, { nearBytes, speed, wanted }) };
+  }
+
+  /** Returns whether a chunk belongs to the confined file of chunk `first`; true if it has none. */
+  #fileAround({ uncompressedOffset }: ChunkColumns, first: number): (row: number) => boolean {
+    const place = uncompressedOffset[first] as number;
+    for (const [start, end] of this.#files) {
+      if (start > place || place >= end) continue;
+      return (row) => start <= (uncompressedOffset[row] as number) && (uncompressedOffset[row] as number) < end;
+    }
+    return () => true;
   }
 
   /** Finds the stream whose reader may have reached `row`. */
@@ -146,7 +173,7 @@ function carriedBytes(speed: LinkSpeed | undefined, share: number): number {
 
 /** Returns the wanted chunks behind the neighbours of `last`, as many as the link carries during its latency. */
 function surroundingsOf(
-  columns: ChunkColumns,
+  area: Area,
   last: number,
   { nearBytes, speed, wanted }: {
     readonly nearBytes: number;
@@ -155,7 +182,7 @@ function surroundingsOf(
   },
 ): readonly number[] {
   const rows: number[] = [];
-  walk(columns, last, Math.min(nearBytes * SURROUNDINGS_SHARE, carriedBytes(speed, 1)), (row, distance) => {
+  walk(area, last, Math.min(nearBytes * SURROUNDINGS_SHARE, carriedBytes(speed, 1)), (row, distance) => {
     if (distance > nearBytes && wanted(row)) rows.push(row);
   });
   return rows;
@@ -176,7 +203,7 @@ function nextWindow(bytes: number, speed: LinkSpeed | undefined): number {
  * @returns the row after the last visited one, and the end of that one
  */
 function walk(
-  columns: ChunkColumns,
+  { columns, has }: Area,
   last: number,
   bytes: number,
   visit: (row: number, distance: number) => void,
@@ -187,6 +214,7 @@ function walk(
   let row = last + 1;
   for (; row < count; row++) {
     if (uncompressedSize[row] === 0) continue; // of a file that this image does not have
+    if (!has(row)) break;
     const from = compressedOffset[row] as number;
     const to = Math.max(end, from + (compressedSize[row] as number));
     if (from < start - (compressedSize[last] as number) || from - end > MAX_GAP_BYTES || to - start > bytes) break;
@@ -198,7 +226,7 @@ function walk(
 
 /** Visits the chunks before `first` in the blob without a gap, as long as they start within `bytes` of its start. */
 function walkBack(
-  { compressedOffset, compressedSize, uncompressedSize }: ChunkColumns,
+  { columns: { compressedOffset, compressedSize, uncompressedSize }, has }: Area,
   first: number,
   bytes: number,
   visit: (row: number) => boolean,
@@ -208,7 +236,7 @@ function walkBack(
   for (let row = first - 1; row >= 0; row--) {
     if (uncompressedSize[row] === 0) continue;
     const from = compressedOffset[row] as number;
-    if (from + (compressedSize[row] as number) !== start || end - from > bytes || !visit(row)) break;
+    if (!has(row) || from + (compressedSize[row] as number) !== start || end - from > bytes || !visit(row)) break;
     start = from;
   }
 }

@@ -21,7 +21,7 @@ export type Placing = (range: FileRange) => BlobRange[];
 
 /** Where the parts of files come from. */
 export interface PartSource {
-  readonly blobs: readonly Pick<Blob, "open" | "ensure">[];
+  readonly blobs: readonly Pick<Blob, "open" | "ensure" | "confineReadAhead">[];
   /** Called for each range that is fetched. */
   readonly onFetch?: (range: BlobRange) => void;
   /** Aborts every fetch. */
@@ -35,6 +35,15 @@ export class FileParts {
   /** Where a range of the file is. */
   placesOf(range: FileRange): BlobRange[] {
     return this.place(range);
+  }
+
+  /** Has reads of the file, of that many bytes, fetch nothing outside of it. */
+  async confineReadAhead(fileSize: number): Promise<void> {
+    const { blobs, signal } = this.source;
+    const spans = spansOf(this.place({ offset: 0, size: fileSize }));
+    await Promise.all(
+      spans.map(({ blobIndex, offset, length }) => blobs[blobIndex]?.confineReadAhead(offset, length, signal)),
+    );
   }
 
   /** Fetches a range. */
@@ -101,4 +110,15 @@ export class FileParts {
 
 function limited({ offset, size }: FileRange): FileRange {
   return { offset, size: Math.min(size, MAX_READ_BYTES) };
+}
+
+/** The span of a file in each of its blobs. */
+function spansOf(places: readonly BlobRange[]): BlobRange[] {
+  const spans = new Map<number, BlobRange>();
+  for (const { blobIndex, offset, length } of places) {
+    const { offset: start, length: size } = spans.get(blobIndex) ?? { offset, length };
+    const from = Math.min(start, offset);
+    spans.set(blobIndex, { blobIndex, offset: from, length: Math.max(start + size, offset + length) - from });
+  }
+  return [...spans.values()];
 }

@@ -148,19 +148,31 @@ export class ProgramAhead implements AsyncDisposable {
     for (const range of loaded) if (range.size <= MAX_PART_BYTES) this.#fetch(file, range);
     const folders = (await file.namesAt(searchPaths.slice(0, MAX_NEEDED))).flatMap((paths) => paths.split(":"));
     for (const name of await file.namesAt(needed.slice(0, MAX_NEEDED))) {
-      this.#beginFile(findLibrary(this.parts.tree, name, folders, header.machine), LIBRARY_TAIL_BYTES);
+      this.#beginLibrary(findLibrary(this.parts.tree, name, folders, header.machine));
     }
   }
 
-  /** @param tailBytes bytes of the file's end to fetch at once, before it is known what is there */
-  #beginFile(file: FoundFile | undefined, tailBytes = 0): void {
+  /** Begins a library as a file; its end is fetched at once, before it is known what is there. */
+  #beginLibrary(file: FoundFile | undefined): void {
+    this.#beginFile(file, async (parts, fileSize) => {
+      await parts.confineReadAhead(fileSize);
+      const size = Math.min(LIBRARY_TAIL_BYTES, fileSize);
+      this.#fetch(parts, { offset: fileSize - size, size });
+    });
+  }
+
+  /**
+   * Fetches what the dynamic linker reads of a file, unless that was done before.
+   *
+   * @param before called first
+   */
+  #beginFile(file: FoundFile | undefined, before?: (parts: FileParts, fileSize: number) => Promise<void>): void {
     if (file === undefined) return;
     const parts = this.#partsOf(file);
     const [head] = parts.placesOf(ELF_HEAD);
     if (head === undefined || file.size < ELF_HEADER_BYTES) return;
     this.#once(head, async () => {
-      const size = Math.min(tailBytes, file.size);
-      if (size > 0) this.#fetch(parts, { offset: file.size - size, size });
+      await before?.(parts, file.size);
       await this.#followLinker(parts, await parts.read(ELF_HEAD));
     });
   }

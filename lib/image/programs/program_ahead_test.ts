@@ -18,10 +18,12 @@ const UNIT = 16 * 1024;
 const program = (path: string, options: Parameters<typeof elfFile>[0] = {}) =>
   file(path, toByteString(elfFile({ ...options, unit: UNIT })));
 
-/** An image with programs, and what was fetched for them, as `path +chunk`. */
+/** An image with programs, what was fetched for them, as `path +chunk`, and files to which reads were confined. */
 async function withImage(
   entries: readonly TestEntry[],
-  test: (image: { wait(path: string): Promise<void>; fetched: Fetched; ahead: ProgramAhead }) => Promise<void>,
+  test: (
+    image: { wait(path: string): Promise<void>; fetched: Fetched; confined: readonly string[]; ahead: ProgramAhead },
+  ) => Promise<void>,
 ): Promise<void> {
   using temp = TempDir.make();
   const { bytes, blob, blobId } = await buildFrom(tarOf(...entries), { chunkSize: UNIT, batchSize: 0 });
@@ -47,14 +49,30 @@ async function withImage(
       ? rangesOf(path).map(({ blobOffset: offset, length }, k) => ({ offset, length, name: `${path} +${k}` }))
       : [];
   }));
-  await using ahead = new ProgramAhead({ tree, blobs, isOn: () => true, onFetch: (range) => fetched.add(range) });
+  const confined: string[] = [];
+  const watched = blobs.map((blob): Watched => ({
+    open: (signal) => blob.open(signal),
+    ensure: (...range) => blob.ensure(...range),
+    confineReadAhead: (offset, length) => {
+      confined.push(fetched.filesIn(offset, length).join());
+      return Promise.resolve();
+    },
+  }));
+  await using ahead = new ProgramAhead({
+    tree,
+    blobs: watched,
+    isOn: () => true,
+    onFetch: (range) => fetched.add(range),
+  });
   const wait = async (path: string) => {
     const [{ blobIndex, blobOffset: offset, length }] = rangesOf(path) as [ReturnType<typeof rangesOf>[number]];
     ahead.noteWaiting({ blobIndex, offset, length });
     await blobs[blobIndex]?.ensure(offset, length, "on-demand");
   };
-  await test({ wait, fetched, ahead });
+  await test({ wait, fetched, confined, ahead });
 }
+
+type Watched = ConstructorParameters<typeof ProgramAhead>[0]["blobs"][number];
 
 /** A chunk in its blob, by the name of its file. */
 interface NamedChunk {
@@ -70,10 +88,18 @@ class Fetched {
   constructor(private readonly chunks: readonly NamedChunk[]) {}
 
   add({ offset, length }: BlobRange): void {
-    const overlaps = (chunk: NamedChunk) => chunk.offset < offset + length && offset < chunk.offset + chunk.length;
-    for (const chunk of this.chunks) if (overlaps(chunk)) this.#chunks.add(chunk.name);
+    for (const chunk of this.#chunksIn(offset, length)) this.#chunks.add(chunk.name);
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
+  }
+
+  /** The files whose chunks overlap a range of the blob. */
+  filesIn(offset: number, length: number): string[] {
+    return [...new Set(this.#chunksIn(offset, length).map(({ name }) => name.split(" ", 1).join()))];
+  }
+
+  #chunksIn(offset: number, length: number): NamedChunk[] {
+    return this.chunks.filter((chunk) => chunk.offset < offset + length && offset < chunk.offset + chunk.length);
   }
 
   /** Resolves once that many ranges have been reported. */
@@ -142,6 +168,15 @@ Deno.test("the end of a library is fetched with its head, before it is known wha
     await fetched.atLeast(expected.length);
     await ahead[Symbol.asyncDispose]();
     assert.deepEqual(fetched.all, expected.sort());
+  });
+});
+
+Deno.test("reads of libraries fetch nothing around these, but those of a program do, and those of its linker", async () => {
+  await withImage(IMAGE, async ({ wait, fetched, confined, ahead }) => {
+    await wait("/bin/app");
+    await fetched.atLeast(4 * partsOf("").length + 1);
+    await ahead[Symbol.asyncDispose]();
+    assert.deepEqual(confined, ["/usr/lib/liba.so.1.0", "/opt/libb.so"]);
   });
 });
 
