@@ -8,7 +8,7 @@
  */
 
 import type { FsDriverName, LogFormat, LogLevelName } from "../base/setting_choices.ts";
-import type { WrittenCompressor } from "../image/convert/rafs_options.ts";
+import type { WrittenCompressor } from "../image/convert/format/rafs_options.ts";
 
 /** Default path of the admin socket, for `serve` and its clients. */
 export const ADMIN_SOCKET = "/run/nydus-gd/admin.sock";

@@ -5,9 +5,9 @@
  */
 import { tarEntry, type TarType } from "../archive/tar.ts";
 import { concatenate } from "../base/bytes.ts";
-import { INLINE } from "../image/convert/compress_pool.ts";
+import { INLINE } from "../image/convert/chunks/compress_pool.ts";
 import { convertTree } from "../image/convert/convert_tree.ts";
-import { rafsOptions } from "../image/convert/rafs_options.ts";
+import { rafsOptions } from "../image/convert/format/rafs_options.ts";
 
 const CHUNK_BYTES = 0x1000;
 

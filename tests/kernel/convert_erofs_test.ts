@@ -10,7 +10,7 @@ import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
-import type { RafsOptions } from "../../lib/image/convert/rafs_options.ts";
+import type { RafsOptions } from "../../lib/image/convert/format/rafs_options.ts";
 import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
 import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";

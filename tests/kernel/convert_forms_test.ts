@@ -11,9 +11,9 @@ import { dir, file, symlink, tarOf } from "../support/tar_builder.ts";
 import { pushImage } from "../../lib/demo/push_image.ts";
 import { buildImage } from "../../lib/image/image_builder.ts";
 import { prepareDigests } from "../../lib/blob/codec/codec.ts";
-import { CompressPool, INLINE, type ParcelCompressor } from "../../lib/image/convert/compress_pool.ts";
+import { CompressPool, INLINE, type ParcelCompressor } from "../../lib/image/convert/chunks/compress_pool.ts";
 import { convertTree, fromTar } from "../../lib/image/convert/convert_tree.ts";
-import { rafsOptions } from "../../lib/image/convert/rafs_options.ts";
+import { rafsOptions } from "../../lib/image/convert/format/rafs_options.ts";
 
 const LOWER = tarOf(dir("d"), file("d/a", noise(10_000)), symlink("s", "d"));
 const UPPER = tarOf(file("d/.wh.a", ""), file("top", noise(5000, 2)));

@@ -15,12 +15,12 @@ import {
   convertImage,
   type ConvertOptions,
 } from "../../lib/image/convert/convert_image.ts";
-import { LayerCache } from "../../lib/image/convert/layer_cache.ts";
-import { openDictionary } from "../../lib/image/convert/open_dictionary.ts";
-import { openSource } from "../../lib/image/convert/open_source.ts";
-import { openTarget } from "../../lib/image/convert/open_target.ts";
-import { type RafsOptions, rafsOptions } from "../../lib/image/convert/rafs_options.ts";
-import { SpoolFolder } from "../../lib/image/convert/spool_folder.ts";
+import { LayerCache } from "../../lib/image/convert/reuse/layer_cache.ts";
+import { openDictionary } from "../../lib/image/convert/source/open_dictionary.ts";
+import { openSource } from "../../lib/image/convert/source/open_source.ts";
+import { openTarget } from "../../lib/image/convert/target/open_target.ts";
+import { type RafsOptions, rafsOptions } from "../../lib/image/convert/format/rafs_options.ts";
+import { SpoolFolder } from "../../lib/image/convert/target/spool_folder.ts";
 import { locateImage } from "../../lib/image/source/locate_image.ts";
 import type { Platform } from "../../lib/oci/platform.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";

@@ -13,15 +13,15 @@ import {
   convertImage,
   type ConvertOptions,
 } from "../../image/convert/convert_image.ts";
-import type { ImageTarget } from "../../image/convert/image_target.ts";
-import { LayerCache } from "../../image/convert/layer_cache.ts";
-import { openDictionary } from "../../image/convert/open_dictionary.ts";
-import { openSource } from "../../image/convert/open_source.ts";
-import { openTarget } from "../../image/convert/open_target.ts";
-import { PrefetchPatterns } from "../../image/convert/prefetch_patterns.ts";
-import { type RafsOptions, rafsOptions, RUN_OPTIONS } from "../../image/convert/rafs_options.ts";
-import type { SourceImage } from "../../image/convert/source_image.ts";
-import { SpoolFolder } from "../../image/convert/spool_folder.ts";
+import type { ImageTarget } from "../../image/convert/target/image_target.ts";
+import { LayerCache } from "../../image/convert/reuse/layer_cache.ts";
+import { openDictionary } from "../../image/convert/source/open_dictionary.ts";
+import { openSource } from "../../image/convert/source/open_source.ts";
+import { openTarget } from "../../image/convert/target/open_target.ts";
+import { PrefetchPatterns } from "../../image/convert/merge/prefetch_patterns.ts";
+import { type RafsOptions, rafsOptions, RUN_OPTIONS } from "../../image/convert/format/rafs_options.ts";
+import type { SourceImage } from "../../image/convert/source/source_image.ts";
+import { SpoolFolder } from "../../image/convert/target/spool_folder.ts";
 import { parsePlatform } from "../../oci/platform.ts";
 import type { ActionContext, ConvertArgs, Output } from "../actions.ts";
 import { oneLine } from "../output.ts";

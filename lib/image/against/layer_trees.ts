@@ -10,10 +10,10 @@ import { layerReader } from "../../archive/layer_reader.ts";
 import { TarReader } from "../../archive/tar_reader.ts";
 import type { BlobSource } from "../../backend/blob_source.ts";
 import type { Digest } from "../../oci/digest.ts";
-import { streamBlob } from "../convert/blob_stream.ts";
-import { tarOfLayer } from "../convert/layer_tar.ts";
+import { streamBlob } from "../source/blob_stream.ts";
+import { tarOfLayer } from "../source/layer_tar.ts";
 import { streamFile } from "../source/file_stream.ts";
-import { counted } from "../convert/source_image.ts";
+import { counted } from "../convert/source/source_image.ts";
 import { SourceTree } from "./source_tree.ts";
 import { TarTree } from "./tar_tree.ts";
 

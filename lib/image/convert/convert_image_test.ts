@@ -7,7 +7,7 @@ import { hasCode } from "../../base/errors.ts";
 import { parsePlatform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { walkTree } from "../../rafs/walk.ts";
-import { PrefetchPatterns } from "./prefetch_patterns.ts";
+import { PrefetchPatterns } from "./merge/prefetch_patterns.ts";
 
 const BASE = tarOf(
   dir("./"),

@@ -15,10 +15,10 @@ import { TarReader, type TarVisitor } from "../../archive/tar_reader.ts";
 import { freeMemory } from "../../base/free_memory.ts";
 import { prepareDigests } from "../../blob/codec/codec.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { CompressPool } from "./compress_pool.ts";
-import { type BuiltLayer, LayerBuilder, type LayerBuilderOptions } from "./layer_builder.ts";
-import { mergeLayers } from "./merge_layers.ts";
-import { type RafsOptions, rafsOptions } from "./rafs_options.ts";
+import { CompressPool } from "./chunks/compress_pool.ts";
+import { type BuiltLayer, LayerBuilder, type LayerBuilderOptions } from "./layer/layer_builder.ts";
+import { mergeLayers } from "./merge/merge_layers.ts";
+import { type RafsOptions, rafsOptions } from "./format/rafs_options.ts";
 
 /**
  * Bytes of an archive between forced garbage collections: its pieces are outside the heap, so the runtime waits too

@@ -18,8 +18,8 @@ import { blobOfJson, descriptorOf, type ImageBlob, packedLayer } from "../image_
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { SequentialImage } from "../../rafs/sequential_image.ts";
 import { PULLED_HISTORY } from "../pull/bootstrap_only.ts";
-import type { ConvertedLayer } from "./converted_layer.ts";
-import type { SourceImage } from "./source_image.ts";
+import type { ConvertedLayer } from "./reuse/converted_layer.ts";
+import type { SourceImage } from "./source/source_image.ts";
 
 /** On a data blob: the layer and options that it was made from, so that it need not be converted again. */
 export const SOURCE_LAYER_ANNOTATION = "io.github.nydus-gd.source-layer";

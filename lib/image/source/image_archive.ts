@@ -13,7 +13,7 @@ import { TarReader } from "../../archive/tar_reader.ts";
 import { ArchiveFile } from "./archive_file.ts";
 import { ImageArchiveNames, isOfImages, SAVED_IMAGES } from "./archive_names.ts";
 import { layerCompression } from "./bootstrap_layer_reader.ts";
-import { tarOfLayer } from "../convert/layer_tar.ts";
+import { tarOfLayer } from "./layer_tar.ts";
 import { streamFile } from "./file_stream.ts";
 import { OciLayout } from "./oci_layout.ts";
 import { SpoolFile } from "./spool_file.ts";

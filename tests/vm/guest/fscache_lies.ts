@@ -9,7 +9,7 @@ import { LocalFsBackend } from "../../../lib/backend/localfs.ts";
 import { fromByteString, toByteString } from "../../../lib/base/bytes.ts";
 import { BlobCache } from "../../../lib/blob/blob_cache.ts";
 import { MappedBootstrap, OpenImage } from "../../../lib/image/open_image.ts";
-import type { RafsOptions } from "../../../lib/image/convert/rafs_options.ts";
+import type { RafsOptions } from "../../../lib/image/convert/format/rafs_options.ts";
 import { buildFrom, type BuiltImage } from "../../support/built_rafs.ts";
 import { Prober } from "../../support/fs_probe.ts";
 import { fuseTest } from "../../support/fuse_mount_kit.ts";

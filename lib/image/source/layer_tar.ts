@@ -1,0 +1,143 @@
+/**
+ * Reads a layer as a tar: decompressed, with its digests verified.
+ *
+ * gzip and zstd are detected by their first bytes, regardless of the media type; eStargz and zstd:chunked are ordinary
+ * gzip and zstd here. Both digests are compared at the end of the stream; only then may the data be trusted.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
+import { ZstdError } from "../../../ffi/libzstd.ts";
+import { zstdStream } from "../../../ffi/libzstd_stream.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { nodeZlib } from "../../base/node_modules.ts";
+import { type Digest, digestAlgorithm } from "../../oci/digest.ts";
+import { isZlibError, layerCompression } from "./bootstrap_layer_reader.ts";
+
+/** Expected digests of a layer, and its name for messages. */
+export interface ExpectedLayer {
+  /** For messages: "layer sha256:…". */
+  readonly what: string;
+  /** For messages: the purpose of reading it. */
+  readonly doing: "convert" | "compare";
+  /** Digest of the bytes as stored. */
+  readonly digest: Digest | undefined;
+  /** Digest of the tar. */
+  readonly diffId: Digest | undefined;
+}
+
+/**
+ * Yields the tar in pieces, each valid until the next is requested.
+ *
+ * @throws {NydusGdError} "invalid-image" for damaged compression, "unsupported" for zstd with a window that is too large
+ * or with a dictionary, "corrupt" for a digest mismatch; what `stored` throws
+ */
+export async function* tarOfLayer(
+  stored: AsyncIterable<Uint8Array<ArrayBuffer>>,
+  { what, doing, digest, diffId }: ExpectedLayer,
+): AsyncGenerator<Uint8Array> {
+  const work = `${doing} ${what}`;
+  const plain = new CheckedDigest(work, diffId, "is not the one of the configuration");
+  for await (const piece of decompress(withDigest(stored, new CheckedDigest(work, digest, "differs")), work)) {
+    plain.update(piece);
+    yield piece;
+  }
+  plain.check();
+}
+
+async function* withDigest(
+  pieces: AsyncIterable<Uint8Array<ArrayBuffer>>,
+  digest: CheckedDigest,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  for await (const piece of pieces) {
+    digest.update(piece);
+    yield piece;
+  }
+  digest.check();
+}
+
+/** Bytes decompressed at a time: each piece passes a stream and two digests. */
+const PIECE_BYTES = 64 << 10;
+
+/** Verifies bytes against an expected digest, if there is one. */
+class CheckedDigest {
+  readonly #hash;
+
+  constructor(
+    private readonly work: string,
+    private readonly expected: Digest | undefined,
+    private readonly state: string,
+  ) {
+    this.#hash = expected === undefined ? undefined : createHash(digestAlgorithm(expected));
+  }
+
+  update(bytes: Uint8Array): void {
+    this.#hash?.update(bytes);
+  }
+
+  /** @throws {NydusGdError} "corrupt" */
+  check(): void {
+    if (this.expected === undefined || this.#hash === undefined) return;
+    const actual = `${digestAlgorithm(this.expected)}:${this.#hash.digest("hex")}`;
+    if (actual === this.expected) return;
+    throw new NydusGdError(
+      "corrupt",
+      `Cannot ${this.work}: its digest ${actual} ${this.state}, ${this.expected}`,
+    );
+  }
+}
+
+async function* decompress(
+  stored: AsyncGenerator<Uint8Array<ArrayBuffer>>,
+  work: string,
+): AsyncGenerator<Uint8Array> {
+  const first = await stored.next();
+  if (first.done) return;
+  const whole = startingWith(first.value, stored);
+  const compression = layerCompression(first.value);
+  if (compression === "none") return yield* whole;
+  try {
+    yield* compression === "gzip" ? gunzipped(whole) : zstdStream(whole);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    throw unreadable(`${work}: its ${compression}`, error);
+  }
+}
+
+/** Translates an error of {@link isDamage}. @param what "convert layer sha256:…: its zstd" */
+function unreadable(what: string, error: Error): NydusGdError {
+  const options = { cause: error };
+  const state = messageOf(error).replace(/^C/, "c");
+  if (!(error instanceof ZstdError && error.isUnsupported)) {
+    return new NydusGdError("invalid-image", `Cannot ${what} is damaged: ${state}`, options);
+  }
+  const hint = "compress the layer again without a dictionary, and with a window of at most 128 MiB (zstd --long=27)";
+  return new NydusGdError("unsupported", `Cannot ${what} is of an unsupported kind: ${state}`, {
+    ...options,
+    hint,
+  });
+}
+
+async function* gunzipped(stored: AsyncGenerator<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
+  const decoder = nodeZlib().createGunzip({ chunkSize: PIECE_BYTES });
+  const input = Readable.from(stored);
+  // an input error alone would not end the decoder
+  input.on("error", (error) => decoder.destroy(error));
+  try {
+    for await (const piece of input.pipe(decoder)) yield piece as Uint8Array;
+  } finally {
+    input.destroy();
+    decoder.destroy();
+  }
+}
+
+async function* startingWith<T>(first: T, rest: AsyncGenerator<T>): AsyncGenerator<T> {
+  yield first;
+  yield* rest;
+}
+
+/** Whether it is an error of zlib or zstd about their input. */
+function isDamage(error: unknown): error is Error {
+  return error instanceof ZstdError || isZlibError(error);
+}
