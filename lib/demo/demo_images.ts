@@ -5,7 +5,8 @@
  */
 import { throwIfAborted } from "../base/abort.ts";
 import { bootstrapLayerTar, buildImage, type BuiltImage } from "../image/image_builder.ts";
-import { convertToFolder, fromTar } from "../image/convert/convert_tree.ts";
+import { convertToFolder } from "../image/convert/convert_tree.ts";
+import { fromTar } from "../image/convert/layer/build_layer.ts";
 import { hostPlatform } from "../oci/platform.ts";
 import type { PushableBlob } from "./push_image.ts";
 

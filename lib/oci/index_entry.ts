@@ -25,3 +25,15 @@ export function isAttestationOf({ annotations }: Pick<Descriptor, "annotations">
 export function isMarkedNydus({ artifactType, platform }: Pick<Descriptor, "artifactType" | "platform">): boolean {
   return artifactType === MEDIA_TYPE.nydusManifest || (platform?.["os.features"] ?? []).includes(NYDUS_OS_FEATURE);
 }
+
+/** The platform as written in an index. */
+export function writtenPlatform(
+  { os, architecture, variant, "os.version": version, "os.features": features }: Platform,
+): object {
+  return {
+    ...{ architecture, os },
+    ...(variant === undefined ? {} : { variant }),
+    ...(version === undefined ? {} : { "os.version": version }),
+    ...(features === undefined ? {} : { "os.features": features }),
+  };
+}

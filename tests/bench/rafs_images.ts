@@ -15,7 +15,8 @@
 import { createHash } from "node:crypto";
 import { pushImage } from "../../lib/demo/push_image.ts";
 import { bootstrapLayerTar, buildImage } from "../../lib/image/image_builder.ts";
-import { convertToFolder, fromTar } from "../../lib/image/convert/convert_tree.ts";
+import { convertToFolder } from "../../lib/image/convert/convert_tree.ts";
+import { fromTar } from "../../lib/image/convert/layer/build_layer.ts";
 import { shellWords } from "../support/shell_words.ts";
 import { output, versionOf } from "./programs.ts";
 import { ENVIRONMENT, exists, type WorkloadName, WORKLOADS, type Workloads } from "./workloads.ts";

@@ -12,7 +12,8 @@ import { pushImage } from "../../lib/demo/push_image.ts";
 import { buildImage } from "../../lib/image/image_builder.ts";
 import { prepareDigests } from "../../lib/blob/codec/codec.ts";
 import { CompressPool, INLINE, type ParcelCompressor } from "../../lib/image/convert/chunks/compress_pool.ts";
-import { convertTree, fromTar } from "../../lib/image/convert/convert_tree.ts";
+import { convertTree } from "../../lib/image/convert/convert_tree.ts";
+import { fromTar } from "../../lib/image/convert/layer/build_layer.ts";
 import { rafsOptions } from "../../lib/image/convert/format/rafs_options.ts";
 
 const LOWER = tarOf(dir("d"), file("d/a", noise(10_000)), symlink("s", "d"));

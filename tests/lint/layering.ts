@@ -36,12 +36,13 @@ export const COMPONENTS = [
 export const TOP_COMPONENTS = ["lib/cli", "plugin"] as const;
 
 /**
- * Ordered folders of a component: each may import those before it, and nothing else of the component. "": the files
- * that are in no folder, which may import all of them.
+ * Ordered folders of a component or of a large folder: each may import those before it, and nothing else of what holds
+ * them. "": the files that are in no folder, which may import all of them.
  */
 export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
   "lib/layer": ["", "apply", "diff"],
+  "lib/image/convert": ["format", "chunks", "layer", "merge", "source", "target", "copy", "reuse", "run"],
   "lib/setup": ["", "docker", "containerd"],
   "lib/mount": ["", "reads", "unmount", "keeper", "fuse", "erofs", "fanotify", "fscache"],
 };
@@ -144,7 +145,7 @@ function importOffence(path: string, component: string, specifier: string | unde
   if (target === "deno.json" && component === "lib/base") return undefined;
   const other = componentOf(target);
   if (other === undefined || target.endsWith("_test.ts")) return `${named}, which is not for components to import`;
-  if (other === component) return folderOffence(path, component, target);
+  if (other === component) return folderOffence(path, target);
   if (other === "ffi" && PURE_COMPONENTS.has(component)) return `${named}, but ${component} is pure`;
   const rank = (name: string) => (COMPONENTS as readonly string[]).indexOf(name);
   const isTop = (name: string) => (TOP_COMPONENTS as readonly string[]).includes(name);
@@ -152,14 +153,17 @@ function importOffence(path: string, component: string, specifier: string | unde
   return allowed ? undefined : `${named}, but ${other} does not come before ${component}`;
 }
 
-function folderOffence(path: string, component: string, target: string): string | undefined {
-  const folders = FOLDERS[component];
-  const folderOf = (file: string) => dirname(file).slice(component.length + 1);
+function folderOffence(path: string, target: string): string | undefined {
+  const isIn = (parent: string, file: string) => file.startsWith(`${parent}/`);
+  const found = Object.entries(FOLDERS).find(([parent]) => isIn(parent, path) && isIn(parent, target));
+  if (found === undefined) return undefined;
+  const [parent, folders] = found;
+  const folderOf = (file: string) => dirname(file).slice(parent.length + 1);
   const own = folderOf(path);
-  if (folders === undefined || own === "" || own === folderOf(target)) return undefined;
+  if (own === "" || own === folderOf(target)) return undefined;
   const place = folders.indexOf(folderOf(target));
   const allowed = place >= 0 && place < folders.indexOf(own);
-  return allowed ? undefined : `imports ${target}, but that does not come before ${component}/${own}`;
+  return allowed ? undefined : `imports ${target}, but that does not come before ${parent}/${own}`;
 }
 
 function packageOffence(component: string, specifier: string): string | undefined {

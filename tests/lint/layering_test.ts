@@ -16,7 +16,10 @@ Deno.test("the tables of the design have every component and folder, in the orde
   assert.deepEqual(components, [...COMPONENTS, ...TOP_COMPONENTS]);
   const described = foldersIn(text);
   const present = new Set(
-    (await sourceFiles()).flatMap((path) => /^((?:lib\/)?\w+\/\w+)\/.*\.ts$/.exec(path)?.[1] ?? []),
+    (await sourceFiles()).flatMap((path) => [
+      ...(/^((?:lib\/)?\w+\/\w+)\/.*\.ts$/.exec(path)?.slice(1) ?? []),
+      ...(/^(lib\/image\/convert\/\w+)\/.*\.ts$/.exec(path)?.slice(1) ?? []),
+    ]),
   );
   const isInComponent = (folder: string) => components.some((component) => folder.startsWith(`${component}/`));
   assert.deepEqual([...described.values()].flat().sort(), [...present].filter(isInComponent).sort());
@@ -86,6 +89,8 @@ Deno.test("offences in any form of import are found", () => {
     ["lib/blob/cache/x.ts", 'import "../fetch/y.ts";', "does not come before lib/blob/cache"],
     ["lib/blob/fetch/x.ts", 'import "../y.ts";', "does not come before lib/blob/fetch"],
     ["lib/mount/erofs/x.ts", 'import "../fanotify/y.ts";', "does not come before lib/mount/erofs"],
+    ["lib/image/convert/chunks/x.ts", 'import "../run/y.ts";', "does not come before lib/image/convert/chunks"],
+    ["lib/image/convert/run/x.ts", 'import "../y.ts";', "does not come before lib/image/convert/run"],
     ["lib/blob/x.ts", 'import "./y_test.ts";', "not for components to import"],
     ["lib/blob/x.ts", 'import "../../deno.json" with { type: "json" };', "not for components to import"],
     ["lib/blob/x.ts", 'import "npm:hono@4";', "expected a bare name"],
@@ -112,6 +117,7 @@ Deno.test("allowed imports are accepted", () => {
     ["lib/oci/x.ts", "Deno.build.arch;"],
     ["lib/blob/x.ts", 'import "../../ffi/libc.ts"; Deno.open("x"); workerUrl(import.meta, "y_worker.ts");'],
     ["lib/mount/fanotify/x.ts", 'import "../erofs/y.ts"; import "../y.ts";'],
+    ["lib/image/convert/run/x.ts", 'import "../chunks/y.ts"; import "../../y.ts"; import "../../pull/y.ts";'],
     ["lib/cli/x.ts", 'import "commander"; import "../image/y.ts";'],
     ["plugin/docker/x.ts", 'import "hono"; import "hono/http-exception"; import "../../lib/image/y.ts";'],
     ["lib/base/version.ts", 'import manifest from "../../deno.json" with { type: "json" };'],

@@ -13,7 +13,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { streamBlob } from "../source/blob_stream.ts";
 import { tarOfLayer } from "../source/layer_tar.ts";
 import { streamFile } from "../source/file_stream.ts";
-import { counted } from "../convert/source/source_image.ts";
+import { counted } from "../source/counted.ts";
 import { SourceTree } from "./source_tree.ts";
 import { TarTree } from "./tar_tree.ts";
 

@@ -14,13 +14,10 @@
  */
 import { dirname } from "node:path";
 import { mapLargePieces } from "../../../ffi/malloc.ts";
-import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
+import { NydusGdError } from "../../base/errors.ts";
 import { freeMemory } from "../../base/free_memory.ts";
-import { logger } from "../../base/log.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
-import { type Digest, digestAlgorithm, digestHex, sha256Digest } from "../../oci/digest.ts";
-import type { Descriptor } from "../../oci/descriptor.ts";
-import { type Manifest, parseManifestDocument } from "../../oci/manifest.ts";
+import { type Digest, sha256Digest } from "../../oci/digest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { bootstrapLayerPieces, type ImageBlob } from "../image_builder.ts";
@@ -31,21 +28,16 @@ import type { ConvertedLayer } from "./reuse/converted_layer.ts";
 import { copyBlob } from "./copy/copy_blob.ts";
 import { copyOriginal } from "./copy/copy_original.ts";
 import { EarlierLayers } from "./reuse/earlier_layers.ts";
-import type { ImageContent, ImageDocument } from "./source/image_content.ts";
 import type { ImageTarget } from "./target/image_target.ts";
-import type { KnownLayer, LayerCache } from "./reuse/layer_cache.ts";
+import { knownLayers } from "./reuse/known_layers.ts";
+import type { LayerCache } from "./reuse/layer_cache.ts";
 import { mergeLayers } from "./merge/merge_layers.ts";
-import { type NydusImage, nydusImage, nydusIndex, SOURCE_LAYER_ANNOTATION } from "./nydus_manifests.ts";
+import { type NydusImage, nydusImage, nydusIndex } from "./nydus_manifests.ts";
 import type { OpenDictionary } from "./source/open_dictionary.ts";
 import type { PrefetchPatterns } from "./merge/prefetch_patterns.ts";
 import type { RafsOptions } from "./format/rafs_options.ts";
 import type { SourceImage, SourceLayer } from "./source/source_image.ts";
 import { convertStart, requireRunning, type StartRun } from "./run/start_layer.ts";
-
-const log = logger("image");
-
-/** Maximum depth of nested indexes. */
-const MAX_DEPTH = 2;
 
 /** Threshold in bytes: parcels and buffers are larger, frequent allocations of the runtime are smaller. */
 const LARGE_PIECE = 128 << 10;
@@ -261,45 +253,4 @@ async function putAll(blobs: readonly ImageBlob[], target: ImageTarget, signal: 
 
 function madeBlob({ bootstrap: _, ...blob }: ConvertedLayer): MadeBlob {
   return blob;
-}
-
-/** Layer records of the image that the target's name currently refers to. */
-async function knownLayers(target: ImageTarget, signal: AbortSignal): Promise<ReadonlyMap<string, KnownLayer>> {
-  const known = new Map<string, KnownLayer>();
-  const content = await target.present(signal);
-  if (content === undefined) return known;
-  try {
-    for await (const { layers } of manifestsOf(content, await content.named(signal), MAX_DEPTH, signal)) {
-      for (const [source, layer] of layers.flatMap(knownLayer)) known.set(source, layer);
-    }
-  } catch (error) {
-    if (!hasCode(error, "not-found", "invalid-image", "unsupported")) throw error;
-    log.warn("layers of the target's current image not reused", { reason: messageOf(error) });
-  }
-  return known;
-}
-
-/** The record of one layer with what it was made from; none if it does not say. */
-function knownLayer({ digest, size, annotations }: Descriptor): [source: string, layer: KnownLayer][] {
-  const source = annotations?.[SOURCE_LAYER_ANNOTATION];
-  if (source === undefined || digestAlgorithm(digest) !== "sha256") return [];
-  return [[source, { blobId: digestHex(digest), blobBytes: size }]];
-}
-
-/** Yields the manifests among the documents, and those of their indexes down to `depth`. */
-async function* manifestsOf(
-  content: ImageContent,
-  documents: readonly ImageDocument[],
-  depth: number,
-  signal: AbortSignal,
-): AsyncGenerator<Manifest> {
-  for (const { bytes, mediaType } of documents) {
-    const parsed = parseManifestDocument(bytes, mediaType, `manifest of ${content.description}`);
-    if (parsed.kind === "manifest") yield parsed.manifest;
-    else if (depth > 0) {
-      for (const entry of parsed.index.manifests) {
-        yield* manifestsOf(content, [await content.document(entry, signal)], depth - 1, signal);
-      }
-    }
-  }
 }

@@ -11,18 +11,16 @@
  * @module
  */
 import type { Descriptor } from "../../oci/descriptor.ts";
+import { writtenPlatform } from "../../oci/index_entry.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../oci/media_types.ts";
-import type { Platform } from "../../oci/platform.ts";
 import type { Pack } from "../gzip_blocks.ts";
 import { blobOfJson, descriptorOf, type ImageBlob, packedLayer } from "../image_builder.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { SequentialImage } from "../../rafs/sequential_image.ts";
-import { PULLED_HISTORY } from "../pull/bootstrap_only.ts";
 import type { ConvertedLayer } from "./reuse/converted_layer.ts";
+import { SOURCE_LAYER_ANNOTATION } from "./reuse/known_layers.ts";
+import { BOOTSTRAP_HISTORY, historyOf } from "./source/bootstrap_history.ts";
 import type { SourceImage } from "./source/source_image.ts";
-
-/** On a data blob: the layer and options that it was made from, so that it need not be converted again. */
-export const SOURCE_LAYER_ANNOTATION = "io.github.nydus-gd.source-layer";
 
 /** Annotations of a nydus manifest, as in nydusify. */
 const MANIFEST_ANNOTATION = {
@@ -37,22 +35,6 @@ export interface NydusImage {
   readonly manifests: readonly ImageBlob[];
   /** Entries for the index. */
   readonly entries: readonly object[];
-}
-
-interface HistoryItem {
-  readonly empty_layer?: boolean;
-  readonly created_by?: string;
-  readonly comment?: string;
-}
-
-/** The comment is nydusify's. */
-const BOOTSTRAP_HISTORY = { created_by: "nydus-gd convert", comment: "Nydus Bootstrap Layer" } as const;
-
-/** Whether the history of a configuration says that the image's only layer is a bootstrap. */
-export function isBootstrapOnly(config: Readonly<Record<string, unknown>>): boolean {
-  const [step, ...more] = historyOf(config).filter(({ empty_layer: isEmpty }) => isEmpty !== true);
-  if (step === undefined || more.length > 0) return false;
-  return step.comment === BOOTSTRAP_HISTORY.comment || step.created_by === PULLED_HISTORY;
 }
 
 /** What a converted image consists of. */
@@ -94,7 +76,7 @@ export async function nydusImage(
   });
   const bootstrapOnly = manifestOf(source, small, [bootstrapLayer], fsVersion);
   const whole = manifestOf(source, full, [...data, bootstrapLayer], fsVersion);
-  const platform = platformOf(source.platform);
+  const platform = writtenPlatform(source.platform);
   return {
     blobs: [bootstrap, small, full],
     manifests: [bootstrapOnly, whole],
@@ -111,18 +93,6 @@ export function nydusIndex(entries: readonly object[], annotations: Readonly<Rec
     ...{ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: entries },
     ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
   });
-}
-
-/** The platform as written in an index. */
-export function platformOf(
-  { os, architecture, variant, "os.version": version, "os.features": features }: Platform,
-): object {
-  return {
-    ...{ architecture, os },
-    ...(variant === undefined ? {} : { variant }),
-    ...(version === undefined ? {} : { "os.version": version }),
-    ...(features === undefined ? {} : { "os.features": features }),
-  };
 }
 
 function dataLayer(
@@ -154,9 +124,4 @@ function manifestOf(source: SourceImage, config: ImageBlob, layers: readonly obj
     ...(subject ? { subject } : {}),
     annotations,
   });
-}
-
-function historyOf(config: Readonly<Record<string, unknown>>): HistoryItem[] {
-  const { history } = config;
-  return Array.isArray(history) ? history.filter((item) => typeof item === "object" && item !== null) : [];
 }

@@ -4,20 +4,12 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Backend } from "../../../backend/blob_source.ts";
 import { ignore, NydusGdError } from "../../../base/errors.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../../../oci/digest.ts";
 import { SpoolFile } from "../../source/spool_file.ts";
 import { streamBlob } from "../../source/blob_stream.ts";
-import type { RepositoryPlace } from "../source/image_content.ts";
+import type { BlobHome } from "../source/image_content.ts";
 import type { ImageTarget } from "../target/image_target.ts";
-
-/** A place that stores blobs. */
-export interface BlobHome {
-  readonly blobs: Backend;
-  /** Undefined if it is not a registry. */
-  readonly place: RepositoryPlace | undefined;
-}
 
 /**
  * Ensures that the target has the blob: mounts it if both are in one registry, otherwise copies it.

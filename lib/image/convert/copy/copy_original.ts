@@ -4,12 +4,12 @@
  *
  * @module
  */
+import { writtenPlatform } from "../../../oci/index_entry.ts";
 import type { Platform } from "../../../oci/platform.ts";
 import { blobOf } from "../../image_builder.ts";
 import { copyBlob } from "./copy_blob.ts";
 import { copyAttestations, copyReferrers, type ImageCopy } from "./copy_referrers.ts";
 import type { ImageTarget } from "../target/image_target.ts";
-import { platformOf } from "../nydus_manifests.ts";
 import type { SourceManifest } from "../source/source_image.ts";
 
 /** Copies what the target lacks. @returns the entries for the index, the image first */
@@ -25,7 +25,7 @@ export async function copyOriginal(
   const { mediaType, digest, size } = descriptor;
   await copyReferrers(digest, copy);
   return [
-    { mediaType, digest, size, platform: platformOf(platform) },
+    { mediaType, digest, size, platform: writtenPlatform(platform) },
     ...await copyAttestations(attestations, copy),
   ];
 }

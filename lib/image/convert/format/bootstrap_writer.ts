@@ -9,7 +9,12 @@ import type { ImageMemory } from "../../../rafs/image_memory.ts";
 import type { SequentialImage } from "../../../rafs/sequential_image.ts";
 import { BootstrapWriter as V5Writer } from "../../../rafs/v5/writer.ts";
 import type { TreeTable } from "../../../rafs/v6/tree_table.ts";
-import { type BlobEntry, BootstrapWriter as V6Writer, type InodeSpec, type MoveChunk } from "../../../rafs/v6/writer.ts";
+import {
+  type BlobEntry,
+  BootstrapWriter as V6Writer,
+  type InodeSpec,
+  type MoveChunk,
+} from "../../../rafs/v6/writer.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
 /** Collects a tree and its chunks and writes them; see rafs/v6/writer.ts. */

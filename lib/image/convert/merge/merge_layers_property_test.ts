@@ -13,7 +13,7 @@ import { S_IFDIR, S_IFMT, S_IFREG } from "../../../rafs/inode_mode.ts";
 import { openBootstrap } from "../../../rafs/open.ts";
 import { walkTree } from "../../../rafs/walk.ts";
 import { INLINE } from "../chunks/compress_pool.ts";
-import { buildLayer, fromTar } from "../convert_tree.ts";
+import { buildLayer, fromTar } from "../layer/build_layer.ts";
 import { mergeLayers } from "./merge_layers.ts";
 import { rafsOptions } from "../format/rafs_options.ts";
 

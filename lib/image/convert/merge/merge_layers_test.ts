@@ -6,7 +6,16 @@
 import assert from "node:assert/strict";
 import { buildFrom } from "../../../../tests/support/built_rafs.ts";
 import { noise } from "../../../../tests/support/convert_kit.ts";
-import { dir, file, hardlink, opaque, symlink, tarOf, whiteout, xattrs } from "../../../../tests/support/tar_builder.ts";
+import {
+  dir,
+  file,
+  hardlink,
+  opaque,
+  symlink,
+  tarOf,
+  whiteout,
+  xattrs,
+} from "../../../../tests/support/tar_builder.ts";
 import { hasCode } from "../../../base/errors.ts";
 import { prepareDigests } from "../../../blob/codec/codec.ts";
 import { RafsError } from "../../../rafs/bootstrap.ts";
@@ -14,7 +23,7 @@ import { openBootstrap } from "../../../rafs/open.ts";
 import { fileExtents, walkTree } from "../../../rafs/walk.ts";
 import { S_IFMT, S_IFREG } from "../../../rafs/inode_mode.ts";
 import { INLINE } from "../chunks/compress_pool.ts";
-import { buildLayer, fromTar } from "../convert_tree.ts";
+import { buildLayer, fromTar } from "../layer/build_layer.ts";
 import { mergeLayers } from "./merge_layers.ts";
 import { rafsOptions } from "../format/rafs_options.ts";
 

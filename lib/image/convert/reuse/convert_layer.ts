@@ -6,17 +6,18 @@
 import { hasCode, ignore, NydusGdError } from "../../../base/errors.ts";
 import { sha256Digest } from "../../../oci/digest.ts";
 import type { ImageMemory } from "../../../rafs/image_memory.ts";
+import type { OnBytes } from "../../source/counted.ts";
 import { SpoolFile } from "../../source/spool_file.ts";
 import type { BlobUploads } from "../target/blob_uploads.ts";
 import type { ChunkDictionary } from "../chunks/chunk_dictionary.ts";
 import type { CompressPool } from "../chunks/compress_pool.ts";
-import { buildLayer } from "../convert_tree.ts";
+import { buildLayer } from "../layer/build_layer.ts";
 import type { ConvertedLayer } from "./converted_layer.ts";
 import type { EarlierLayers } from "./earlier_layers.ts";
 import type { ImageTarget } from "../target/image_target.ts";
 import type { LayerCache } from "./layer_cache.ts";
 import { fingerprint, type RafsOptions } from "../format/rafs_options.ts";
-import type { OnBytes, SourceLayer } from "../source/source_image.ts";
+import type { SourceLayer } from "../source/source_image.ts";
 
 /** Inputs common to the conversion of all layers. */
 export interface LayerConversion {

@@ -23,7 +23,7 @@ import { formatPlatform, hostPlatform, matchesPlatform, type Platform } from "..
 import { MappedBootstrap, OpenImage } from "../../open_image.ts";
 import { convertLayer, type LayerConversion } from "../reuse/convert_layer.ts";
 import type { ConvertedLayer } from "../reuse/converted_layer.ts";
-import type { Entries } from "../convert_tree.ts";
+import type { Entries } from "../layer/build_layer.ts";
 import { ReadLog } from "./read_log.ts";
 import { RUN_FOLDERS, runOnce } from "./run_once.ts";
 import type { RafsOptions } from "../format/rafs_options.ts";

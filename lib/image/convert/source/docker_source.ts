@@ -9,19 +9,13 @@ import type { ArchiveFile } from "../../source/archive_file.ts";
 import { saveImage } from "../../docker/daemon_archive.ts";
 import { savedImage } from "../../docker/saved_images.ts";
 import type { ImageArchive } from "../../source/image_archive.ts";
+import { counted } from "../../source/counted.ts";
 import type { SourceAccess } from "../../source/source_access.ts";
 import { streamBlob } from "../../source/blob_stream.ts";
-import { fromLayer } from "../convert_tree.ts";
+import { fromLayer } from "../layer/build_layer.ts";
 import { tarOfLayer } from "../../source/layer_tar.ts";
-import { isBootstrapOnly } from "../nydus_manifests.ts";
-import {
-  counted,
-  MAX_CONFIG_BYTES,
-  nydusAlready,
-  readConfig,
-  type SourceImage,
-  type SourceLayer,
-} from "./source_image.ts";
+import { isBootstrapOnly } from "./bootstrap_history.ts";
+import { MAX_CONFIG_BYTES, nydusAlready, readConfig, type SourceImage, type SourceLayer } from "./source_image.ts";
 
 /**
  * An image of a Docker daemon.

@@ -19,11 +19,11 @@ import { type ByteString, compareBytes, toByteString } from "../../../base/bytes
 import { NydusGdError } from "../../../base/errors.ts";
 import { freeMemory } from "../../../base/free_memory.ts";
 import { PATH_MAX } from "../../../rafs/walk.ts";
-import type { Entries } from "../convert_tree.ts";
+import type { OnBytes } from "../../source/counted.ts";
+import type { Entries } from "../layer/build_layer.ts";
 import type { LayerBuilder } from "../layer/layer_builder.ts";
 import { showPath } from "../layer/layer_tree.ts";
 import { ShortPath } from "../chunks/short_path.ts";
-import type { OnBytes } from "./source_image.ts";
 
 /** Entries between forced garbage collections: the runtime waits longer. */
 const GARBAGE_ENTRIES = 30_000;

@@ -45,6 +45,9 @@ export interface ImageContent {
   small(descriptor: Descriptor, maxBytes: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
 }
 
+/** A place that stores blobs. */
+export type BlobHome = Pick<ImageContent, "blobs" | "place">;
+
 /** An image of a layout. */
 export function layoutContent(layout: OciLayout): ImageContent {
   const document = async (descriptor: Descriptor): Promise<ImageDocument> => ({

@@ -10,8 +10,7 @@ import { openBootstrap } from "../../../rafs/open.ts";
 import { type LocateAccess, locateImage } from "../../source/locate_image.ts";
 import { OciLayout } from "../../source/oci_layout.ts";
 import { ChunkDictionary } from "../chunks/chunk_dictionary.ts";
-import type { BlobHome } from "../copy/copy_blob.ts";
-import type { RepositoryPlace } from "./image_content.ts";
+import type { BlobHome, RepositoryPlace } from "./image_content.ts";
 import type { RafsOptions } from "../format/rafs_options.ts";
 
 /** Chunks, and where their blobs are. */

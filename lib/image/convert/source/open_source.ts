@@ -17,17 +17,18 @@ import { ignore, NydusGdError } from "../../../base/errors.ts";
 import { formatPlatform, hostPlatform, matchesPlatform, type Platform } from "../../../oci/platform.ts";
 import { parseReference } from "../../../oci/reference.ts";
 import { isDaemonNamed } from "../../docker/daemon_archive.ts";
+import { counted } from "../../source/counted.ts";
 import { streamFile } from "../../source/file_stream.ts";
 import { namedFolder } from "../../source/folder_name.ts";
 import { archivePath, isArchiveNamed, openImageArchive } from "../../source/image_archive.ts";
 import { OciLayout } from "../../source/oci_layout.ts";
 import type { SourceAccess } from "../../source/source_access.ts";
-import { fromTar } from "../convert_tree.ts";
+import { fromTar } from "../layer/build_layer.ts";
 import { daemonImage, savedSource } from "./docker_source.ts";
 import { fromFolder } from "./folder_entries.ts";
 import { layoutContent, registryContent } from "./image_content.ts";
 import { tarOfLayer } from "../../source/layer_tar.ts";
-import { counted, type SourceImage, sourceImages, type SourceLayer } from "./source_image.ts";
+import { type SourceImage, sourceImages, type SourceLayer } from "./source_image.ts";
 
 /**
  * Opens the images, one per platform.

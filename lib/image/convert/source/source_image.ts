@@ -21,17 +21,15 @@ import { MEDIA_TYPE, NYDUS_ANNOTATION, NYDUS_OS_FEATURE } from "../../../oci/med
 import { formatPlatform, matchesPlatform, type Platform } from "../../../oci/platform.ts";
 import { digestOf } from "../../image_builder.ts";
 import { streamBlob } from "../../source/blob_stream.ts";
-import { type Entries, fromLayer } from "../convert_tree.ts";
+import { type Entries, fromLayer } from "../layer/build_layer.ts";
 import { type ImageContent, type ImageDocument, unconvertible } from "./image_content.ts";
+import { counted, type OnBytes } from "../../source/counted.ts";
 import { tarOfLayer } from "../../source/layer_tar.ts";
 
 /** Maximum size of a configuration in bytes. */
 export const MAX_CONFIG_BYTES = 8 << 20;
 /** Maximum depth of nested indexes. */
 const MAX_DEPTH = 4;
-
-/** Receives the number of bytes read from a layer. */
-export type OnBytes = (bytes: number) => void;
 
 /** One layer. */
 export interface SourceLayer {
@@ -273,12 +271,4 @@ function layerOf(content: ImageContent, layer: Descriptor, diffId: Digest): Sour
       return fromLayer(tarOfLayer(stored, { what, doing: "convert", digest, diffId }));
     },
   };
-}
-
-/** Passes pieces through and reports their sizes. */
-export async function* counted<T extends Uint8Array>(pieces: AsyncIterable<T>, onBytes: OnBytes): AsyncGenerator<T> {
-  for await (const piece of pieces) {
-    yield piece;
-    onBytes(piece.length);
-  }
 }

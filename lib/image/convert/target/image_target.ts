@@ -5,8 +5,8 @@
  */
 import type { Backend } from "../../../backend/blob_source.ts";
 import type { ImageBlob } from "../../image_builder.ts";
+import type { OnBytes } from "../../source/counted.ts";
 import type { ImageContent, RepositoryPlace } from "../source/image_content.ts";
-import type { OnBytes } from "../source/source_image.ts";
 
 /** Digest and size in bytes of a blob to store. */
 export interface Put {

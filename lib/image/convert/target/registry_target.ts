@@ -16,7 +16,7 @@ import { streamFile } from "../../source/file_stream.ts";
 import type { ImageBlob } from "../../image_builder.ts";
 import { type ImageContent, registryContent, type RepositoryPlace } from "../source/image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";
-import { counted, type OnBytes } from "../source/source_image.ts";
+import { counted, type OnBytes } from "../../source/counted.ts";
 import type { SpoolFolder } from "./spool_folder.ts";
 
 /** Pushes a converted image to a registry. */
