@@ -19,9 +19,6 @@ import { ignore } from "../../base/errors.ts";
 import type { DockerLayer } from "../../layer/mend_layer.ts";
 import type { RecordedLayers } from "../../layer/unrecorded_layers.ts";
 
-/** Files that name a layer, by the folder of layerdb whose folders have them. */
-const NAMING_FILES = { sha256: ["cache-id"], mounts: ["mount-id", "init-id"] } as const;
-
 /**
  * Returns the layers that Docker's records name; undefined if it has no records.
  *
@@ -29,25 +26,11 @@ const NAMING_FILES = { sha256: ["cache-id"], mounts: ["mount-id", "init-id"] } a
  * @throws {Error} if a record cannot be read: then it is not known which layer it names
  */
 export async function recordedLayers(imageDir: string): Promise<RecordedLayers | undefined> {
-  const layerdb = join(imageDir, "layerdb");
-  const info = await unlessMissing(Deno.stat(layerdb));
+  const info = await unlessMissing(Deno.stat(layerdbOf(imageDir)));
   if (info === undefined) return undefined;
-  const ids = new Set<string>();
-  for await (const path of namingFiles(layerdb)) {
-    const id = await unlessMissing(Deno.readTextFile(path));
-    if (id !== undefined) ids.add(id.trim());
-  }
+  const ids = new Set((await namedLayers(imageDir)).map(({ id }) => id));
   const hasImages = (await namesIn(join(imageDir, "imagedb", "content", "sha256"))).length > 0;
   return { ids, emptySince: ids.size > 0 || hasImages ? undefined : info.birthtime ?? undefined };
-}
-
-/** Yields the paths of the files that may name a layer. */
-async function* namingFiles(layerdb: string): AsyncGenerator<string> {
-  for (const [folder, files] of Object.entries(NAMING_FILES)) {
-    for (const name of await namesIn(join(layerdb, folder))) {
-      yield* files.map((file) => join(layerdb, folder, name, file));
-    }
-  }
 }
 
 /**
@@ -56,25 +39,7 @@ async function* namingFiles(layerdb: string): AsyncGenerator<string> {
  * @throws {Error} as {@link recordedLayers}
  */
 export async function recordedLayer(imageDir: string, id: string): Promise<DockerLayer | undefined> {
-  const [images, containers] = [join(imageDir, "layerdb", "sha256"), join(imageDir, "layerdb", "mounts")];
-  const parentOf = async (folder: string) => {
-    const chain = await wordIn(folder, "parent");
-    const parent = chain && await wordIn(join(images, chain.replace(/^sha256:/, "")), "cache-id");
-    return parent === undefined ? {} : { parent };
-  };
-  for (const name of await namesIn(images)) {
-    const folder = join(images, name);
-    if (await wordIn(folder, "cache-id") !== id) continue;
-    const diffId = await wordIn(folder, "diff");
-    return { ...(diffId === undefined ? {} : { diffId }), ...await parentOf(folder) };
-  }
-  for (const name of await namesIn(containers)) {
-    const folder = join(containers, name);
-    const init = await wordIn(folder, "init-id");
-    if (init === id) return await parentOf(folder);
-    if (await wordIn(folder, "mount-id") === id) return init === undefined ? await parentOf(folder) : { parent: init };
-  }
-  return undefined;
+  return (await namedLayers(imageDir)).find((layer) => layer.id === id)?.recorded;
 }
 
 /**
@@ -84,33 +49,62 @@ export async function recordedLayer(imageDir: string, id: string): Promise<Docke
  * @throws {Error} as {@link recordedLayers}
  */
 export async function recordedParents(imageDir: string): Promise<Map<string, string>> {
-  const [images, containers] = [join(imageDir, "layerdb", "sha256"), join(imageDir, "layerdb", "mounts")];
-  const ofImages = await wordsIn(images, ["cache-id", "parent", "diff"]);
-  const idOf = (chain: string | undefined) => ofImages.get(chain?.replace(/^sha256:/, "") ?? "")?.["cache-id"];
-  const parents = new Map<string, string>();
-  const add = (id: string | undefined, parent: string | undefined) => {
-    if (id !== undefined && parent !== undefined) parents.set(id, parent);
-  };
-  for (const [chain, { "cache-id": id, parent, diff }] of ofImages) {
-    if (chain === createHash("sha256").update(`${parent} ${diff}`).digest("hex")) add(id, idOf(parent));
-  }
-  for (const { "mount-id": id, "init-id": init, parent } of (await wordsIn(containers, CONTAINER_FILES)).values()) {
-    add(init, idOf(parent));
-    add(id, init ?? idOf(parent));
-  }
-  return parents;
+  const layers = (await namedLayers(imageDir)).filter(({ isConfirmed }) => isConfirmed);
+  return new Map(layers.flatMap(({ id, recorded: { parent } }) => parent === undefined ? [] : [[id, parent]]));
 }
 
-const CONTAINER_FILES = ["mount-id", "init-id", "parent"] as const;
+/** A layer that layerdb names. */
+interface NamedLayer {
+  readonly id: string;
+  readonly recorded: DockerLayer;
+  /** Whether the layer below is certain. */
+  readonly isConfirmed: boolean;
+}
+
+/** Reads layerdb: layers of images first. */
+async function namedLayers(imageDir: string): Promise<NamedLayer[]> {
+  const layerdb = layerdbOf(imageDir);
+  const ofImages = await wordsIn(join(layerdb, "sha256"), ["cache-id", "parent", "diff"]);
+  const ofContainers = await wordsIn(join(layerdb, "mounts"), ["mount-id", "init-id", "parent"]);
+  const idOf = (chain: string | undefined) => ofImages.get(chain?.replace(/^sha256:/, "") ?? "")?.["cache-id"];
+  const layers: NamedLayer[] = [];
+  const add = (id: string | undefined, recorded: DockerLayer, isConfirmed: boolean) => {
+    if (id !== undefined) layers.push({ id, recorded, isConfirmed });
+  };
+  for (const [chain, { "cache-id": id, parent, diff }] of ofImages) {
+    add(id, dockerLayer(idOf(parent), diff), chain === chainId(parent, diff));
+  }
+  for (const { "mount-id": id, "init-id": init, parent } of ofContainers.values()) {
+    add(init, dockerLayer(idOf(parent)), true);
+    add(id, dockerLayer(init ?? idOf(parent)), true);
+  }
+  return layers;
+}
+
+function dockerLayer(parent: string | undefined, diffId?: string): DockerLayer {
+  return { ...(diffId === undefined ? {} : { diffId }), ...(parent === undefined ? {} : { parent }) };
+}
+
+/** Chain id of a layer above another, in hexadecimal. */
+function chainId(parent: string | undefined, diff: string | undefined): string {
+  return createHash("sha256").update(`${parent} ${diff}`).digest("hex");
+}
+
+function layerdbOf(imageDir: string): string {
+  return join(imageDir, "layerdb");
+}
+
+/** Words in some files of one folder. */
+type Words<Name extends string> = { readonly [N in Name]?: string };
 
 /** Content of these files of each folder in `folder`, by its name. */
 async function wordsIn<Name extends string>(
   folder: string,
   files: readonly Name[],
-): Promise<Map<string, { readonly [N in Name]?: string }>> {
-  const all = new Map<string, { readonly [N in Name]?: string }>();
+): Promise<Map<string, Words<Name>>> {
+  const all = new Map<string, Words<Name>>();
   for (const name of await namesIn(folder)) {
-    const words: { [N in Name]?: string } = {};
+    const words: { -readonly [N in Name]?: string } = {};
     await Promise.all(files.map(async (file) => {
       const word = await wordIn(join(folder, name), file);
       if (word !== undefined) words[file] = word;

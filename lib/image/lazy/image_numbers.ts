@@ -8,6 +8,9 @@
  * record of mounted images has. Which numbers other images had is not known then, and the kernel may still refer to
  * those: new numbers begin where none was given before.
  *
+ * Not a {@link TwofoldFile}, whose file counts whenever it is whole, and whose loss is an error: here, what others know
+ * of the numbers decides whether the file or the copy is too old, and a loss of both ends with numbers that work.
+ *
  * ```
  *  1 … 2^22-1            given one after the other
  *  2^22 + t … 2^23-1     given one after the other after a loss at the time t, in units of {@link LOSS_UNIT_MS}
