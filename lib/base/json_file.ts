@@ -1,20 +1,14 @@
 /**
- * Small JSON files that are replaced atomically: written to a temporary file, synced if they must survive a power
- * failure, and renamed.
+ * Small JSON files that are replaced atomically (replace_file.ts).
  *
- * Writers of one file in this process take turns in call order; only one process may write a file. A crash can leave
- * `<file>.tmp` behind, which is never read and is replaced by the next write.
+ * Writers of one file in this process take turns in call order; only one process may write a file.
  *
  * @module
  */
-import { dirname } from "node:path";
-import { open } from "node:fs/promises";
 import { stateOf } from "./error_report.ts";
 import { ignore, NydusGdError } from "./errors.ts";
 import { KeyedMutex } from "./keyed_mutex.ts";
-
-/** What the file must survive. Content that is meaningless after a reboot is not synced to disk. */
-export type Outlives = "reboot" | "process";
+import { type Outlives, replaceFile } from "./replace_file.ts";
 
 /** Locks by path, because two writers would share the temporary file. */
 const writing = new KeyedMutex<string>();
@@ -61,30 +55,5 @@ export async function timeAfterChange(path: string): Promise<number> {
  */
 export async function writeJsonFile(path: string, value: unknown, outlives: Outlives = "reboot"): Promise<void> {
   const text = JSON.stringify(value) + "\n";
-  await writing.run(path, () => replace(path, text, outlives));
-}
-
-async function replace(path: string, text: string, outlives: Outlives): Promise<void> {
-  const isSynced = outlives === "reboot";
-  const aside = `${path}.tmp`;
-  try {
-    const file = await open(aside, "w", 0o600);
-    try {
-      await file.writeFile(text);
-      if (isSynced) await file.sync();
-    } finally {
-      await file.close();
-    }
-    await Deno.rename(aside, path);
-  } catch (error) {
-    await ignore(Error, Deno.remove(aside)); // the first error is the one to report
-    throw error;
-  }
-  if (!isSynced) return;
-  const folder = await open(dirname(path), "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
+  await writing.run(path, () => replaceFile(path, text, outlives));
 }

@@ -44,3 +44,22 @@ Deno.test("an aborted waiter leaves the queue and does not let the next one over
   equal(await third, false);
   equal(mutex.size, 0);
 });
+
+Deno.test("an aborted waiter that was the last does not let a later one overtake the holder", async () => {
+  const mutex = new KeyedMutex<string>();
+  const gate = Promise.withResolvers<void>();
+  let held = true;
+  const holder = mutex.run("a", async () => {
+    await gate.promise;
+    held = false;
+  });
+  const abort = new AbortController();
+  const waiter = mutex.run("a", () => Promise.resolve("never"), abort.signal);
+  abort.abort(new Error("gave up"));
+  await rejects(waiter, /caller cancelled/);
+  const late = mutex.run("a", () => Promise.resolve(held));
+  gate.resolve();
+  await holder;
+  equal(await late, false);
+  equal(mutex.size, 0);
+});

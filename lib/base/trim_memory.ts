@@ -19,7 +19,11 @@
 import process from "node:process";
 import { mallocTrim } from "../../ffi/malloc.ts";
 import { ProgramPages } from "../../ffi/smaps.ts";
+import { messageOf } from "./errors.ts";
 import { collectGarbage } from "./garbage.ts";
+import { logger } from "./log.ts";
+
+const log = logger("memory");
 
 const INTERVAL_MS = 5_000;
 /** Share of one CPU below which the process is idle. */
@@ -53,7 +57,9 @@ export function trimMemory(dropMore: () => void, intervalMs = INTERVAL_MS): Asyn
     }
     if (times === 0 && Math.abs(residentBytes() - settled) < WORTH_BYTES) return;
     times++;
-    trimming = trim(program, dropMore).then(() => {
+    trimming = trim(program, dropMore).catch((error: unknown) => {
+      log.warn("memory cannot be trimmed", { error: messageOf(error) }); // it serves on with more of it
+    }).finally(() => {
       trimming = undefined;
       shareSinceLast(); // does not count its own work
     });

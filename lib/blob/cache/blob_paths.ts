@@ -26,6 +26,7 @@ import { join } from "node:path";
 import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { ASIDE } from "../../base/replace_file.ts";
 import { isBlobName } from "./blob_names.ts";
 
 /** Suffixes of a blob's files. */
@@ -105,9 +106,6 @@ function isThere(path: string): boolean {
     throw error;
   }
 }
-
-/** Suffix of new files that are written before they replace the old one. */
-export const ASIDE = ".tmp";
 
 /** A file of a blob, by its name. */
 export interface BlobFileName {

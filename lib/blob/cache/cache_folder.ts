@@ -4,17 +4,18 @@
  *
  * @module
  */
-import { open as openHandle, rename } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { isErrno } from "../../../ffi/errno.ts";
 import { AT } from "../../../ffi/fcntl.ts";
 import { type Fd, procFdPath } from "../../../ffi/fd.ts";
 import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
 import { diskHint } from "../../base/disk_full.ts";
+import { syncFolder } from "../../base/durable.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { FileLock } from "../../base/file_lock.ts";
+import { replaceFile } from "../../base/replace_file.ts";
 import { UseTimes } from "../../base/use_times.ts";
-import { ASIDE, blobFileOf, type BlobPaths, LOCK_NAME } from "./blob_paths.ts";
+import { blobFileOf, type BlobPaths, LOCK_NAME } from "./blob_paths.ts";
 
 /** The latest mtime that tells a use. */
 function lastUseMs(dir: string): number {
@@ -57,18 +58,18 @@ export class CacheFolder implements Disposable {
 
   /** Opens a folder below `dir` whose files vanish with this server, however it ends. */
   static openTransient(dir: string, setBy: string | undefined): CacheFolder {
-    const path = join(dir, TRANSIENT_NAME);
-    const folder = CacheFolder.#openLocked(path, false, setBy);
-    for (const { name } of Deno.readDirSync(path)) {
-      if (name !== LOCK_NAME) Deno.removeSync(join(path, name)); // left by a server that was killed
-    }
-    return folder;
+    return CacheFolder.#openLocked(join(dir, TRANSIENT_NAME), false, setBy);
   }
 
   static #openLocked(path: string, keeps: boolean, setBy: string | undefined): CacheFolder {
+    using cleanup = new DisposableStack();
     try {
       Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
-      return new CacheFolder(path, FileLock.take(join(path, LOCK_NAME)), keeps, setBy);
+      const lock = cleanup.use(FileLock.take(join(path, LOCK_NAME)));
+      if (!keeps) removeLeftOvers(path);
+      const folder = new CacheFolder(path, lock, keeps, setBy);
+      cleanup.move();
+      return folder;
     } catch (error) {
       if (isErrno(error, "EAGAIN")) {
         throw new NydusGdError("busy", `Cannot open cache "${path}": another nydus-gd uses it`, {
@@ -92,30 +93,12 @@ export class CacheFolder implements Disposable {
 
   /** Syncs added and removed names to disk. */
   async sync(): Promise<void> {
-    const handle = await openHandle(this.path, "r");
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await syncFolder(this.path);
   }
 
-  /**
-   * Creates or replaces a file atomically: a reader, or a reboot, sees the old content, the new content, or no file.
-   */
+  /** Creates or replaces a file as {@link replaceFile} does, unless the folder is transient. */
   async replace(path: string, content: Uint8Array): Promise<void> {
-    if (!this.keeps) return;
-    const aside = path + ASIDE;
-    await ignore(Deno.errors.NotFound, Deno.remove(aside));
-    const handle = await openHandle(aside, "wx", 0o600); // never through a link
-    try {
-      await handle.writeFile(content);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(aside, path);
-    await this.sync();
+    if (this.keeps) await replaceFile(path, content, "reboot");
   }
 
   /**
@@ -131,6 +114,13 @@ export class CacheFolder implements Disposable {
   [Symbol.dispose](): void {
     this.ownMount?.[Symbol.dispose]();
     this.lock[Symbol.dispose]();
+  }
+}
+
+/** Removes the files of a server that was killed. */
+function removeLeftOvers(path: string): void {
+  for (const { name } of Deno.readDirSync(path)) {
+    if (name !== LOCK_NAME) Deno.removeSync(join(path, name));
   }
 }
 
