@@ -200,6 +200,15 @@ Deno.test("a blob is closed with its last user, and can be opened again", () =>
     assert.equal(cache.stats().requests, 2);
   }));
 
+Deno.test("a blob that is released before it was opened is not free until its former user has recorded its chunks", () =>
+  withBlob({ sizes: TEN }, async ({ dir, cache, blob, synthetic, source }) => {
+    await ensureRows(blob, synthetic, [0]);
+    const closing = cache.release(blob);
+    await cache.release(acquire(cache, synthetic, source));
+    assert.equal(Deno.readFileSync(blobPaths(dir, "synthetic").chunkMap)[4096], 0x80);
+    await closing;
+  }));
+
 Deno.test("when an image is closed while it opens a blob, the next user continues the opening", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   using dir = TempDir.make();

@@ -139,7 +139,7 @@ export class CachedBlob {
   /** Stops fetching, records what is ready and closes the files. */
   async close(): Promise<void> {
     this.#stop.abort(new NydusGdError("interrupted", `Cannot open blob ${this.id}: it is being closed`));
-    await Promise.allSettled([this.#opening]);
+    await Promise.allSettled([this.before, this.#opening]); // its files are not free before the previous user's end
     const opened = this.#opened;
     await opened?.stop();
     await this.#context.table.settled(); // final: nothing is fetched any more
