@@ -1,20 +1,14 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { ON_DEMAND } from "../../tests/support/backend_world.ts";
+import { TempDir } from "../../tests/support/temp_dir.ts";
 import { hasCode } from "../base/errors.ts";
 import { LocalFsBackend } from "./localfs.ts";
 
-const ON_DEMAND = { priority: "on-demand" } as const;
-
 async function withFolders(test: (first: string, second: string) => Promise<void>): Promise<void> {
-  const root = await Deno.makeTempDir();
-  try {
-    const [first, second] = [join(root, "first"), join(root, "second")];
-    await Deno.mkdir(first);
-    await Deno.mkdir(second);
-    await test(first, second);
-  } finally {
-    await Deno.remove(root, { recursive: true });
-  }
+  using first = TempDir.make();
+  using second = TempDir.make();
+  await test(first.path, second.path);
 }
 
 Deno.test("a local blob is read by its id, at any offset", () =>

@@ -10,7 +10,7 @@ import type { Socket } from "node:net";
 import { type Destination, dial, type Dialing } from "./dial.ts";
 import type { ProxyRoute } from "./proxy.ts";
 import { isTunnel } from "./request_bytes.ts";
-import { DEFAULT_TLS, secureContext, tlsFor, type TlsOptions } from "./tls.ts";
+import { secureContext, tlsFor, type TlsOptions } from "./tls.ts";
 
 /** How long an idle connection is kept: less than the idle timeout of common servers and load balancers. */
 const IDLE_CONNECTION_MS = 50_000;
@@ -92,7 +92,7 @@ export class ConnectionPools implements Disposable {
   constructor(private readonly most: number) {}
 
   /** Returns the pool for requests to `url`, either through a proxy or over the Unix socket at path `way`. */
-  of(url: URL, tls: TlsOptions = DEFAULT_TLS, way: ProxyRoute | string | undefined): ConnectionPool {
+  of(url: URL, tls: TlsOptions, way: ProxyRoute | string | undefined): ConnectionPool {
     const isSecure = url.protocol === "https:";
     const applied = tlsFor(url.hostname, tls);
     const { proxy, asHttp } = typeof way === "object" ? way : {};

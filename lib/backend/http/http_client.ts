@@ -25,7 +25,7 @@ import type { HttpResponse } from "./http_response.ts";
 import type { ProxyRoute, ProxyRule, RoutingOptions } from "./proxy.ts";
 import type { HttpRequest } from "./request_bytes.ts";
 import { statusError } from "./status.ts";
-import type { TlsOptions } from "./tls.ts";
+import { DEFAULT_TLS, type TlsOptions } from "./tls.ts";
 
 export type { HttpRequest } from "./request_bytes.ts";
 export type { ClientCertificate, TlsOptions } from "./tls.ts";
@@ -91,12 +91,13 @@ export class HttpClient implements Disposable {
   async #attempt<T>(
     request: HttpRequest,
     route: ProxyRoute | undefined,
-    { tls, timeouts, signal, socketPath }: ExchangeOptions,
+    { tls = DEFAULT_TLS, timeouts, signal, socketPath }: ExchangeOptions,
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
     const connections = this.#connections.of(request.url, tls, route ?? socketPath);
     const way = { connections, route, timeouts: { ...this.options, ...timeouts }, signal };
     for (let isFresh = false;; isFresh = true) {
+      throwIfAborted(signal); // perhaps since the slot was free, or the idle connection failed
       const exchange = new Exchange(request, way);
       try {
         const response = await exchange.response;

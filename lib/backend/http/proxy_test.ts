@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { distinctBytes, ON_DEMAND } from "../../../tests/support/backend_world.ts";
 import { basic } from "../../../tests/support/credentials.ts";
 import { FakeProxy, type FakeProxyOptions } from "../../../tests/support/fake_proxy.ts";
 import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
@@ -17,10 +18,10 @@ import type { ProxyConfig } from "./backend_proxy.ts";
 import { DEFAULT_FETCH_OPTIONS, type FetchOptions } from "./fetch_options.ts";
 import { HttpClient } from "./http_client.ts";
 
-const ON_DEMAND = { priority: "on-demand" } as const;
-const BYTES = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 7 + (i >> 8)) & 0xff);
+const BYTES = distinctBytes(100_000);
 const USER = { user: "bob", password: "pass:word" } as const;
 const LOGIN = "proxyuser:proxy:s3cret";
+
 interface World {
   readonly registry: FakeRegistry;
   readonly proxy: FakeProxy;

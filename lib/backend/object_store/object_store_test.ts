@@ -249,7 +249,6 @@ Deno.test("s3: an archived object and an unknown error code are reported by name
     await refuses(backend.blob(ID).read(0, 1, ON_DEMAND), "unavailable", /HTTP 409 SomethingNew from 127/);
   }));
 
-/** For localhost and 127.0.0.1; trusted only through ca_cert_files. */
 Deno.test("s3: a certificate is trusted if ca_cert_files has its CA, or with skip_verify", async () => {
   for (
     const section of [{ ca_cert_files: [CERTIFICATE_FILE] }, { skip_verify: true }, { scheme: "", skip_verify: true }]

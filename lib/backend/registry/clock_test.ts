@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { distinctBytes, ON_DEMAND } from "../../../tests/support/backend_world.ts";
 import { basic } from "../../../tests/support/credentials.ts";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
@@ -13,7 +14,7 @@ import { openRegistry } from "../open_backend.ts";
 import { staticKeychain } from "./keychain.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
 
-const BYTES = Uint8Array.from({ length: 5_000 }, (_, i) => i % 251);
+const BYTES = distinctBytes(5_000);
 const YEAR_MS = 365 * 24 * 3_600_000;
 const USER = { user: "bob", password: "pass:word" } as const;
 
@@ -40,8 +41,7 @@ Deno.test("token and redirect stay in use however far the clock jumps", () =>
     const keychain = staticKeychain(basic(USER.user, USER.password));
     const location = { host: registry.host, repo: "team/app", scheme: "http" } as const;
     const blob = openRegistry(location, { http, keychain }).blob(id);
-    const read = async (at: number) =>
-      assert.deepEqual(await blob.read(at, 100, { priority: "on-demand" }), BYTES.slice(at, at + 100));
+    const read = async (at: number) => assert.deepEqual(await blob.read(at, 100, ON_DEMAND), BYTES.slice(at, at + 100));
     await read(0);
     const asked = registry.requests.length;
     for (const byMs of [10 * YEAR_MS, -20 * YEAR_MS, 3_600_000, 10 * YEAR_MS]) {

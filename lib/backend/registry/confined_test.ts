@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ON_DEMAND } from "../../../tests/support/backend_world.ts";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
@@ -10,7 +11,6 @@ import { InsecureRegistries } from "./insecure_registries.ts";
 import { ANONYMOUS } from "./keychain.ts";
 import { TokenSource } from "./token.ts";
 
-const ON_DEMAND = { priority: "on-demand" } as const;
 const REFUSAL = /an image may not lead there: 127\.0\.0\.1:\d+ is a loopback or link-local address/;
 
 /** A loopback server that must not receive a request. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { distinctBytes, ON_DEMAND } from "../../../tests/support/backend_world.ts";
 import { basic } from "../../../tests/support/credentials.ts";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
 import { hasCode } from "../../base/errors.ts";
@@ -7,7 +8,7 @@ import { HttpClient } from "../http/http_client.ts";
 import { openRegistry } from "../open_backend.ts";
 import type { Keychain } from "./keychain.ts";
 
-const BYTES = Uint8Array.from({ length: 1_000 }, (_, i) => i % 251);
+const BYTES = distinctBytes(1_000);
 
 for (const auth of ["basic", "bearer"] as const) {
   Deno.test(`${auth}: a changed password is picked up without an error for readers`, async () => {
@@ -17,8 +18,7 @@ for (const auth of ["basic", "bearer"] as const) {
     const keychain: Keychain = { resolve: () => Promise.resolve(basic("bob", password)) };
     const location = { host: registry.host, repo: "team/app", scheme: "http" } as const;
     const blob = openRegistry(location, { http, keychain }).blob(registry.addBlob(BYTES));
-    const read = async (at: number) =>
-      assert.deepEqual(await blob.read(at, 10, { priority: "on-demand" }), BYTES.slice(at, at + 10));
+    const read = async (at: number) => assert.deepEqual(await blob.read(at, 10, ON_DEMAND), BYTES.slice(at, at + 10));
     await read(0);
     registry.changePassword(password = "second");
     await read(10);

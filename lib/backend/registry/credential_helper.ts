@@ -7,7 +7,7 @@
  * @module
  */
 import * as v from "valibot";
-import { interruption } from "../../base/abort.ts";
+import { Deadline, throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { parseWith } from "../../base/schema.ts";
 import type { Credential } from "./credential.ts";
@@ -30,33 +30,34 @@ export async function runCredentialHelper(
 ): Promise<Credential | undefined> {
   // The name comes from a file and is executed.
   if (!/^[A-Za-z0-9._-]+$/.test(name)) throw failed(name, "its name is not a plain word");
-  const timeout = AbortSignal.timeout(timeoutMs);
-  const ended = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
-  let output: Deno.CommandOutput;
-  try {
-    const child = new Deno.Command(programOf(name), {
-      args: ["get"],
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "null",
-      signal: ended,
-    }).spawn();
-    const [, result] = await Promise.all([writeAll(child.stdin, server), child.output()]);
-    output = result;
-  } catch (error) {
-    if (signal?.aborted) throw interruption(signal);
-    if (timeout.aborted) throw failed(name, `it did not answer within ${timeoutMs} ms`);
-    if (error instanceof Deno.errors.NotFound) throw failed(name, "it is not in PATH");
-    throw failed(name, messageOf(error));
-  }
-  if (signal?.aborted) throw interruption(signal);
-  if (timeout.aborted) throw failed(name, `it did not answer within ${timeoutMs} ms`);
+  using deadline = new Deadline(timeoutMs, signal, () => failed(name, `it did not answer within ${timeoutMs} ms`));
+  const output = await askHelper(name, server, deadline.signal);
   const text = new TextDecoder().decode(output.stdout);
   if (!output.success) {
     if (NOT_FOUND.test(text)) return undefined;
     throw failed(name, `it ended with status ${output.code}`);
   }
   return parseHelperOutput(name, text);
+}
+
+/** Runs the helper with `server` as its input. It is killed when the signal is aborted. */
+async function askHelper(name: string, server: string, signal: AbortSignal): Promise<Deno.CommandOutput> {
+  try {
+    const child = new Deno.Command(programOf(name), {
+      args: ["get"],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+      signal,
+    }).spawn();
+    // what it has started may have its output open for longer than itself
+    const [, output] = await unlessAborted(Promise.all([writeAll(child.stdin, server), child.output()]), signal);
+    return output;
+  } catch (error) {
+    throwIfAborted(signal);
+    if (error instanceof Deno.errors.NotFound) throw failed(name, "it is not in PATH");
+    throw failed(name, messageOf(error));
+  }
 }
 
 /**

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { inPath } from "../../../tests/support/path_folder.ts";
-import { NydusGdError } from "../../base/errors.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { until } from "../../../tests/support/until.ts";
+import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import type { Credential } from "./credential.ts";
 import { ANONYMOUS, dockerConfigDir, DockerKeychain, firstOf, type Keychain, staticKeychain } from "./keychain.ts";
 
@@ -12,15 +14,10 @@ async function withConfig(
   config: unknown,
   test: (keychain: DockerKeychain, folder: string) => Promise<void>,
 ): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    const text = typeof config === "string" ? config : JSON.stringify(config);
-    await Deno.writeTextFile(join(folder, "config.json"), text);
-    using _helpers = inPath(folder);
-    await test(new DockerKeychain({ configDir: folder, helperTimeoutMs: 5_000 }), folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  using dir = TempDir.make();
+  await Deno.writeTextFile(dir.join("config.json"), typeof config === "string" ? config : JSON.stringify(config));
+  using _helpers = inPath(dir.path);
+  await test(new DockerKeychain({ configDir: dir.path, helperTimeoutMs: 5_000 }), dir.path);
 }
 
 async function helper(folder: string, name: string, script: string): Promise<void> {
@@ -136,6 +133,23 @@ Deno.test("a failing helper is named, without its output", () =>
       await refuses(hasty.resolve("e"), /docker-credential-silent: it did not answer within 50 ms/);
     },
   ));
+
+Deno.test("a helper is given up although a program that it has started has its output open", () =>
+  withConfig({ credHelpers: { a: "wrapper" } }, async (keychain, folder) => {
+    const started = join(folder, "started");
+    await helper(folder, "wrapper", `sleep 60 & echo $! > ${started}.new; mv ${started}.new ${started}; wait`);
+    const abort = new AbortController();
+    const resolving = assert.rejects(keychain.resolve("a", abort.signal), (error) => hasCode(error, "interrupted"));
+    await until(
+      "the helper has started a program",
+      async () => await ignore(Deno.errors.NotFound, Deno.stat(started)) !== undefined,
+    );
+    abort.abort();
+    await resolving;
+    const pid = Number(await Deno.readTextFile(started));
+    assert.match(await Deno.readTextFile(`/proc/${pid}/cmdline`), /^sleep/, "it runs on");
+    Deno.kill(pid, "SIGKILL");
+  }));
 
 Deno.test("the first keychain with a credential is used", async () => {
   const of = (name: string) => staticKeychain({ kind: "basic", user: name, password: "p", source: { name } });

@@ -1,18 +1,16 @@
 import assert from "node:assert/strict";
+import { distinctBytes, ON_DEMAND, refuses } from "../../../tests/support/backend_world.ts";
 import { basic, identityToken } from "../../../tests/support/credentials.ts";
 import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
 import type { Fault } from "../../../tests/support/faults.ts";
 import { until } from "../../../tests/support/until.ts";
-import { NydusGdError } from "../../base/errors.ts";
-import type { ReadOptions } from "../blob_source.ts";
 import { type BackendDeps, openRegistry, type RegistryLocation } from "../open_backend.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
 import type { Credential } from "./credential.ts";
 import { ANONYMOUS, staticKeychain } from "./keychain.ts";
 
-const ON_DEMAND: ReadOptions = { priority: "on-demand" };
-const BYTES = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7 + (i >> 8)) & 0xff);
+const BYTES = distinctBytes(300_000);
 const USER = { user: "bob", password: "pass:word" } as const;
 const BASIC = basic(USER.user, USER.password);
 
@@ -43,15 +41,6 @@ async function withRegistry(options: WorldOptions, test: (world: World) => Promi
 
 function part(offset: number, length: number): Uint8Array {
   return BYTES.slice(offset, offset + length);
-}
-
-/** Expects a rejection with this code and, if given, these words. */
-async function refuses(promise: Promise<unknown>, code: string, words?: RegExp): Promise<NydusGdError> {
-  const error = await promise.then(() => assert.fail("it succeeded"), (error: unknown) => error);
-  assert.ok(error instanceof NydusGdError, String(error));
-  assert.equal(error.code, code, error.message);
-  if (words !== undefined) assert.match(error.message, words);
-  return error;
 }
 
 Deno.test("ranges and the size of a blob are read", () =>

@@ -59,7 +59,7 @@ function hostOf(options: TransportOptions, { capabilities }: HostSettings): Repo
 
 /** Adds the file's settings to those of the registry itself. */
 function withSettings(own: TransportOptions, settings: HostSettings): TransportOptions {
-  const { exchange = {}, tokenExchange = {}, host } = own;
+  const { exchange, tokenExchange, host } = own;
   const { skipVerify = false, caCertificates = [], clientCertificate } = exchange.tls ?? {};
   const added = tlsOf(settings, host, { caCertificates, clientCertificate });
   const tls = { ...added, skipVerify: skipVerify || added.skipVerify };
@@ -74,7 +74,7 @@ function withSettings(own: TransportOptions, settings: HostSettings): TransportO
 }
 
 function unconfined(own: TransportOptions): TransportOptions {
-  const { exchange = {}, tokenExchange = {} } = own;
+  const { exchange, tokenExchange } = own;
   return { ...own, exchange: { ...exchange, confined: false }, tokenExchange: { ...tokenExchange, confined: false } };
 }
 
@@ -84,7 +84,7 @@ function mirrorOptions(
   url: URL,
   { keychain, certsDir }: MirrorDeps,
 ): TransportOptions {
-  const { http, repo, exchange = {}, tokenExchange = {} } = unconfined(own);
+  const { http, repo, exchange, tokenExchange } = unconfined(own);
   const tls = tlsOf(settings, url.host, dockerCertificates(certsDir, url.host));
   return {
     http,

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ON_DEMAND } from "../../../tests/support/backend_world.ts";
 import { basic, identityToken } from "../../../tests/support/credentials.ts";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
 import type { FakeTokenOptions } from "../../../tests/support/fake_token_server.ts";
@@ -10,8 +11,6 @@ import { HttpClient } from "../http/http_client.ts";
 import type { Credential } from "./credential.ts";
 import { TokenSource } from "./token.ts";
 import { parseTokenResponse } from "./token_protocol.ts";
-
-const ON_DEMAND = { priority: "on-demand" } as const;
 
 interface World {
   readonly server: FakeRegistry;

@@ -42,9 +42,9 @@ export interface TransportOptions {
   readonly initialToken?: string | undefined;
   /** "pull", "pull,push". */
   readonly actions?: string;
-  readonly exchange?: ExchangeSetup;
+  readonly exchange: ExchangeSetup;
   /** Used for token servers. */
-  readonly tokenExchange?: ExchangeSetup;
+  readonly tokenExchange: ExchangeSetup;
   /** Rewrites a redirect target before it is followed. */
   readonly rewriteRedirect?: (location: URL) => URL;
   /** For mirrors. */
@@ -70,7 +70,7 @@ export class RegistryTransport implements Repository, RegistryHost {
   readonly #auth: RegistryAuth;
 
   constructor(readonly options: TransportOptions) {
-    const { http, host, repo, keychain, scheme, exchange = {}, tokenExchange = {} } = options;
+    const { http, host, repo, keychain, scheme, exchange, tokenExchange } = options;
     this.description = `registry ${host}/${repo}`;
     this.name = repo;
     this.endpoint = new Endpoint(host, { scheme, skipVerify: exchange.tls?.skipVerify, address: options.address });
