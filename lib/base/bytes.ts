@@ -3,6 +3,7 @@
  *
  * @module
  */
+
 /**
  * Reads a u16. Like {@link readU32}, faster than the view's own method in code that does not run long: the runtime's
  * first compiler inlines the methods for signed numbers only.

@@ -2,27 +2,19 @@ import assert from "node:assert/strict";
 import { open as openNode } from "node:fs/promises";
 import { O, open } from "../../ffi/fcntl.ts";
 import { writeAll } from "../../ffi/unistd.ts";
+import { thrownBy } from "../../tests/support/thrown_by.ts";
 import { describeWriteError, isDiskFull, writeFailure } from "./disk_full.ts";
 import { hasCode } from "./errors.ts";
 
 /** A device that is always full. */
 const FULL = "/dev/full";
 
-async function failureOf(write: () => unknown): Promise<unknown> {
-  try {
-    await write();
-  } catch (error) {
-    return error;
-  }
-  assert.fail("it was written");
-}
-
 Deno.test("a full disk is reported with the path of the file, whichever call failed", async () => {
   using file = open(FULL, O.WRONLY);
-  const byCall = await failureOf(() => writeAll(file, new Uint8Array(1)));
+  const byCall = await thrownBy(() => writeAll(file, new Uint8Array(1)));
   assert.equal(describeWriteError(byCall), "the disk of /dev/full is full");
-  const byDeno = await failureOf(() => Deno.writeFile(FULL, new Uint8Array(1)));
-  const byNode = await failureOf(async () => {
+  const byDeno = await thrownBy(() => Deno.writeFile(FULL, new Uint8Array(1)));
+  const byNode = await thrownBy(async () => {
     await using handle = await openNode(FULL, "w");
     await handle.writeFile("x");
   });
@@ -35,7 +27,7 @@ Deno.test("a full disk is reported with the path of the file, whichever call fai
 });
 
 Deno.test("other errors of the operating system are reported unchanged", async () => {
-  const refused = await failureOf(() => open("/no/such/folder/file", O.WRONLY));
+  const refused = await thrownBy(() => open("/no/such/folder/file", O.WRONLY));
   const described = writeFailure(refused, "write /x", "/x");
   assert.ok(hasCode(described, "io"));
   assert.equal(described.message, 'Cannot write /x: Cannot open "/no/such/folder/file": ENOENT');

@@ -2,18 +2,9 @@ import assert from "node:assert/strict";
 import { open as openNode } from "node:fs/promises";
 import { ERRNO, SyscallError } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
+import { thrownBy } from "../../tests/support/thrown_by.ts";
 import { messageOf, NydusGdError } from "./errors.ts";
 import { describeError, OPEN_FILES_HINT, READ_ONLY_HINT } from "./error_report.ts";
-
-/** What `failing` throws. */
-async function thrownBy(failing: () => unknown): Promise<unknown> {
-  try {
-    await failing();
-  } catch (error) {
-    return error;
-  }
-  return assert.fail("nothing was thrown");
-}
 
 Deno.test("errors of the runtime and of node's modules are rewritten as Cannot do what: state", async () => {
   const { message } = describeError(await thrownBy(() => Deno.readTextFile("/etc/passwd/x")));

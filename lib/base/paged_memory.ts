@@ -23,7 +23,7 @@ import { logger } from "./log.ts";
 const log = logger("base");
 
 /** Size in bytes below which a file costs more than it saves. */
-const SMALL = 1 << 20;
+const SMALL_BYTES = 1 << 20;
 
 /** Resident bytes from which garbage is collected, and the growth after which it is collected again. */
 const LARGE_BYTES = 224 << 20, GROWTH_BYTES = 24 << 20;
@@ -38,7 +38,7 @@ export class PagedMemory implements Disposable {
 
   /** Allocates `sizeBytes` zeroed bytes. */
   allocate(sizeBytes: number): Uint8Array<ArrayBuffer> {
-    if (sizeBytes < SMALL) return new Uint8Array(sizeBytes);
+    if (sizeBytes < SMALL_BYTES) return new Uint8Array(sizeBytes);
     try {
       using file = open(this.dir, O.TMPFILE | O.RDWR, 0o600);
       fallocate(file, 0, 0, sizeBytes);

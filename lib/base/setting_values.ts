@@ -94,12 +94,14 @@ export function choice<const T extends readonly string[]>(words: T): Reader<T[nu
       : wrong(`one of ${words.map((word) => JSON.stringify(word)).join(", ")}`, input);
 }
 
-/** Any non-empty text. */
-export function text(options: { readonly absolutePath?: boolean }): Reader<string> {
-  return (input) => {
-    const isFine = typeof input === "string" && input !== "" && (!options.absolutePath || input.startsWith("/"));
-    return isFine ? ok(input) : wrong(options.absolutePath ? "an absolute path" : "a text", input);
-  };
+/** Any text that is not empty. */
+export function text(input: unknown): ReadResult<string> {
+  return typeof input === "string" && input !== "" ? ok(input) : wrong("a text", input);
+}
+
+/** `"/var/lib/nydus-gd"`. */
+export function absolutePath(input: unknown): ReadResult<string> {
+  return typeof input === "string" && input.startsWith("/") ? ok(input) : wrong("an absolute path", input);
 }
 
 /** `"127.0.0.1:9100"`, `"[::1]:9100"`. */

@@ -24,6 +24,7 @@ import {
   type LogLevelName,
 } from "./setting_choices.ts";
 import {
+  absolutePath,
   boolean,
   bytes,
   choice,
@@ -37,6 +38,7 @@ import {
   type SizeLimit,
   text,
 } from "./setting_values.ts";
+import { lineOf } from "./toml_lines.ts";
 
 /** All settings, with defaults applied. Undefined values are decided by their consumers. */
 export interface Settings {
@@ -122,7 +124,7 @@ const key = <S extends keyof Settings, P extends keyof Settings[S] & string>(
 ): Key => ({ section, property, read });
 
 const KEYS: ReadonlyMap<string, Key> = new Map([
-  ["cache.dir", key("cache", "dir", text({ absolutePath: true }))],
+  ["cache.dir", key("cache", "dir", absolutePath)],
   ["cache.max_size", key("cache", "maxSize", size)],
   ["cache.min_free", key("cache", "minFree", size)],
   ["mount.fs_driver", key("mount", "fsDriver", choice(FS_DRIVERS))],
@@ -133,13 +135,13 @@ const KEYS: ReadonlyMap<string, Key> = new Map([
   ["fetch.retries", key("fetch", "retries", count(0, 20))],
   ["fetch.deadline", key("fetch", "deadlineMs", duration)],
   ["fetch.trusted_origins", key("fetch", "trustedOrigins", hosts)],
-  ["fetch.certs_dir", key("fetch", "certsDir", text({ absolutePath: true }))],
+  ["fetch.certs_dir", key("fetch", "certsDir", absolutePath)],
   ["prefetch.enabled", key("prefetch", "enabled", boolean)],
   ["prefetch.bandwidth", key("prefetch", "bandwidth", ratePerSecond)],
   ["prefetch.learned", key("prefetch", "learned", boolean)],
   ["prefetch.read_ahead", key("prefetch", "readAheadBytes", bytes)],
-  ["docker.host", key("docker", "host", text({}))],
-  ["docker.config", key("docker", "config", text({ absolutePath: true }))],
+  ["docker.host", key("docker", "host", text)],
+  ["docker.config", key("docker", "config", absolutePath)],
   ["log.level", key("log", "level", choice(LOG_LEVELS))],
   ["log.format", key("log", "format", choice(LOG_FORMATS))],
   ["metrics.listen", key("metrics", "listen", hostAndPort)],
@@ -163,23 +165,19 @@ const VARIABLE_PREFIXES = Object.keys(DEFAULT_SETTINGS).map((section) => environ
  */
 export function parseSettings(
   toml: string,
-  environment: Readonly<Record<string, string | undefined>> = {},
-  path = "settings.toml",
+  environment: Readonly<Record<string, string | undefined>>,
+  path: string,
 ): Settings {
   const values = new Map<string, unknown>();
   for (const [name, value] of flatten(parseDocument(toml, path))) {
     const known = KEYS.get(name);
     if (known === undefined) {
       const isSection = Object.hasOwn(DEFAULT_SETTINGS, name);
-      throw refused(
-        path,
-        toml,
-        name,
-        isSection ? `${name} must be a table` : `${name} is not known${suggestionFor(name)}`,
-      );
+      const state = isSection ? "must be a table" : `is not known${suggestionFor(name)}`;
+      throw refused(path, toml, name, state);
     }
     const result = known.read(value);
-    if (!result.ok) throw refused(path, toml, name, `${name} ${result.state}`);
+    if (!result.ok) throw refused(path, toml, name, result.state);
     values.set(name, result.value);
   }
   for (const [name, value] of settingsOf(environment)) values.set(name, value);
@@ -234,34 +232,8 @@ function* flatten(document: Record<string, unknown>): Iterable<[name: string, va
 
 function refused(path: string, toml: string, name: string, state: string): NydusGdError {
   const line = lineOf(toml, name);
-  return new NydusGdError(
-    "config",
-    `Cannot read settings ${path}: ${line === undefined ? "" : `line ${line}: `}${state}`,
-  );
-}
-
-/** Line number, from 1, of a key: `key =` below `[section]`, `section.key =`, or the section itself. */
-function lineOf(toml: string, name: string): number | undefined {
-  const [section = "", wanted] = name.split(".");
-  const unquote = (word: string) =>
-    word.split(".").map((part) => part.trim().replace(/^(["'])(.*)\1$/, "$2")).join(".");
-  let table = "";
-  let sectionLine: number | undefined;
-  for (const [index, line] of toml.split("\n").entries()) {
-    const header = /^\s*\[+\s*([^\]]+?)\s*\]/.exec(line);
-    if (header !== null) {
-      table = unquote(header[1] ?? "");
-      if (table === section || table.startsWith(`${section}.`)) sectionLine ??= index + 1;
-      if (wanted !== undefined && table === name) return index + 1;
-      continue;
-    }
-    const assignment = /^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=/.exec(line);
-    if (assignment === null) continue;
-    const full = `${table === "" ? "" : `${table}.`}${unquote(assignment[1] ?? "")}`;
-    if (full === name || full.startsWith(`${name}.`)) return index + 1;
-    if (full === section) sectionLine ??= index + 1;
-  }
-  return sectionLine;
+  const where = line === undefined ? "" : `line ${line}: `;
+  return new NydusGdError("config", `Cannot read settings ${path}: ${where}${name} ${state}`);
 }
 
 /** Suggests the name with the same letters, for typos such as `cache.maxsize`. */

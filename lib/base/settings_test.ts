@@ -4,9 +4,11 @@ import { NydusGdError } from "./errors.ts";
 import { DEFAULT_SETTINGS, environmentName, parseSettings, SETTING_NAMES } from "./settings.ts";
 import { limitInBytes } from "./setting_values.ts";
 
+const parse = (toml: string, environment: Record<string, string> = {}) => parseSettings(toml, environment, "s.toml");
+
 function fails(toml: string, message: string, environment: Record<string, string> = {}): void {
   assert.throws(
-    () => parseSettings(toml, environment, "s.toml"),
+    () => parse(toml, environment),
     (error) => {
       assert.ok(error instanceof NydusGdError);
       assert.equal(error.code, "config");
@@ -17,11 +19,11 @@ function fails(toml: string, message: string, environment: Record<string, string
 }
 
 Deno.test("without a file and environment the defaults apply", () => {
-  assert.deepEqual(parseSettings(""), DEFAULT_SETTINGS);
+  assert.deepEqual(parse(""), DEFAULT_SETTINGS);
 });
 
 Deno.test("every setting in the documentation can be set by its name", () => {
-  const settings = parseSettings(`
+  const settings = parse(`
 [cache]
 dir = "/c"
 max_size = "10GiB"
@@ -70,7 +72,7 @@ listen = "127.0.0.1:9100"
 });
 
 Deno.test("the environment takes precedence over the file", () => {
-  const settings = parseSettings(`cache.max_size = "1GiB"`, {
+  const settings = parse(`cache.max_size = "1GiB"`, {
     NYDUS_GD_CACHE_MAX_SIZE: "70%",
     NYDUS_GD_MOUNT_WORKERS: "3",
     NYDUS_GD_PREFETCH_ENABLED: "0",
@@ -110,7 +112,7 @@ Deno.test("an unknown variable is refused if it begins like one of a setting", (
   });
   fails("", "Cannot use NYDUS_GD_FETCH_SPEED: there is no such setting", { NYDUS_GD_FETCH_SPEED: "1" });
   const others = { NYDUS_GD_EXECUTABLE: "/usr/bin/nydus-gd", NYDUS_GD_CACHED: "1", NYDUS_GD_CACHE_MAXSIZE: "" };
-  assert.deepEqual(parseSettings("", others), DEFAULT_SETTINGS);
+  assert.deepEqual(parse("", others), DEFAULT_SETTINGS);
 });
 
 Deno.test("a wrong value is refused with its line", () => {
@@ -142,7 +144,7 @@ Deno.test("a wrong value is refused with its line", () => {
 
 Deno.test("text that is not TOML is refused with its line", () => {
   assert.throws(
-    () => parseSettings("[cache]\nmax_size = = 1", {}, "s.toml"),
+    () => parse("[cache]\nmax_size = = 1"),
     /^NydusGdError: Cannot read settings s.toml: line 2: /,
   );
 });
@@ -154,7 +156,7 @@ Deno.test("a percentage is of the file system, a size is absolute", () => {
 
 Deno.test("arbitrary text yields settings or an error that names the file", () => {
   fc.assert(fc.property(fc.string(), fc.constantFrom(...SETTING_NAMES), (value, name) => {
-    for (const attempt of [() => parseSettings(value), () => parseSettings("", { [environmentName(name)]: value })]) {
+    for (const attempt of [() => parse(value), () => parse("", { [environmentName(name)]: value })]) {
       try {
         attempt();
       } catch (error) {
@@ -167,6 +169,6 @@ Deno.test("arbitrary text yields settings or an error that names the file", () =
 Deno.test("the environment may say true, false, 1 and 0", () => {
   const words = { true: true, false: false, "1": true, "0": false, " true ": true };
   for (const [word, enabled] of Object.entries(words)) {
-    assert.equal(parseSettings("", { NYDUS_GD_PREFETCH_ENABLED: word }).prefetch.enabled, enabled, word);
+    assert.equal(parse("", { NYDUS_GD_PREFETCH_ENABLED: word }).prefetch.enabled, enabled, word);
   }
 });

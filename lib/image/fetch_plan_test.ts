@@ -17,8 +17,10 @@ const v2 = (prefetch: object) =>
     rafs: { prefetch },
   }));
 
-const on = parseSettings("");
-const off = parseSettings("[prefetch]\nenabled = false");
+const settingsOf = (toml: string) => parseSettings(toml, {}, "settings.toml");
+
+const on = settingsOf("");
+const off = settingsOf("[prefetch]\nenabled = false");
 
 Deno.test("everything is prefetched by default", () => {
   assert.equal(prefetchScope(on, undefined), "all");
@@ -41,10 +43,10 @@ Deno.test("amplify_io limits the read-ahead, with a minimum of 128 KiB, as in ny
   assert.equal(fetchTuning(on, v1({ amplify_io: 262144 })).readAheadBytes, 262144);
   assert.equal(fetchTuning(on, v1({ amplify_io: 0 })).readAheadBytes, 131072);
   assert.equal(fetchTuning(on, undefined).readAheadBytes, undefined);
-  const less = parseSettings('[prefetch]\nread_ahead = "32KiB"');
+  const less = settingsOf('[prefetch]\nread_ahead = "32KiB"');
   assert.equal(fetchTuning(less, undefined).readAheadBytes, 32768);
   assert.equal(fetchTuning(less, v1({})).readAheadBytes, 32768);
-  const none = parseSettings('[prefetch]\nread_ahead = "0"');
+  const none = settingsOf('[prefetch]\nread_ahead = "0"');
   assert.equal(fetchTuning(none, v1({})).readAheadBytes, 0);
 });
 
@@ -57,7 +59,7 @@ Deno.test("surroundings are fetched if all of the image is prefetched, at any sp
 });
 
 Deno.test("the lower of two bandwidth limits applies, and 0 means none", () => {
-  const limited = parseSettings('[prefetch]\nbandwidth = "2MB"');
+  const limited = settingsOf('[prefetch]\nbandwidth = "2MB"');
   const rate = (settings: typeof on, limit: number) =>
     fetchTuning(settings, v1({ fs_prefetch: { enable: true, bandwidth_rate: limit } })).prefetchBytesPerSecond;
   assert.equal(rate(on, 0), undefined);
@@ -72,7 +74,7 @@ Deno.test("only a dummycache keeps nothing", () => {
     const backend = { type: "localfs", config: { dir: "/blobs" } };
     return parseNydusdConfig(JSON.stringify({ device: { backend, cache: { type } }, mode: "direct" }));
   };
-  const settings = parseSettings("[fetch]\nparallel_per_host = 3");
+  const settings = settingsOf("[fetch]\nparallel_per_host = 3");
   for (
     const [config, keep] of [
       [undefined, true],

@@ -241,7 +241,7 @@ fuzz(import.meta, {
       words: [...SETTING_NAMES, "[", "]", "=", ".", '"', "'", "MiB", "%", "ms", "inf", "1e3", "1979-05-27", "{", "}"],
     }),
   open: () => (text) => {
-    const { cache, mount, fetch, prefetch, metrics } = parseSettings(text);
+    const { cache, mount, fetch, prefetch, metrics } = parseSettings(text, {}, "settings.toml");
     assert.ok(cache.dir === undefined || cache.dir.startsWith("/"));
     for (const limit of [cache.maxSize, cache.minFree]) {
       if ("percent" in limit) assert.ok(limit.percent >= 0 && limit.percent <= 100);
@@ -271,7 +271,7 @@ fuzz(import.meta, {
   open: () => (text) => {
     const equals = text.indexOf("=");
     const name = environmentName(text.slice(0, Math.max(0, equals)));
-    parseSettings("", { [name]: text.slice(equals + 1) });
+    parseSettings("", { [name]: text.slice(equals + 1) }, "settings.toml");
   },
 });
 

@@ -11,6 +11,7 @@ import { parseNydusdConfig } from "../../lib/backend/nydusd_config.ts";
 import { openBackend } from "../../lib/backend/open_backend.ts";
 import { ANONYMOUS } from "../../lib/backend/registry/keychain.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
+import { thrownBy } from "./thrown_by.ts";
 
 export const ON_DEMAND: ReadOptions = { priority: "on-demand" };
 
@@ -32,7 +33,7 @@ export class OpenedBackend implements Disposable {
 
 /** Awaits a rejection with this code and a message that matches `words`. */
 export async function refuses(promise: Promise<unknown>, code: string, words?: RegExp): Promise<NydusGdError> {
-  const error = await promise.then(() => assert.fail("it succeeded"), (error: unknown) => error);
+  const error = await thrownBy(() => promise);
   assert.ok(error instanceof NydusGdError, String(error));
   assert.equal(error.code, code, error.message);
   if (words !== undefined) assert.match(error.message, words);

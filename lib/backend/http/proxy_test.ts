@@ -9,6 +9,7 @@ import { basic } from "../../../tests/support/credentials.ts";
 import { FakeProxy, type FakeProxyOptions } from "../../../tests/support/fake_proxy.ts";
 import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
 import { CERTIFICATE_FILE, TLS } from "../../../tests/support/tls_fixture.ts";
+import { thrownBy } from "../../../tests/support/thrown_by.ts";
 import { until } from "../../../tests/support/until.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { parseNydusdConfig } from "../nydusd_config.ts";
@@ -74,7 +75,7 @@ function proxyOf(proxy: Record<string, unknown>): ProxyConfig {
 
 /** Expects a rejection with these words and without the proxy's secrets. */
 async function refuses(promise: Promise<unknown>, words: RegExp): Promise<void> {
-  const error = await promise.then(() => assert.fail("it succeeded"), (error: unknown) => error);
+  const error = await thrownBy(() => promise);
   assert.ok(error instanceof NydusGdError, String(error));
   assert.match(error.message, words);
   const shown = Deno.inspect(error, { depth: 9 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { inPath } from "../../../tests/support/path_folder.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { thrownBy } from "../../../tests/support/thrown_by.ts";
 import { until } from "../../../tests/support/until.ts";
 import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import type { Credential } from "./credential.ts";
@@ -25,7 +26,7 @@ async function helper(folder: string, name: string, script: string): Promise<voi
 }
 
 async function refuses(promise: Promise<unknown>, words: RegExp): Promise<void> {
-  const error = await promise.then(() => assert.fail("it succeeded"), (error: unknown) => error);
+  const error = await thrownBy(() => promise);
   assert.ok(error instanceof NydusGdError && error.code === "config", String(error));
   assert.match(error.message, words);
   assert.ok(!Deno.inspect(error, { depth: 9 }).includes(SECRET), "the secret is shown");
