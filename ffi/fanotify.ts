@@ -152,8 +152,8 @@ function rangeIn(view: DataView, from: number, end: number): { offset: number; c
   return { offset: 0, count: 0 };
 }
 
-/** Encodes struct fanotify_response: lets the reader of event `fd` continue, or fails it with `errno`. */
-export function encodeFanotifyResponse(fd: number, errno = 0): Uint8Array<ArrayBuffer> {
+/** Encodes struct fanotify_response: lets the reader of event `fd` continue, or fails it with an `errno` that is not 0. */
+export function encodeFanotifyResponse(fd: number, errno: number): Uint8Array<ArrayBuffer> {
   const response = errno === 0 ? FAN_ALLOW : (FAN_DENY | errno << FAN_ERRNO_SHIFT) >>> 0;
   return new Uint8Array(new Uint32Array([fd, response]).buffer);
 }

@@ -52,7 +52,7 @@ Deno.test("parsing stops at zeros or an incomplete event, and refuses another ve
 
 Deno.test("struct fanotify_response holds allow, or deny with an errno in its highest byte", () => {
   assert.deepEqual(
-    encodeFanotifyResponse(11),
+    encodeFanotifyResponse(11, 0),
     goldenBytes(`
       0b 00 00 00   fd
       01 00 00 00   FAN_ALLOW

@@ -143,7 +143,7 @@ export interface OpenHow {
   /** Permission bits, only with O.CREAT or O.TMPFILE. */
   readonly mode?: number;
   /** {@link RESOLVE} bits. */
-  readonly resolve?: number;
+  readonly resolve: number;
 }
 
 /** Encodes struct open_how. */
@@ -151,7 +151,7 @@ export function encodeOpenHow(how: OpenHow): Uint8Array<ArrayBuffer> {
   const view = new DataView(new ArrayBuffer(OPEN_HOW.SIZE));
   view.setBigUint64(OPEN_HOW.flags, BigInt(how.flags | O.CLOEXEC), true);
   view.setBigUint64(OPEN_HOW.mode, BigInt(how.mode ?? 0), true);
-  view.setBigUint64(OPEN_HOW.resolve, BigInt(how.resolve ?? 0), true);
+  view.setBigUint64(OPEN_HOW.resolve, BigInt(how.resolve), true);
   return new Uint8Array(view.buffer);
 }
 

@@ -75,13 +75,13 @@ export function isAtOrBelow(path: string, folder: string): boolean {
 }
 
 /** Mounts at or below `folder`, in mount order. */
-export function mountsBelow(folder: string, mounts: readonly MountEntry[] = readMountinfo()): MountEntry[] {
-  return mounts.filter((mount) => isAtOrBelow(mount.mountPoint, folder));
+export function mountsBelow(folder: string): MountEntry[] {
+  return readMountinfo().filter((mount) => isAtOrBelow(mount.mountPoint, folder));
 }
 
 /** Number of mounts stacked on `mountPoint`. */
-export function mountCount(mountPoint: string, mounts: readonly MountEntry[] = readMountinfo()): number {
-  return mounts.filter((mount) => mount.mountPoint === mountPoint).length;
+export function mountCount(mountPoint: string): number {
+  return readMountinfo().filter((mount) => mount.mountPoint === mountPoint).length;
 }
 
 /** Topmost mount at `mountPoint`, an absolute path without symbolic links; undefined if nothing is mounted there. */

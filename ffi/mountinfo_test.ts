@@ -1,13 +1,6 @@
 import { deepEqual, equal } from "node:assert/strict";
 import fc from "fast-check";
-import {
-  isAtOrBelow,
-  mountCount,
-  mountsBelow,
-  parseMountinfo,
-  readMountinfo,
-  unescapeMountField,
-} from "./mountinfo.ts";
+import { isAtOrBelow, parseMountinfo, readMountinfo, unescapeMountField } from "./mountinfo.ts";
 
 const LINE = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 propagate_from:2 - ext3 /dev/root rw,errors=continue";
 
@@ -56,13 +49,6 @@ Deno.test("mounts below a folder are told apart from those with the same name pr
   equal(isAtOrBelow("/a", "/a"), true);
   equal(isAtOrBelow("/ab", "/a"), false);
   equal(isAtOrBelow("/a", "/"), true);
-});
-
-Deno.test("stacked mounts are counted", () => {
-  const mounts = parseMountinfo([1, 2].map((id) => `${id} 0 0:${id} / /m rw - tmpfs none rw`).join("\n"));
-  equal(mountCount("/m", mounts), 2);
-  equal(mountsBelow("/m", mounts).length, 2);
-  equal(mountCount("/n", mounts), 0);
 });
 
 Deno.test("the running system has mounts at / and /proc", () => {

@@ -71,5 +71,5 @@ Deno.test("ioctl fills buffers and accepts plain values", () => {
   assert.deepEqual([...count], [7, 0, 0, 0]);
   using file = open("/dev/null", O.RDONLY);
   assert.throws(() => ioctl(file, 0x1234n, 5), { message: `Cannot ioctl 0x1234 "fd ${file.raw}": ENOTTY` });
-  assert.throws(() => ioctl(1 << 20, FIONREAD), (e) => isErrno(e, "EBADF"));
+  assert.throws(() => ioctl(1 << 20, FIONREAD, 0), (e) => isErrno(e, "EBADF"));
 });

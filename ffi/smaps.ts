@@ -87,7 +87,7 @@ export class ProgramPages {
    * @param thresholdBytes drops nothing while at most this many bytes are resident
    * @returns bytes dropped
    */
-  drop(thresholdBytes = 0): number {
+  drop(thresholdBytes: number): number {
     // Skips areas with private pages, which were relocated or belong to a debugger.
     const areas = ownAreas().filter(({ start, length, anonymousBytes }) =>
       anonymousBytes === 0 && this.#lengths.get(start) === length

@@ -54,7 +54,7 @@ Deno.test("dropped pages of the running program are loaded again on access", () 
   const pages = ProgramPages.loaded();
   assert.equal(pages.drop(1 << 30), 0); // less than that is resident
   const before = Deno.memoryUsage().rss;
-  const dropped = pages.drop();
+  const dropped = pages.drop(0);
   assert.ok(dropped > 1 << 20, `${dropped} bytes`);
   assert.ok(Deno.memoryUsage().rss < before);
   assert.equal(JSON.stringify(new Intl.NumberFormat("en").format(1e6)), '"1,000,000"');

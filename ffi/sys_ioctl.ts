@@ -14,9 +14,9 @@ const libc = loadLibc({
 /**
  * Controls a device. Does not retry on EINTR, whose meaning depends on the device.
  *
- * @param argument bytes that the kernel reads or fills, or a plain value; 0 by default
+ * @param argument bytes that the kernel reads or fills, or a plain value
  */
-export function ioctl(fd: AnyFd, request: bigint, argument: Uint8Array | number | bigint = 0): number {
+export function ioctl(fd: AnyFd, request: bigint, argument: Uint8Array | number | bigint): number {
   const raw = rawFd(fd);
   const result = argument instanceof Uint8Array
     ? libc().ioctlBuffer(raw, request, argument)

@@ -16,17 +16,13 @@ const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 const MAP_PRIVATE = 2;
 const MAP_ANONYMOUS = 0x20;
-const MAP_LOCKED = 0x2000;
-const MAP_POPULATE = 0x8000;
 const MAP_FAILED = -1n;
-const MS_SYNC = 4;
 const MFD_CLOEXEC = 1;
 
 const libc = loadLibc({
   // void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
   mmap: { parameters: ["u64", "usize", "i32", "i32", "i32", "i64"], result: "i64" },
   munmap: { parameters: ["u64", "usize"], result: "i32" }, // int munmap(void *addr, size_t length)
-  msync: { parameters: ["u64", "usize", "i32"], result: "i32" }, // int msync(void *addr, size_t length, int flags)
   getpagesize: { parameters: [], result: "i32" }, // int getpagesize(void)
   madvise: { parameters: ["u64", "usize", "i32"], result: "i32" }, // int madvise(void *addr, size_t length, int advice)
   mlock: { parameters: ["u64", "usize"], result: "i32" }, // int mlock(const void *addr, size_t length)
@@ -58,8 +54,6 @@ export interface MapOptions {
   readonly writable?: boolean;
   /** Offset in the file, a multiple of the page size. Default 0. */
   readonly offset?: number;
-  /** Reads all of it now, and keeps it in memory as long as it is mapped. Default false. */
-  readonly locked?: boolean;
 }
 
 /**
@@ -84,12 +78,12 @@ export class Mapping implements Disposable {
    * Maps `length` bytes (at least 1) of a file. The descriptor may be closed afterwards.
    *
    * @throws {SyscallError} EACCES when the descriptor does not permit it, EINVAL for length 0 or an unaligned offset,
-   * EAGAIN when no more memory may be locked, ENODEV when the file system does not support mapping
+   * ENODEV when the file system does not support mapping
    */
   static ofFile(fd: AnyFd, length: number, options: MapOptions = {}): Mapping {
     const raw = rawFd(fd);
     const protection = PROT_READ | (options.writable ? PROT_WRITE : 0);
-    const flags = (options.shared ? MAP_SHARED : MAP_PRIVATE) | (options.locked ? MAP_LOCKED | MAP_POPULATE : 0);
+    const flags = options.shared ? MAP_SHARED : MAP_PRIVATE;
     return Mapping.#map(length, protection, flags, raw, options.offset ?? 0);
   }
 
@@ -116,16 +110,9 @@ export class Mapping implements Disposable {
     return this.#bytes;
   }
 
-  /** Writes changes of a shared mapping to disk and waits for it. The range is extended to whole pages. */
-  sync(offset = 0, length = this.length - offset): void {
-    const [start, size] = this.#pages(offset, length);
-    check(libc().msync(start, size, MS_SYNC), "msync", "mapping");
-  }
-
   /** Tells the kernel about expected use; `advice` is one of {@link MADV}. */
-  advise(advice: number, offset = 0, length = this.length - offset): void {
-    const [start, size] = this.#pages(offset, length);
-    check(libc().madvise(start, size, advice), "madvise", "mapping");
+  advise(advice: number): void {
+    check(libc().madvise(this.address, BigInt(this.length), advice), "madvise", "mapping");
   }
 
   /**
@@ -133,7 +120,7 @@ export class Mapping implements Disposable {
    * memory allows. The kernel can then write there on behalf of a thread that is being killed and may no longer wait
    * for pages.
    */
-  pin(offset = 0, length = this.length - offset): void {
+  pin(offset: number, length: number): void {
     const [start, size] = this.#pages(offset, length);
     libc().mlock(start, size); // if refused, the pages are present at least for now
     const words = new Int32Array(this.bytes.buffer, 0, Math.floor((offset + length) / 4));

@@ -14,7 +14,6 @@ Deno.test("a mapping shows the bytes of the file and outlives the descriptor", (
   assert.equal(new TextDecoder().decode(mapping.bytes.subarray(0, 5)), "hello");
   assert.equal(mapping.bytes.length, 5000);
   mapping.advise(MADV.RANDOM);
-  mapping.advise(MADV.WILLNEED, 4500, 100);
 });
 
 Deno.test("a mapping may start at any page of the file", () => {
@@ -36,8 +35,6 @@ Deno.test("a shared mapping writes the file, a private one does not", () => {
   using shared = Mapping.ofFile(file, 3, { writable: true, shared: true });
   own.bytes[0] = 0x58;
   shared.bytes[1] = 0x59;
-  shared.sync();
-  shared.sync(1, 1);
   assert.equal(Deno.readTextFileSync(temp.join("f")), "aYc");
 });
 
@@ -62,13 +59,13 @@ Deno.test("views of a disposed mapping are empty, not dangling", () => {
   assert.deepEqual([bytes.length, part.length], [0, 0]);
   assert.throws(() => mapping.bytes, /already unmapped/);
   assert.throws(() => mapping.address, /already unmapped/);
-  assert.throws(() => mapping.sync(), /already unmapped/);
+  assert.throws(() => mapping.advise(MADV.RANDOM), /already unmapped/);
 });
 
 Deno.test("ranges outside the mapping are refused without a system call", () => {
   using mapping = Mapping.anonymous(4096);
   for (const [offset, length] of [[-1, 1], [0, 4097], [4096, 1], [NaN, 1]] as const) {
-    assert.throws(() => mapping.sync(offset, length), RangeError);
+    assert.throws(() => mapping.pin(offset, length), RangeError);
   }
   assert.throws(() => viewAt(0n, 1), RangeError);
 });
@@ -97,9 +94,9 @@ Deno.test("a memory file is visible in every mapping of it, and locking it chang
   ftruncate(file, 10_000);
   using first = Mapping.ofFile(file, 10_000, { shared: true, writable: true });
   first.bytes.fill(7);
-  first.pin();
+  first.pin(0, 10_000);
   using second = Mapping.ofFile(file, 10_000, { shared: true, writable: true });
-  second.pin();
+  second.pin(0, 10_000);
   assert.ok(second.bytes.every((byte) => byte === 7));
   assert.match(Deno.readTextFileSync("/proc/self/status"), /VmLck:\s+(2[04]|[3-9][0-9]|0) kB/);
 });

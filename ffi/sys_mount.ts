@@ -98,6 +98,6 @@ function mountData(data: Name, target: Name): Uint8Array<ArrayBuffer> {
  * @param flags {@link MNT} bits
  * @throws {SyscallError} EBUSY when it is in use, EINVAL when nothing is mounted
  */
-export function umount2(target: Name, flags = 0): void {
+export function umount2(target: Name, flags: number): void {
   check(libc().umount2(nameArgument(target, "umount"), flags | UMOUNT_NOFOLLOW), "umount", target);
 }

@@ -20,5 +20,5 @@ Deno.test("a NUL in any string argument of mount is EINVAL", () => {
 
 Deno.test("unmounting a path that is not a mount point is an error", () => {
   using temp = TempDir.make();
-  assert.throws(() => umount2(temp.join("none")), (e) => isErrno(e, "ENOENT", "EPERM"));
+  assert.throws(() => umount2(temp.join("none"), 0), (e) => isErrno(e, "ENOENT", "EPERM"));
 });

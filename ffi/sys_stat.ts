@@ -242,17 +242,17 @@ export function fchmodat(dir: DirFd, name: Name, mode: number): void {
 /** Time to set: seconds since 1970 (negative before) and nanoseconds 0 to 999999999, unchanged, or now. */
 export type FileTime = { readonly sec: number | bigint; readonly nsec: number } | "omit" | "now";
 
-/** Times to set; "omit" by default. */
+/** Times to set. */
 export interface FileTimes {
-  readonly atime?: FileTime;
-  readonly mtime?: FileTime;
+  readonly atime: FileTime;
+  readonly mtime: FileTime;
 }
 
 /** Encodes struct timespec[2]. */
 export function encodeTimes(times: FileTimes): Uint8Array<ArrayBuffer> {
   const view = new DataView(new ArrayBuffer(TIMESPECS.SIZE));
-  putTime(view, TIMESPECS.atimeSec, times.atime ?? "omit");
-  putTime(view, TIMESPECS.mtimeSec, times.mtime ?? "omit");
+  putTime(view, TIMESPECS.atimeSec, times.atime);
+  putTime(view, TIMESPECS.mtimeSec, times.mtime);
   return new Uint8Array(view.buffer);
 }
 

@@ -192,7 +192,7 @@ export function unlinkat(dir: DirFd, name: Name, flags = 0): void {
 }
 
 /** Renames atomically; `flags` is {@link RENAME} bits. */
-export function renameat2(oldDir: DirFd, oldName: Name, newDir: DirFd, newName: Name, flags = 0): void {
+export function renameat2(oldDir: DirFd, oldName: Name, newDir: DirFd, newName: Name, flags: number): void {
   const from = nameArgument(oldName, "rename");
   const to = nameArgument(newName, "rename", 1);
   check(libc().renameat2(rawDir(oldDir), from, rawDir(newDir), to, flags), "rename", oldName);

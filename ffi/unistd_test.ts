@@ -154,9 +154,9 @@ Deno.test("rename replaces, refuses to replace, or exchanges", () => {
   assert.throws(() => renameat2(dir, "a", dir, "b", RENAME.NOREPLACE), (e) => isErrno(e, "EEXIST"));
   renameat2(dir, "a", dir, "b", RENAME.EXCHANGE);
   assert.equal(Deno.readTextFileSync(temp.join("a")), "B");
-  renameat2(dir, "a", AT.FDCWD, temp.join("b"));
+  renameat2(dir, "a", AT.FDCWD, temp.join("b"), 0);
   assert.equal(Deno.readTextFileSync(temp.join("b")), "B");
-  assert.throws(() => renameat2(dir, "a", dir, "c"), (e) => isErrno(e, "ENOENT"));
+  assert.throws(() => renameat2(dir, "a", dir, "c", 0), (e) => isErrno(e, "ENOENT"));
 });
 
 Deno.test({

@@ -3,8 +3,8 @@
  *
  * ```ts
  * const misses = new RateMeter();
- * misses.mark();
- * misses.perSecond(); // 0.1: once in the last ten seconds
+ * misses.mark(performance.now());
+ * misses.perSecond(performance.now()); // 0.1: once in the last ten seconds
  * ```
  *
  * @module
@@ -26,7 +26,7 @@ export class RateMeter {
   }
 
   /** Records an event. */
-  mark(nowMs = performance.now()): void {
+  mark(nowMs: number): void {
     const second = Math.floor(nowMs / 1000);
     const cell = second % WINDOW_SEC;
     if (this.#seconds[cell] !== second) {
@@ -38,7 +38,7 @@ export class RateMeter {
   }
 
   /** Mean rate over the last ten seconds, including the current one. */
-  perSecond(nowMs = performance.now()): number {
+  perSecond(nowMs: number): number {
     const first = Math.floor(nowMs / 1000) - WINDOW_SEC + 1;
     const lately = this.#counts.reduce(
       (sum, count, cell) => (this.#seconds[cell] ?? 0) >= first ? sum + count : sum,

@@ -25,6 +25,7 @@ import { logger } from "./log.ts";
 
 const log = logger("memory");
 
+/** Between checks. */
 const INTERVAL_MS = 5_000;
 /** Share of one CPU below which the process is idle. */
 const REST_SHARE = 0.01;
@@ -39,9 +40,8 @@ const PROGRAM_BYTES = 28 << 20;
  * Trims the process whenever it is idle, until disposed. Call before any Worker starts.
  *
  * @param dropMore called during a trim to drop further pages known to the caller
- * @param intervalMs between checks
  */
-export function trimMemory(dropMore: () => void, intervalMs = INTERVAL_MS): AsyncDisposable {
+export function trimMemory(dropMore: () => void): AsyncDisposable {
   let trimming: Promise<void> | undefined;
   let times = 0;
   /** Resident bytes after trimming and after the process has mapped again what it uses. */
@@ -64,7 +64,7 @@ export function trimMemory(dropMore: () => void, intervalMs = INTERVAL_MS): Asyn
       shareSinceLast(); // does not count its own work
     });
   };
-  const timer = setInterval(trimIfIdle, intervalMs);
+  const timer = setInterval(trimIfIdle, INTERVAL_MS);
   return {
     async [Symbol.asyncDispose]() {
       clearInterval(timer);

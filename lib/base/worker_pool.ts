@@ -121,7 +121,7 @@ export interface ServedChannel<In> {
 /** The used part of a Worker's global scope. */
 interface WorkerScope {
   onmessage: ((event: MessageEvent<Envelope>) => void) | null;
-  postMessage(message: Envelope, transfer?: Transferable[]): void;
+  postMessage(message: Envelope, transfer: Transferable[]): void;
 }
 
 /**

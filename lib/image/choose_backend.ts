@@ -57,7 +57,7 @@ export interface BackendSearch {
  * @param signal aborts this search, but not later searches of the returned backend
  * @throws {NydusGdError} "unavailable"; the message says what each candidate lacks
  */
-export async function chooseBackend(search: BackendSearch, signal?: AbortSignal): Promise<Backend> {
+export async function chooseBackend(search: BackendSearch, signal: AbortSignal): Promise<Backend> {
   const { candidates, blobs } = search;
   if (blobs.length === 0) return NO_BACKEND;
   const chosen = await storedChoice(search);

@@ -37,9 +37,10 @@ class TestBackend implements BackendCandidate, Backend {
   }
 }
 
+const NEVER = new AbortController().signal;
 const blobs = [{ id: "a" }, { id: "b" }];
 /** Chooses a home of {@link blobs}, with plenty of time. */
-const choose = (candidates: readonly BackendCandidate[], choicePath: string, signal?: AbortSignal) =>
+const choose = (candidates: readonly BackendCandidate[], choicePath: string, signal = NEVER) =>
   chooseBackend({ candidates, blobs, choicePath, deadlineMs: PATIENT_MS }, signal);
 const textOf = async (backend: Backend, id: string) =>
   new TextDecoder().decode(await backend.blob(id).read(0, 1, ON_DEMAND));
@@ -140,10 +141,10 @@ Deno.test("a home that cannot be opened or does not answer in its share of the t
   };
   const search = { blobs, deadlineMs: 60 };
   const found = [broken, silentCandidate(), new TestBackend("mine", ["a", "b"])];
-  const backend = await chooseBackend({ ...search, candidates: found, choicePath: dir.join("choice.json") });
+  const backend = await chooseBackend({ ...search, candidates: found, choicePath: dir.join("choice.json") }, NEVER);
   assert.equal(backend.description, "mine");
   await assert.rejects(
-    chooseBackend({ ...search, candidates: [broken, silentCandidate()], choicePath: dir.join("other.json") }),
+    chooseBackend({ ...search, candidates: [broken, silentCandidate()], choicePath: dir.join("other.json") }, NEVER),
     (error) =>
       hasCode(error, "unavailable") &&
       error.message === "Cannot find the blobs of the image: broken: Cannot open backend oss: it is not supported; " +
@@ -192,7 +193,7 @@ Deno.test("an image without blobs needs no home", async () => {
     blobs: [],
     choicePath: dir.join("choice.json"),
     deadlineMs: PATIENT_MS,
-  });
+  }, NEVER);
   assert.throws(() => backend.blob("a"), /has no blobs/);
   await assert.rejects(choose([], dir.join("choice.json")), /no backend is known/);
 });

@@ -13,10 +13,10 @@ import { tarEntry } from "../archive/tar.ts";
 import { concatenate } from "../base/bytes.ts";
 import { type Digest, sha256Digest } from "../oci/digest.ts";
 import { MEDIA_TYPE } from "../oci/media_types.ts";
-import { ORDINARY_MEMORY, partsOf } from "../rafs/image_memory.ts";
+import { type ImageMemory, ORDINARY_MEMORY, partsOf } from "../rafs/image_memory.ts";
 import { SequentialImage } from "../rafs/sequential_image.ts";
 import { type BlobOrigin, formatBlobOrigin, ORIGIN_FILE } from "./blob_origin.ts";
-import { type Pack, packHere } from "./gzip_blocks.ts";
+import type { Pack } from "./gzip_blocks.ts";
 
 /** A blob to push. */
 export interface ImageBlob {
@@ -152,8 +152,8 @@ export async function gzipped(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer
  */
 export async function packedLayer(
   tar: readonly (Uint8Array | SequentialImage)[],
-  memory = ORDINARY_MEMORY,
-  pack: Pack = packHere,
+  memory: ImageMemory,
+  pack: Pack,
 ): Promise<{ readonly layer: ImageBlob; readonly diffId: string }> {
   const hash = createHash("sha256");
   const parts = function* () {

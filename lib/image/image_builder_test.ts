@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { gunzipSync } from "node:zlib";
 import { concatenate } from "../base/bytes.ts";
 import { RafsError } from "../rafs/bootstrap.ts";
+import { ORDINARY_MEMORY } from "../rafs/image_memory.ts";
 import { SequentialImage } from "../rafs/sequential_image.ts";
+import { packHere } from "./gzip_blocks.ts";
 import { bootstrapLayerPieces, bootstrapLayerTar, digestOf, packedLayer } from "./image_builder.ts";
 
 const IMAGE = Uint8Array.from({ length: 300_000 }, (_, k) => k * k >> 8);
@@ -23,8 +25,8 @@ function slowly(bytes: Uint8Array, failsAt = Infinity): SequentialImage {
 }
 
 Deno.test("a layer is packed with the same bytes while its bootstrap is written", async () => {
-  const whole = await packedLayer(bootstrapLayerPieces(IMAGE));
-  assert.deepEqual(await packedLayer(bootstrapLayerPieces(slowly(IMAGE))), whole);
+  const whole = await packedLayer(bootstrapLayerPieces(IMAGE), ORDINARY_MEMORY, packHere);
+  assert.deepEqual(await packedLayer(bootstrapLayerPieces(slowly(IMAGE)), ORDINARY_MEMORY, packHere), whole);
   const tar = bootstrapLayerTar(IMAGE);
   assert.deepEqual(new Uint8Array(gunzipSync(concatenate([whole.layer.bytes]))), tar);
   assert.equal(whole.diffId, digestOf(tar));
@@ -33,7 +35,7 @@ Deno.test("a layer is packed with the same bytes while its bootstrap is written"
 Deno.test("an error in writing the bootstrap is the error of packing it", async () => {
   for (const failsAt of [0, 150_000, 299_000]) {
     await assert.rejects(
-      () => packedLayer(bootstrapLayerPieces(slowly(IMAGE, failsAt))),
+      () => packedLayer(bootstrapLayerPieces(slowly(IMAGE, failsAt)), ORDINARY_MEMORY, packHere),
       /^RafsError: Cannot write it$/,
     );
   }

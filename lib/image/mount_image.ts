@@ -83,7 +83,7 @@ const Note = v.object({ bootstrap: v.string() });
 
 /** Mounts an image, which is usable once this resolves. A failure leaves nothing behind. */
 export async function mountImage(options: MountImageOptions): Promise<MountedImage> {
-  const { dir, stateDir, source, sourceName } = options;
+  const { dir, stateDir, source, sourceName = source } = options;
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(trimMemory(dropImagePages));
   using threads = options.threads ?? new EarlyThreads(options);

@@ -65,17 +65,17 @@ export function damageOf(id: string, error: unknown): DamagedLayer {
  * Returns those of a home's layers whose list of layers below is not what it was when they were made.
  *
  * @param layers all that can be read
- * @param parents which layer each was made on, as far as others know
+ * @param parents which layer each was made on, as far as others know; undefined: nobody knows
  */
 export function brokenStacks(
   layers: readonly Layer[],
   home: HomePaths,
-  parents: LayerParents = new Map(),
+  parents: LayerParents | undefined,
 ): DamagedLayer[] {
   const byShort = new Map(layers.map((layer) => [layer.short, layer]));
   const byId = new Map(layers.map((layer) => [layer.id, layer]));
   return layers.flatMap(({ id, lower: [first, ...rest] }) => {
-    const recorded = byId.get(parents.get(id) ?? "");
+    const recorded = byId.get(parents?.get(id) ?? "");
     if (recorded !== undefined && recorded.short !== first) {
       return [{ id, reason: `its file lower omits the layer that it was made on, ${recorded.id}` }];
     }

@@ -38,7 +38,6 @@ import type { Change } from "./diff/changes.ts";
 import { GoneLayers } from "./gone_layers.ts";
 import { lockFile } from "../base/server_lock.ts";
 import { backingFileSystem, probeHomeUnlessFull } from "./home_probe.ts";
-import { NO_ID_MAPS } from "./id_maps.ts";
 import { ImageViews } from "./image_views.ts";
 import { foundationOf, layerExists, lazyImageOf, loadLayer, requireWhole } from "./layer.ts";
 import { LayerCalls } from "./layer_calls.ts";
@@ -101,14 +100,10 @@ export class LayerStore implements AsyncDisposable {
     const lock = lockFile(paths.lock, `home "${paths.home}"`);
     try {
       await probeHomeUnlessFull(paths.home, `${paths.making}/.probe`);
-      const { idMaps = NO_ID_MAPS, limitBytes = 0, unbornAfterMs = UNBORN_AFTER_MS } = parts;
-      const unknown = () => Promise.resolve(undefined);
-      const noParents = () => Promise.resolve(new Map<string, string>());
-      const { recordedLayers = unknown, recordedLayer = unknown, recordedParents = noParents } = parts;
+      const { idMaps, limitBytes, unbornAfterMs = UNBORN_AFTER_MS } = parts;
       if (limitBytes > 0) requireSizeLimits(paths.home, "limit containers");
       await openToNamespace(paths.home, idMaps);
-      const all = { ...parts, idMaps, limitBytes, unbornAfterMs, recordedLayers, recordedLayer, recordedParents };
-      const store = new LayerStore(paths, lock, all);
+      const store = new LayerStore(paths, lock, { ...parts, unbornAfterMs });
       await store.#recover();
       return store;
     } catch (error) {

@@ -21,18 +21,18 @@ export interface LayerStoreParts {
   readonly lazyImages: LazyImages;
   readonly applier: LayerApplier;
   readonly differ: LayerDiffer;
-  /** Of the containers' user namespace; absent: ids are the host's. */
-  readonly idMaps?: IdMaps;
-  /** Default limit for the data that a container may write, in bytes; absent or 0: no limit. */
-  readonly limitBytes?: number;
+  /** Of the containers' user namespace; {@link NO_ID_MAPS}: ids are the host's. */
+  readonly idMaps: IdMaps;
+  /** Default limit for the data that a container may write, in bytes; 0: no limit. */
+  readonly limitBytes: number;
   /** Milliseconds after which dockerd has forgotten a layer of a container that it has not made. */
   readonly unbornAfterMs?: number;
-  /** What dockerd has recorded of layers; undefined if it has no records. Default: none are known of. */
-  readonly recordedLayers?: () => Promise<RecordedLayers | undefined>;
-  /** What dockerd has recorded of one layer; undefined if it does not know it. Default: none is known of. */
-  readonly recordedLayer?: Mending["recordedLayer"];
-  /** The layer below each layer, as far as dockerd has recorded it. Default: none is known of. */
-  readonly recordedParents?: Mending["recordedParents"];
+  /** What dockerd has recorded of layers; undefined if it has no records. */
+  readonly recordedLayers: () => Promise<RecordedLayers | undefined>;
+  /** What dockerd has recorded of one layer; undefined if it does not know it. */
+  readonly recordedLayer: Mending["recordedLayer"];
+  /** The layer below each layer, as far as dockerd has recorded it. */
+  readonly recordedParents: Mending["recordedParents"];
 }
 
 /** What the parts of one store share. */

@@ -97,9 +97,9 @@ export interface LazyImages {
   /**
    * The layer is being removed: unmounts its image and drops everything kept for it.
    *
-   * @param layer absent if the layer's files are damaged
+   * @param layer undefined if the layer's files are damaged
    */
-  forget(layerId: string, layer?: LazyLayer): Promise<void>;
+  forget(layerId: string, layer: LazyLayer | undefined): Promise<void>;
   /** Details of the layer for `docker inspect`: kind, bootstrap, fs_driver, blobs. */
   describe(layer: LazyLayer): Promise<Record<string, string>>;
   /** Rows for `docker info`. */

@@ -74,8 +74,8 @@ export function parsePlatform(text: string): Platform {
 }
 
 /** Platform of this process, in Go's naming. */
-export function hostPlatform(os: string = Deno.build.os, arch: string = Deno.build.arch): Platform {
-  return parsePlatform(`${os}/${arch}`);
+export function hostPlatform(): Platform {
+  return parsePlatform(`${Deno.build.os}/${Deno.build.arch}`);
 }
 
 /** Whether an image for `offered` runs on `wanted`. Versions and features are not compared. */

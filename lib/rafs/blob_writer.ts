@@ -103,7 +103,7 @@ export class BlobTail {
   }
 
   /** Adds compression info and its header. A blob without chunks has neither. */
-  addMeta(features = 0): void {
+  addMeta(features: number): void {
     const { chunks, codecs, toc } = this.#options;
     this.#features |= features;
     if (chunks.count === 0) return;

@@ -190,10 +190,10 @@ export interface Bootstrap {
    */
   chunkRecords(blobIndex?: number): Iterable<Readonly<ChunkRecord>>;
   /**
-   * The same records as offsets in {@link bytes}, where they are stored as chunk_info.ts describes. Fails for TARFS,
+   * The records of all blobs as offsets in {@link bytes}, where they are stored as chunk_info.ts describes. Fails for TARFS,
    * which does not store any.
    */
-  chunkInfos(blobIndex?: number): Iterable<number>;
+  chunkInfos(): Iterable<number>;
 
   /** Location of super blocks and tables in the bootstrap. */
   readonly tables: readonly Region[];

@@ -33,7 +33,7 @@ export class DigestNumbers {
   }
 
   /** Returns the number of the digest at `at`. A new digest gets the current {@link count}. */
-  numberOf(bytes: Uint8Array, at = 0): number {
+  numberOf(bytes: Uint8Array, at: number): number {
     const sought = this.#sought;
     for (let k = 0; k < WORDS; k++) sought[k] = wordAt(bytes, at + 4 * k);
     const slot = this.#slotOf(sought, 0);

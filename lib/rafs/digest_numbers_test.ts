@@ -9,7 +9,7 @@ Deno.test("digests are numbered in order of first occurrence, for any number of 
     new DataView(digest.buffer).setUint32(k % 8 * 4, k + 1);
     return digest;
   });
-  digests.forEach((digest, k) => assert.equal(numbers.numberOf(digest), k));
+  digests.forEach((digest, k) => assert.equal(numbers.numberOf(digest, 0), k));
   const joined = new Uint8Array(DIGEST_SIZE * 2);
   digests.forEach((digest, k) => {
     joined.set(digest, DIGEST_SIZE);

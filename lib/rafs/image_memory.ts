@@ -22,7 +22,7 @@ export const DROP_INTERVAL_BYTES = 8 << 20;
 const PART_BYTES = 64 << 10;
 
 /** Yields an image in consecutive parts. */
-export function* partsOf(image: Uint8Array, memory: ImageMemory = ORDINARY_MEMORY): Generator<Uint8Array> {
+export function* partsOf(image: Uint8Array, memory: ImageMemory): Generator<Uint8Array> {
   for (let at = 0; at < image.length; at += PART_BYTES) {
     if (at % DROP_INTERVAL_BYTES === 0) memory.dropPages();
     yield image.subarray(at, at + PART_BYTES);

@@ -9,7 +9,7 @@
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
-import { type ImageMemory, ORDINARY_MEMORY, partsOf } from "./image_memory.ts";
+import { type ImageMemory, partsOf } from "./image_memory.ts";
 
 /** Reads an image and writes what is missing of it. */
 export class SequentialImage {
@@ -31,7 +31,7 @@ export class SequentialImage {
   }
 
   /** Yields the image in consecutive parts, as {@link partsOf}. @throws errors of the writer */
-  *parts(memory: ImageMemory = ORDINARY_MEMORY): Generator<Uint8Array> {
+  *parts(memory: ImageMemory): Generator<Uint8Array> {
     let end = 0;
     for (const part of partsOf(this.bytes, memory)) {
       this.#writeTo(end += part.length);

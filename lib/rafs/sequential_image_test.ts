@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { treeBlob } from "../../tests/support/rafs_trees.ts";
 import { concatenate } from "../base/bytes.ts";
 import { RafsError } from "./bootstrap.ts";
+import { ORDINARY_MEMORY } from "./image_memory.ts";
 import { openBootstrap } from "./open.ts";
 import { SequentialImage } from "./sequential_image.ts";
 import { BootstrapWriter } from "./v6/writer.ts";
@@ -32,7 +33,7 @@ const BLOB = treeBlob(0);
 Deno.test("every part of an image that is written while it is read is final", () => {
   const whole = largeTree().finish([BLOB]);
   assert.equal([...walkTree(openBootstrap(whole))].length, 1 + 40 * 2 + 7800);
-  const copies = Array.from(largeTree().begin([BLOB]).parts(), (part) => part.slice());
+  const copies = Array.from(largeTree().begin([BLOB]).parts(ORDINARY_MEMORY), (part) => part.slice());
   assert.ok(copies.length > 10, `${copies.length} parts`);
   assert.deepEqual(concatenate(copies), whole);
 });
@@ -43,7 +44,7 @@ Deno.test("places of chunks that are known only at the end are moved once, where
     place.uncompressedOffset += 4096;
   };
   const image = largeTree().begin([BLOB], [], move);
-  const copies = concatenate(Array.from(image.parts(), (part) => part.slice()));
+  const copies = concatenate(Array.from(image.parts(ORDINARY_MEMORY), (part) => part.slice()));
   assert.deepEqual(image.whole(), copies);
   const tree = openBootstrap(copies);
   const folder = tree.lookup(tree.rootIno, new TextEncoder().encode("folder-39"));
@@ -61,5 +62,5 @@ Deno.test("an image that cannot be written is never read as complete", () => {
   const image = new SequentialImage(new Uint8Array(2), failing);
   assert.throws(() => image.whole(), /^RafsError: Cannot write it$/);
   assert.throws(() => image.whole(), /Cannot read an image that could not be written/);
-  assert.throws(() => [...image.parts()], /Cannot read an image that could not be written/);
+  assert.throws(() => [...image.parts(ORDINARY_MEMORY)], /Cannot read an image that could not be written/);
 });

@@ -14,6 +14,7 @@ import { acquire, ensureRows, QUIET } from "../../tests/support/blob_setup.ts";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { ScriptedSource } from "../../tests/support/scripted_source.ts";
 import { makeSyntheticBlob } from "../../tests/support/synthetic_blob.ts";
+import { PASSIVE_STORE } from "../../tests/support/lazy_store_options.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { GraphDriver } from "../docker/driver.ts";
 import { createAdminApp, createObserverApp } from "./app.ts";
@@ -26,6 +27,7 @@ async function withParts(
   using temp = TempDir.make();
   await using cache = BlobCache.open(temp.join("cache"), QUIET);
   await using images = new LazyImageStore({
+    ...PASSIVE_STORE,
     stateDir: temp.path,
     cache,
     numbers: await ImageNumbers.open(temp.join("numbers.json")),
@@ -50,7 +52,7 @@ async function withParts(
   };
   const pulled = await PulledImages.open(temp.join("pulled"));
   const collect = (options: GarbageOptions) =>
-    collectGarbage({ cache, stateDir: temp.path, pulled, layers: undefined, mounted: [] }, options);
+    collectGarbage({ cache, stateDir: temp.path, pulled, layers: undefined, mounted: [], images }, options);
   const containers = new DockerContainers();
   await test({ root: temp.path, images, driver, containers, pulled, collect, log }, cache, levels);
 }

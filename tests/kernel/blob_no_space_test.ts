@@ -20,7 +20,7 @@ async function withSmallDisk(test: (dir: string) => Promise<void>): Promise<void
   try {
     await test(dir.path);
   } finally {
-    umount2(dir.path);
+    umount2(dir.path, 0);
   }
 }
 

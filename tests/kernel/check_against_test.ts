@@ -40,6 +40,7 @@ async function unpack(fixture: RafsFixture, sink: TreeSink, folder: string): Pro
   const fetching = { decodeWorkers: 0 };
   await unpackImage({
     source: fixture.bootstrap,
+    sourceName: fixture.bootstrap,
     backend,
     sink,
     folder,
@@ -54,7 +55,7 @@ async function unpack(fixture: RafsFixture, sink: TreeSink, folder: string): Pro
 async function differences(source: string, blobDir: string, against: string, folder: string): Promise<string[]> {
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
   const report = await checkImage({
-    source,
+    ...{ source, sourceName: source },
     backend: blobsIn(blobDir),
     chunks: false,
     against: await openSource(against, anonymousAccess(http, folder), signal, onProgress),
@@ -193,7 +194,11 @@ for (const name of ["oci-layout-v5", "oci-layout-v6"]) {
     const { source, backend } = await locateImage({ what: `oci:${layout}` }, access, signal);
     // the layers of the ordinary image are in the layout that holds both
     const against = await openSource(`oci:${join(MORE_FIXTURES, "oci-layout-v6")}`, access, signal, onProgress);
-    const report = await checkImage({ source, backend, chunks: true, against, folder: temp.path, signal, onProgress });
+    const report = await checkImage({
+      ...{ source, sourceName: source, backend, against, signal, onProgress },
+      chunks: true,
+      folder: temp.path,
+    });
     assert.deepEqual([report.findings, report.remarks], [[], []]);
     assert.ok(report.names > 20);
   });

@@ -55,7 +55,7 @@ function asConverted(entries: readonly ListedEntry[]): ListedEntry[] {
 async function unpackTree({ bootstrap, directory }: RafsFixture, dir: string): Promise<ListedEntry[]> {
   const sink = await FolderSink.open(dir);
   await unpackImage({
-    ...{ source: bootstrap, sink, folder: sink.staging, signal },
+    ...{ source: bootstrap, sourceName: bootstrap, sink, folder: sink.staging, signal },
     backend: new LocalFsBackend({ dir: join(directory, "blobs"), altDirs: [], blobFile: undefined }),
     cacheDir: undefined,
     fetching: { decodeWorkers: 0 },

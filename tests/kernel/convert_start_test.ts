@@ -35,7 +35,7 @@ async function bootstrapOf(what: string, folder: string): Promise<Bootstrap> {
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
   const { signal } = new AbortController();
   const { source } = await locateImage({ what }, anonymousAccess(http, folder), signal);
-  const { path } = await findBootstrap(source, `${folder}/found.boot`);
+  const { path } = await findBootstrap(source, `${folder}/found.boot`, source);
   return openBootstrap(await Deno.readFile(path));
 }
 

@@ -28,6 +28,8 @@ import {
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
 
+const NEVER = new AbortController().signal;
+
 /** Layers in a temporary folder. */
 class Layers implements Disposable {
   readonly #temp = TempDir.make();
@@ -316,16 +318,16 @@ rootTest("a Worker yields the same tar, list and size, and reports failures befo
   const base = layers.layer(file("f", "x"), dir("d"));
   const top = layers.layer(file("d/big", new Uint8Array(1_500_000).fill(7)), whiteout("f"));
   const pair = { layers: [top, base], below: [base] };
-  const stream = await differ.tar(pair);
+  const stream = await differ.tar(pair, NEVER);
   deepEqual(
     new Uint8Array(await new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer()),
     concatenate(diffTar(pair)),
   );
-  deepEqual(await differ.changes(pair), stackChanges(pair));
-  equal(await differ.sizeBytes(pair), 1_500_000);
+  deepEqual(await differ.changes(pair, NEVER), stackChanges(pair));
+  equal(await differ.sizeBytes(pair, NEVER), 1_500_000);
 
-  await (await differ.tar(pair)).cancel();
-  await rejects(differ.tar({ layers: [`${top}/no`, base], below: [base] }), (e) => hasCode(e, "io"));
+  await (await differ.tar(pair, NEVER)).cancel();
+  await rejects(differ.tar({ layers: [`${top}/no`, base], below: [base] }, NEVER), (e) => hasCode(e, "io"));
   const abort = new AbortController();
   const reader = (await differ.tar(pair, abort.signal)).getReader();
   await reader.read();
@@ -333,5 +335,5 @@ rootTest("a Worker yields the same tar, list and size, and reports failures befo
   await rejects(async () => {
     while (!(await reader.read()).done);
   }, (e) => hasCode(e, "interrupted"));
-  equal(await differ.sizeBytes(pair), 1_500_000);
+  equal(await differ.sizeBytes(pair, NEVER), 1_500_000);
 });

@@ -64,7 +64,7 @@ dataPathTest("a tar of an image with shifted owners has its own owners", async (
   await using views = new ImageViews(new FolderImages(), ID_MAPS);
   using view = await views.open(mount.path);
   using differ = new Differ();
-  const tar = await differ.tar({ layers: [view.path], below: [], idMaps: ID_MAPS });
+  const tar = await differ.tar({ layers: [view.path], below: [], idMaps: ID_MAPS }, new AbortController().signal);
   const entries = entriesOf(new Uint8Array(await new Response(tar).arrayBuffer()));
   const found = entries.map(({ name, uid, gid }) => `/${percentEncode(name).replace(/\/$/, "")} ${uid}:${gid}`);
   const stored = storedListing(fixture(PLAIN)).filter(({ path, type }) => path !== "/" && type !== "sock");

@@ -24,6 +24,7 @@ import { ImageMounts } from "../../lib/mount/image_mounts.ts";
 import { QUIET } from "../support/blob_setup.ts";
 import { buildFrom } from "../support/built_rafs.ts";
 import { fuseDescriptors, fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
+import { PASSIVE_STORE } from "../support/lazy_store_options.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { silentCandidate } from "../support/silent_backend.ts";
 import { dir, file, tarOf } from "../support/tar_builder.ts";
@@ -66,6 +67,7 @@ class Kit implements AsyncDisposable {
     const cache = BlobCache.open(temp.join("cache"), QUIET);
     const numbers = await ImageNumbers.open(temp.join("state/numbers.json"));
     const store: LazyImageStore = new LazyImageStore({
+      ...PASSIVE_STORE,
       stateDir: temp.join("homes"),
       cache,
       numbers,

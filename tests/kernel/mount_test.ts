@@ -45,10 +45,10 @@ rootTest("a tmpfs is mounted with its options, busy while used, and unmounted", 
   }
   {
     using _file = open(`${at.path}/f`, O.CREAT | O.WRONLY);
-    assert.throws(() => umount2(at.path), { message: `Cannot umount "${at.path}": EBUSY` });
+    assert.throws(() => umount2(at.path, 0), { message: `Cannot umount "${at.path}": EBUSY` });
   }
-  umount2(at.path);
-  assert.throws(() => umount2(at.path), (e) => isErrno(e, "EINVAL"));
+  umount2(at.path, 0);
+  assert.throws(() => umount2(at.path, 0), (e) => isErrno(e, "EINVAL"));
 });
 
 rootTest("a whole page of options reaches the file system", () => {
@@ -74,7 +74,7 @@ rootTest("unmounting does not follow a link to another mount", () => {
   using dir = open(temp.path, O.PATH);
   mount("none", at.path, "tmpfs", 0);
   symlinkat("m", dir, "link");
-  assert.throws(() => umount2(temp.join("link")), (e) => isErrno(e, "EINVAL"));
+  assert.throws(() => umount2(temp.join("link"), 0), (e) => isErrno(e, "EINVAL"));
   assert.equal(statat(dir, "m").isMountRoot, true);
 });
 
@@ -90,7 +90,7 @@ rootTest("a bind mount shows the directory, whose name is not UTF-8", () => {
   assert.equal(Deno.readTextFileSync(`${at.path}/f`), "x");
   mount(source, `${at.path}/f`, null, MS.BIND);
   assert.equal(Deno.readTextFileSync(`${at.path}/f`), "");
-  umount2(`${at.path}/f`);
+  umount2(`${at.path}/f`, 0);
 });
 
 rootTest("a mount made in steps exists before it is attached", () => {
@@ -179,7 +179,7 @@ rootTest("a detached copy of a mount shows its files after the mount was removed
   mount("none", at.path, "tmpfs", 0);
   Deno.writeTextFileSync(`${at.path}/f`, "kept");
   using tree = openTree(AT.FDCWD, at.path, OPEN_TREE.CLONE);
-  umount2(at.path);
+  umount2(at.path, 0);
   assert.equal(statat(tree, "f").size, 4);
   assert.throws(() => statat(AT.FDCWD, `${at.path}/f`), (e) => isErrno(e, "ENOENT"));
 });

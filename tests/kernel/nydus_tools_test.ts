@@ -123,7 +123,7 @@ toolTest(
       try {
         assert.deepEqual(listTree(at), expected, options.join(" "));
       } finally {
-        umount2(at);
+        umount2(at, 0);
       }
       await Deno.remove(disk);
     }

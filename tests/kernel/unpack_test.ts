@@ -42,6 +42,7 @@ async function unpack(
 ) {
   return await unpackImage({
     source: fixture.bootstrap,
+    sourceName: fixture.bootstrap,
     backend: extra.backend ?? blobsOf(fixture as RafsFixture),
     sink,
     folder,

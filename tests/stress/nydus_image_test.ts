@@ -102,7 +102,7 @@ for (const fsDriver of TESTED_DATA_PATHS) {
       const backend = new LocalFsBackend({ dir: temp.join("blobs"), altDirs: [], blobFile: undefined });
       for (let k = 1; k <= IMAGES; k++) {
         const { source, command } = await make(temp, k);
-        const { path, container } = await findBootstrap(source, temp.join(`${k}.unpacked`));
+        const { path, container } = await findBootstrap(source, temp.join(`${k}.unpacked`), source);
         const bootstrap = MappedBootstrap.open(path);
         const image = OpenImage.open({ name: `image-${k}`, bootstrap, container, backend, cache });
         stack.use(image);

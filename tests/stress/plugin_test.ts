@@ -15,6 +15,7 @@ import { createGraphDriverApp } from "../../plugin/docker/app.ts";
 import { GraphDriver } from "../../plugin/docker/driver.ts";
 import { JSON_METHODS } from "../../plugin/docker/json_methods.ts";
 import { FolderImages } from "../support/folder_images.ts";
+import { PLAIN_STORE } from "../support/store_home.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 
@@ -75,7 +76,7 @@ fuzz(import.meta, {
   open: async (scratch) => {
     const canary = `${scratch}/canary`;
     Deno.writeTextFileSync(canary, "untouched");
-    const parts = { lazyImages: new FolderImages(), applier: new Applier(), differ: new Differ() };
+    const parts = { ...PLAIN_STORE, lazyImages: new FolderImages(), applier: new Applier(), differ: new Differ() };
     const driver = await GraphDriver.resume({
       stateFile: `${scratch}/state.json`,
       openStore: (home) => LayerStore.open(home, parts),

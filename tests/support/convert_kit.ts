@@ -91,7 +91,7 @@ export class ConvertKit implements Disposable {
   async paths(image = this.named("target")): Promise<string[]> {
     const { source, backend } = await locateImage({ what: image }, this.#access, signal);
     const report = await checkImage({
-      ...{ source, backend, signal },
+      ...{ source, sourceName: source, against: undefined, backend, signal },
       chunks: true,
       folder: this.temp.path,
       onProgress: () => {},

@@ -23,7 +23,7 @@ export function mountErofs(image: string, devices: readonly string[], at: string
     console.log("skipped: this kernel mounts EROFS from block devices only (Linux 6.12 mounts it from files)");
     return undefined;
   }
-  return { [Symbol.dispose]: () => umount2(at) };
+  return { [Symbol.dispose]: () => umount2(at, 0) };
 }
 
 /** Writes the address space of a blob to a file, as a device of the image. */

@@ -4,8 +4,18 @@
  * @module
  */
 import { Applier } from "../../lib/layer/apply/applier.ts";
+import { NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
 import { LayerStore, type LayerStoreParts } from "../../lib/layer/layer_store.ts";
 import { ReopenedStore } from "./reopened_store.ts";
+
+/** Of a store whose containers have the host's ids and no limit, beside a dockerd that has recorded nothing. */
+export const PLAIN_STORE = {
+  idMaps: NO_ID_MAPS,
+  limitBytes: 0,
+  recordedLayers: () => Promise.resolve(undefined),
+  recordedLayer: () => Promise.resolve(undefined),
+  recordedParents: () => Promise.resolve(new Map<string, string>()),
+} as const;
 
 /** A scratch directory with a home in it, and a store that can be closed and reopened. */
 export class StoreHome extends ReopenedStore<LayerStore> {
@@ -27,7 +37,7 @@ export class StoreHome extends ReopenedStore<LayerStore> {
   /** Opens the home once more without closing anything. */
   open(parts: Partial<LayerStoreParts> = {}): Promise<LayerStore> {
     const { images: lazyImages, applier, differ } = this;
-    return LayerStore.open(this.path, { lazyImages, applier, differ, ...parts });
+    return LayerStore.open(this.path, { ...PLAIN_STORE, lazyImages, applier, differ, ...parts });
   }
 
   /** Reopens the store as after a restart of the process. */

@@ -32,7 +32,7 @@ Deno.test("a converted image equals its layers where formats and unpacking chang
     const against = await openSource(kit.named("source"), access, signal, () => {});
     const onProgress = () => {};
     const { findings } = await checkImage({
-      ...{ source, backend, against, signal, onProgress },
+      ...{ source, sourceName: source, backend, against, signal, onProgress },
       chunks: true,
       folder: kit.temp.path,
     });

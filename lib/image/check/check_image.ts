@@ -40,14 +40,14 @@ const IDLE_MS = 10_000;
 export interface CheckOptions {
   /** The file to pass to {@link findBootstrap}. */
   readonly source: string;
-  /** What it is to the user. Default: its path. */
-  readonly sourceName?: string;
+  /** What it is to the user, for messages. */
+  readonly sourceName: string;
   /** The backend of the blobs; undefined: skip them. */
   readonly backend: Backend | undefined;
   /** Whether to fetch and verify every chunk. */
   readonly chunks: boolean;
   /** The source of the image, whose tree should be the same. */
-  readonly against?: SourceTree | undefined;
+  readonly against: SourceTree | undefined;
   /** Folder for an unpacked bootstrap, and for data fetched for the comparison. */
   readonly folder: string;
   readonly signal: AbortSignal;

@@ -23,6 +23,8 @@ type Checked = Pick<CheckOptions, "source" | "chunks" | "folder"> & { readonly b
 async function check({ blobDir, ...options }: Checked): Promise<CheckReport> {
   return await checkImage({
     ...options,
+    sourceName: options.source,
+    against: undefined,
     backend: blobDir === undefined ? undefined : blobsIn(blobDir),
     signal: new AbortController().signal,
     onProgress: () => {},

@@ -84,7 +84,7 @@ export class DockerEngine {
   constructor(readonly host: string, private readonly http: HttpClient) {}
 
   /** Returns the daemon's system information. */
-  info(signal?: AbortSignal): Promise<DockerInfo> {
+  info(signal: AbortSignal | undefined): Promise<DockerInfo> {
     return this.#json(InfoResponse, "/info", "ask Docker", signal);
   }
 

@@ -28,7 +28,7 @@ async function withDockerd(temp: TempDir, paths: readonly string[], test: (pid: 
 async function reports(path: string, message: string, hint: string): Promise<void> {
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
   await assert.rejects(
-    new DockerEngine(`unix://${path}`, http).info(),
+    new DockerEngine(`unix://${path}`, http).info(undefined),
     (error) =>
       hasCode(error, "unavailable") && assert.deepEqual([error.message, error.hint], [message, hint]) === undefined,
   );

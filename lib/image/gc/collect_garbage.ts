@@ -59,8 +59,8 @@ export interface GarbageSources {
   readonly layers: readonly LazyLayer[] | undefined;
   /** Layers whose images another process has left mounted; undefined: unknown. */
   readonly mounted: readonly LazyLayer[] | undefined;
-  /** The images mounted by this process. Default: none. */
-  readonly images?: Pick<LazyImageStore, "unmountIdle" | "idleBlobs" | "emptyKernelCache">;
+  /** The images mounted by this process; undefined: it serves none. */
+  readonly images: Pick<LazyImageStore, "unmountIdle" | "idleBlobs" | "emptyKernelCache"> | undefined;
 }
 
 /**

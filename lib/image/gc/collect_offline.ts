@@ -49,7 +49,7 @@ export async function collectOffline(
   await using cache = BlobCache.open(cacheDir, { limits, setBy: "cache.dir" });
   const pulled = await PulledImages.open(`${stateDir}/${STATE_FOLDERS.pulled}`);
   const layers = await layersOf(stateDir, snapshotterDir(root));
-  const sources = { cache, stateDir, pulled, layers, mounted: await leftMounted(root) };
+  const sources = { cache, stateDir, pulled, layers, mounted: await leftMounted(root), images: undefined };
   return await collectGarbage(sources, options);
 }
 

@@ -82,7 +82,7 @@ for (const protocol of ["s3", "oss"] as const) {
       assert.deepEqual(namesOf(candidates), [`${protocol} of the configuration`, `registry ${registry.host}/app`]);
       const chosen = async (name: string) => {
         const search = { candidates, blobs, choicePath: join(layer.home, name), deadlineMs: 60_000 };
-        return (await chooseBackend(search)).description.split(" ")[0];
+        return (await chooseBackend(search, new AbortController().signal)).description.split(" ")[0];
       };
       await Deno.mkdir(layer.home);
       bucket.objects.set(blobs[0]?.id ?? "", one);

@@ -47,7 +47,7 @@ export class ImageOpener {
     const { cache, numbers, candidates, deadlineMs, validate } = this.options;
     using cleanup = new DisposableStack();
     const bootstrap = cleanup.use(openBootstrap(layer.bootstrapPath));
-    if (validate?.()) await checkInodeDigests(bootstrap.tree);
+    if (validate()) await checkInodeDigests(bootstrap.tree);
     const blobs = bootstrap.tree.blobs.flatMap(requiredBlobIds).map((id) => ({ id }));
     const choicePath = this.#choicePath(layer.id);
     const search = { candidates: await candidates(layer), blobs, choicePath, deadlineMs };

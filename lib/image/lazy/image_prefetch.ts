@@ -13,6 +13,7 @@
  */
 import { S } from "../../../ffi/sys_stat.ts";
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
+import { Crowding } from "../../base/crowding.ts";
 import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
@@ -181,7 +182,8 @@ export function startPrefetch(
   options: Pick<ImagePrefetchOptions, "scope" | "used">,
 ): ImagePrefetch {
   const { dir } = cache.stats();
-  const spare = new SpareCapacity({ whenQuiet: (quietMs, signal) => cache.whenQuiet(quietMs, signal) });
+  const whenQuiet = (quietMs: number, signal: AbortSignal) => cache.whenQuiet(quietMs, signal);
+  const spare = new SpareCapacity({ whenQuiet, crowding: new Crowding() });
   const run = ImagePrefetch.start(image, {
     ...options,
     whenQuiet: (quietMs, signal) => spare.wait(quietMs, signal),

@@ -41,26 +41,26 @@ export interface LazyImageStoreOptions {
   readonly deadlineMs: number;
   /** Returns the backends that may have the blobs of a layer, in order of preference. */
   readonly candidates: (layer: LazyLayer) => Promise<readonly BackendCandidate[]>;
-  /** Resolves when the registry of a new layer is known, or is not going to be. Default: immediately. */
-  readonly whenPlaced?: (layer: LazyLayer, signal: AbortSignal) => Promise<void>;
+  /** Resolves when the registry of a new layer is known, or is not going to be. */
+  readonly whenPlaced: (layer: LazyLayer, signal: AbortSignal) => Promise<void>;
   /** Milliseconds for which a new image stays mounted without a container. Default 30,000. */
   readonly unusedMs?: number;
   /** The initial data path, until `useDataPath`. */
   readonly dataPath: DataPathChoice;
-  /** Throws why images on a data path cannot be shown to user namespaces. Default: they can. */
-  readonly requireIdmaps?: (fsDriver: FsDriver) => void;
+  /** Throws why images on a data path cannot be shown to user namespaces. */
+  readonly requireIdmaps: (fsDriver: FsDriver) => void;
   /** Free space on the cache's file system below which a warning is reported and prefetch stops. */
   readonly minFree: SizeLimit;
   /** Returns the prefetch scope of a newly mounted image; undefined: no prefetch. Called for each mount. */
-  readonly prefetch?: () => ImagePrefetchOptions["scope"] | undefined;
+  readonly prefetch: () => ImagePrefetchOptions["scope"] | undefined;
   /** Creates the recorder of starting containers' reads for each opened image. Undefined: nothing is recorded. */
-  readonly recorder?: ((bootstrapPath: string) => ReadRecorder) | undefined;
+  readonly recorder: ((bootstrapPath: string) => ReadRecorder) | undefined;
   /** Returns the command of the container whose layer is stacked on an image; undefined: not known. */
-  readonly commandOf?: (layer: LazyLayer, holder: string) => Promise<Command | undefined> | undefined;
+  readonly commandOf: (layer: LazyLayer, holder: string) => Promise<Command | undefined> | undefined;
   /** Called when a layer has arrived. */
-  readonly onArrived?: (layer: LazyLayer) => void;
+  readonly onArrived: (layer: LazyLayer) => void;
   /** Called after a layer is removed and its image unmounted; the image may still be in use. */
-  readonly onForgotten?: (layer: LazyLayer) => Promise<void>;
+  readonly onForgotten: (layer: LazyLayer) => Promise<void>;
   /** Whether to verify inode digests on mount (inode_digests.ts). Called for each mount. */
-  readonly validate?: () => boolean;
+  readonly validate: () => boolean;
 }

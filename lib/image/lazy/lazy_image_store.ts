@@ -70,7 +70,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     this.#prepared = new PreparedImages({
       kernelImages: options.kernelImages,
       usesKernelImages: () => this.#server.dataPath.fsDriver !== "fuse",
-      whenPlaced: async (layer, signal) => await options.whenPlaced?.(layer, signal),
+      whenPlaced: (layer, signal) => options.whenPlaced(layer, signal),
       mount: (layer, signal) => this.#mountOnce(layer, signal),
       unusedMs: options.unusedMs,
       unmountUnused: (layerId) => this.#idle.unmountUnused(layerId),
@@ -98,7 +98,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   /** @inheritdoc */
   async verify(bootstrapPath: string, idMaps = NO_ID_MAPS): Promise<ImageRoot> {
     if (isMapped(idMaps)) {
-      this.options.requireIdmaps?.(this.#server.dataPath.fsDriver);
+      this.options.requireIdmaps(this.#server.dataPath.fsDriver);
       await requireMappedOwners(bootstrapPath, idMaps);
     }
     return rootOf(bootstrapPath);
@@ -107,7 +107,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   /** @inheritdoc */
   prepare(layer: LazyLayer): void {
     if (this.#stopping.signal.aborted) return;
-    this.options.onArrived?.(layer);
+    this.options.onArrived(layer);
     this.#prepared.begin(layer);
   }
 
@@ -135,7 +135,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       const found = this.#images.seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
       this.#use(found);
       found.image.recorder?.begin();
-      found.image.expect(() => this.options.commandOf?.(layer, holder));
+      found.image.expect(() => this.options.commandOf(layer, holder));
       log.debug("image in use", { layer: layer.id, holder });
       return lazyMountOf(found);
     } catch (error) {
@@ -166,7 +166,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       await this.#images.unmount(layerId);
       await this.#opener.forget(layerId);
       await this.options.kernelImages.forget(layerId);
-      if (layer !== undefined) await this.options.onForgotten?.(layer);
+      if (layer !== undefined) await this.options.onForgotten(layer);
     });
   }
 
@@ -320,7 +320,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   #prefetchMounted(mounted: LiveImage): void {
     const { cache, prefetch, minFree } = this.options;
     mounted.image.openAhead();
-    const scope = prefetch?.();
+    const scope = prefetch();
     if (scope !== undefined) mounted.prefetch(scope, cache, minFree);
   }
 

@@ -110,7 +110,7 @@ export class LiveImage {
       refusal: mount.refusal,
       path: mount.path,
       misses: image.misses.total,
-      missesPerSecond: image.misses.perSecond(),
+      missesPerSecond: image.misses.perSecond(performance.now()),
       blobs: image.blobs.map((blob) => blob.stats()),
       prefetch: this.#prefetch?.status,
     };

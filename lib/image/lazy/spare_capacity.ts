@@ -8,7 +8,7 @@
  * @module
  */
 import { delay } from "../../base/abort.ts";
-import { Crowding } from "../../base/crowding.ts";
+import type { Crowding } from "../../base/crowding.ts";
 
 /** Length of a break, milliseconds: several times what a piece takes. */
 const BREAK_MS = 200;
@@ -17,17 +17,13 @@ const BREAK_MS = 200;
 export interface CapacityUsers {
   /** Resolves once no reader has waited for `quietMs` milliseconds. */
   readonly whenQuiet: (quietMs: number, signal: AbortSignal) => Promise<void>;
-  /** Default: of the thread that creates the object. */
-  readonly crowding?: Pick<Crowding, "isCrowded"> & Disposable;
+  /** Whether this thread has to share its processor. Disposed with the {@link SpareCapacity}. */
+  readonly crowding: Pick<Crowding, "isCrowded"> & Disposable;
 }
 
 /** The link and the processors, as one prefetch sees them. */
 export class SpareCapacity implements Disposable {
-  readonly #crowding: NonNullable<CapacityUsers["crowding"]>;
-
-  constructor(private readonly users: CapacityUsers) {
-    this.#crowding = users.crowding ?? new Crowding();
-  }
+  constructor(private readonly users: CapacityUsers) {}
 
   /**
    * Resolves once no reader has waited for `quietMs` milliseconds, {@link BREAK_MS} later if the processors are scarce.
@@ -36,11 +32,11 @@ export class SpareCapacity implements Disposable {
    */
   async wait(quietMs: number, signal: AbortSignal): Promise<void> {
     await this.users.whenQuiet(quietMs, signal);
-    if (!this.#crowding.isCrowded(performance.now())) return;
+    if (!this.users.crowding.isCrowded(performance.now())) return;
     await delay(BREAK_MS, signal);
   }
 
   [Symbol.dispose](): void {
-    this.#crowding[Symbol.dispose]();
+    this.users.crowding[Symbol.dispose]();
   }
 }

@@ -9,7 +9,7 @@
 import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import type { Digest } from "../../oci/digest.ts";
-import { type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { BlobOrigin } from "../blob_origin.ts";
 import type { BootstrapLayer } from "../source/bootstrap_layer_reader.ts";
 import { imageArchive } from "../docker/image_archive.ts";
@@ -38,7 +38,7 @@ export interface BootstrapOnlyParts {
   /** NAME:TAG. */
   readonly name: string;
   /** Holds the layer. */
-  readonly memory?: ImageMemory;
+  readonly memory: ImageMemory;
 }
 
 /**
@@ -47,7 +47,7 @@ export interface BootstrapOnlyParts {
  * @throws {NydusGdError} "invalid-image" for an invalid configuration
  */
 export function bootstrapOnlyImage(
-  { layer: { bootstrap, metas }, origin, config, name, memory = ORDINARY_MEMORY }: BootstrapOnlyParts,
+  { layer: { bootstrap, metas }, origin, config, name, memory }: BootstrapOnlyParts,
 ): BootstrapOnlyImage {
   const layerTar = bootstrapLayerPieces(bootstrap, origin, metas);
   const diffId = digestOfPieces(layerTar, memory);

@@ -4,6 +4,7 @@ import { entriesOf } from "../../../tests/support/tar_builder.ts";
 import { TarReader } from "../../archive/tar_reader.ts";
 import { concatenate, toByteString } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";
+import { ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { parseBlobOrigin } from "../blob_origin.ts";
 import { bootstrapOnlyImage } from "./bootstrap_only.ts";
 
@@ -20,7 +21,13 @@ const CONFIG = {
   rootfs: { type: "layers", diff_ids: ["sha256:1", "sha256:2"] },
   history: [{ created_by: "layer 0" }, { created_by: "ENV A=1", empty_layer: true }],
 };
-const PARTS = { layer: LAYER, origin: ORIGIN, config: encode(CONFIG), name: "r.example/app:1" };
+const PARTS = {
+  layer: LAYER,
+  origin: ORIGIN,
+  config: encode(CONFIG),
+  name: "r.example/app:1",
+  memory: ORDINARY_MEMORY,
+};
 
 /** Files of an archive by name. */
 function filesOf(archive: Uint8Array): Map<string, Uint8Array> {

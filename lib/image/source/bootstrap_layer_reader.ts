@@ -12,7 +12,7 @@ import { TarReader } from "../../archive/tar_reader.ts";
 import { toByteString } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { nodeZlib } from "../../base/node_modules.ts";
-import { DROP_INTERVAL_BYTES, type ImageMemory, ORDINARY_MEMORY, partsOf } from "../../rafs/image_memory.ts";
+import { DROP_INTERVAL_BYTES, type ImageMemory, partsOf } from "../../rafs/image_memory.ts";
 import { MAX_BOOTSTRAP } from "../../rafs/toc.ts";
 
 /** Names of a bootstrap in a layer, newest convention first. */
@@ -69,7 +69,7 @@ export async function readBootstrapLayer(
   layer: ReadableStream<Uint8Array>,
   compression: LayerCompression,
   what: string,
-  memory = ORDINARY_MEMORY,
+  memory: ImageMemory,
 ): Promise<BootstrapLayer | undefined> {
   try {
     return await searchLayer(layer, compression, what, memory);

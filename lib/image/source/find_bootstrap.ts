@@ -40,10 +40,10 @@ const HEAD_BYTES = EROFS_SUPER_OFFSET + 4;
  * Finds the bootstrap in the file `path`.
  *
  * @param unpackTo file to write if the bootstrap has to be unpacked
- * @param name of the file in messages, if the user named something else
+ * @param name of the file, or what the user named it by, for messages
  * @throws {NydusGdError} "not-found"; "invalid-image" if the file has no known format or is damaged; "unsupported"
  */
-export async function findBootstrap(path: string, unpackTo: string, name?: string): Promise<FoundBootstrap> {
+export async function findBootstrap(path: string, unpackTo: string, name: string): Promise<FoundBootstrap> {
   const { size, isFile, isDirectory } = await statFile(path);
   if (!isFile) {
     const details = isDirectory ? { hint: `name a file in it, or oci:${path} for an OCI layout` } : {};
@@ -68,7 +68,7 @@ export async function findBootstrap(path: string, unpackTo: string, name?: strin
   }
   const head = read(0, Math.min(size, HEAD_BYTES));
   if (sniffVersion(head) !== undefined) return { path, container };
-  const layered = await inLayer(path, head, memory, name ?? `layer ${path}`);
+  const layered = await inLayer(path, head, memory, name);
   if (layered !== undefined) {
     await writeBootstrap(unpackTo, layered, memory);
     // a layer is at best named by its own digest, which is not that of a data blob
@@ -76,7 +76,7 @@ export async function findBootstrap(path: string, unpackTo: string, name?: strin
   }
   throw new NydusGdError(
     "invalid-image",
-    `Cannot find a bootstrap in ${name ?? path}: it is neither a RAFS bootstrap, ` +
+    `Cannot find a bootstrap in ${name}: it is neither a RAFS bootstrap, ` +
       "nor a data blob that carries one, nor a layer that holds one",
     { hint: "name the bootstrap of a nydus image, or make one of an ordinary image: nydus-gd convert SOURCE TARGET" },
   );

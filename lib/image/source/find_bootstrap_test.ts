@@ -23,7 +23,7 @@ const BOOTSTRAP = await readFixtureBootstrap(fixture("v6-none-sha256-4k"));
 async function find(bytes: Uint8Array, name = "source"): Promise<{ found: Uint8Array; container: string | undefined }> {
   using temp = TempDir.make();
   await Deno.writeFile(temp.join(name), bytes);
-  const { path, container } = await findBootstrap(temp.join(name), temp.join("image.boot"));
+  const { path, container } = await findBootstrap(temp.join(name), temp.join("image.boot"), `layer ${name}`);
   assert.deepEqual(
     [...Deno.readDirSync(temp.path)].map((entry) => entry.name).sort(),
     [
@@ -38,7 +38,7 @@ Deno.test("a bootstrap file of either version is used in place", async () => {
   using temp = TempDir.make();
   for (const name of ["v5-none-sha256-4k", "v6-none-sha256-4k"]) {
     const path = fixture(name).bootstrap;
-    assert.deepEqual(await findBootstrap(path, temp.join("none")), { path, container: undefined });
+    assert.deepEqual(await findBootstrap(path, temp.join("none"), path), { path, container: undefined });
   }
   assert.deepEqual([...Deno.readDirSync(temp.path)], []);
 });
@@ -167,7 +167,7 @@ Deno.test("input that is not a file is refused", async () => {
   using temp = TempDir.make();
   await Deno.writeFile(temp.join("file"), BOOTSTRAP);
   const into = temp.join("image.boot");
-  await assert.rejects(findBootstrap(temp.join("gone"), into), (error) => hasCode(error, "not-found"));
-  await assert.rejects(findBootstrap(temp.join("file/below"), into), (error) => hasCode(error, "not-found"));
-  await assert.rejects(findBootstrap(temp.path, into), (error) => hasCode(error, "usage"));
+  await assert.rejects(findBootstrap(temp.join("gone"), into, "source"), (error) => hasCode(error, "not-found"));
+  await assert.rejects(findBootstrap(temp.join("file/below"), into, "source"), (error) => hasCode(error, "not-found"));
+  await assert.rejects(findBootstrap(temp.path, into, "source"), (error) => hasCode(error, "usage"));
 });

@@ -10,7 +10,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Manifest } from "../../oci/manifest.ts";
 import { hostPlatform } from "../../oci/platform.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
-import { DROP_INTERVAL_BYTES, type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { DROP_INTERVAL_BYTES, type ImageMemory } from "../../rafs/image_memory.ts";
 import { type BootstrapLayer, readBootstrapLayerIn } from "./bootstrap_layer_reader.ts";
 import { resolveImage } from "./resolve_image.ts";
 
@@ -56,12 +56,12 @@ export async function fetchBootstrap(
 export async function fetchBootstrapLayer(
   layer: Descriptor,
   repository: Repository,
-  { signal, onProgress, memory = ORDINARY_MEMORY }: {
-    readonly signal?: AbortSignal | undefined;
+  { signal, onProgress, memory }: {
+    readonly signal: AbortSignal | undefined;
     /** Called with the number of bytes received so far. */
     readonly onProgress?: (bytes: number) => void;
     /** Holds the layer and the decompressed bootstrap. */
-    readonly memory?: ImageMemory;
+    readonly memory: ImageMemory;
   },
 ): Promise<BootstrapLayer | undefined> {
   let droppedAt = 0;

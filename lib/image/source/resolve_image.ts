@@ -34,7 +34,7 @@ export interface ImageQuestion {
   readonly repository: Repository;
   readonly reference: Reference;
   readonly platform: Platform;
-  readonly signal?: AbortSignal | undefined;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** A resolved image. */

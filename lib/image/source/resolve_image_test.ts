@@ -31,7 +31,11 @@ async function withRegistry(
   using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });
   const { transport: repository } = openRegistry({ host: registry.host, repo: "app" }, { http, keychain: ANONYMOUS });
   const resolve = (tag = "latest", platform = PLATFORM) =>
-    resolveImage({ repository, reference: parseReference(`${registry.host}/app:${tag}`), platform });
+    resolveImage({
+      ...{ repository, platform },
+      reference: parseReference(`${registry.host}/app:${tag}`),
+      signal: undefined,
+    });
   await test(ImagePusher.into(registry), resolve, registry);
 }
 

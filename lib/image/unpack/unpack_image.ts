@@ -20,8 +20,8 @@ import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
 export interface UnpackOptions {
   /** The file to pass to {@link findBootstrap}. */
   readonly source: string;
-  /** What it is to the user. Default: its path. */
-  readonly sourceName?: string;
+  /** What it is to the user, for messages. */
+  readonly sourceName: string;
   readonly backend: Backend;
   readonly sink: TreeSink;
   /** Folder for an unpacked bootstrap, and for fetched chunks without a `cacheDir`. Temporary. */

@@ -29,13 +29,13 @@ import {
   stackRoot,
 } from "./changes_view.ts";
 import { DiffOutput, type Pieces } from "./diff_output.ts";
-import { NO_ID_MAPS } from "../id_maps.ts";
+import { type IdMaps, NO_ID_MAPS } from "../id_maps.ts";
 
 const OPAQUE = toByteString(OPAQUE_MARKER);
 
 /** The tar of what `layers` has and `below` has not. */
 export function diffTar(pair: StackPair): Pieces {
-  return isOwnParent(pair) ? upperTar(pair.layers[0] as string, pair.idMaps) : stackTar(pair);
+  return isOwnParent(pair) ? upperTar(pair.layers[0] as string, pair.idMaps ?? NO_ID_MAPS) : stackTar(pair);
 }
 
 /** Bytes of the files and symbolic links that `layers` has and `below` has not. */
@@ -49,7 +49,7 @@ function isOwnParent({ layers, below }: StackPair): boolean {
 }
 
 /** The tar of an overlay layer: its files, whiteouts as `.wh.name`, opaque folders with `.wh..wh..opq` in them. */
-function* upperTar(upper: string, idMaps = NO_ID_MAPS): Pieces {
+function* upperTar(upper: string, idMaps: IdMaps): Pieces {
   const output = new DiffOutput(idMaps);
   using root = open(upper, O.RDONLY | O.DIRECTORY);
   yield* upperFolder(output, root, "");

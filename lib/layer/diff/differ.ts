@@ -28,7 +28,7 @@ export class Differ implements Disposable {
    *
    * @throws {NydusGdError} "io"; "unsupported" for layers that are not plain (redirect_dir, metacopy)
    */
-  async tar(pair: StackPair, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+  async tar(pair: StackPair, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     throwIfAborted(signal);
     const answers = new Answers(this.#pool, signal);
     let next: Promise<DiffReply> | undefined = answers.ask({ kind: "tar", pair });
@@ -52,19 +52,19 @@ export class Differ implements Disposable {
   }
 
   /** Output of `docker diff`. */
-  async changes(pair: StackPair, signal?: AbortSignal): Promise<Change[]> {
+  async changes(pair: StackPair, signal: AbortSignal): Promise<Change[]> {
     const reply = await this.#once({ kind: "changes", pair }, signal);
     return reply.kind === "changes" ? reply.changes : [];
   }
 
   /** Bytes of the files that `layers` has and `below` has not. */
-  async sizeBytes(pair: StackPair, signal?: AbortSignal): Promise<number> {
+  async sizeBytes(pair: StackPair, signal: AbortSignal): Promise<number> {
     const reply = await this.#once({ kind: "size", pair }, signal);
     return reply.kind === "size" ? reply.sizeBytes : 0;
   }
 
   /** The space that a tree takes on disk. @throws {NydusGdError} "io" */
-  async usage(folder: string, signal?: AbortSignal): Promise<DiskUsage> {
+  async usage(folder: string, signal: AbortSignal): Promise<DiskUsage> {
     const reply = await this.#once({ kind: "usage", folder }, signal);
     return reply.kind === "usage" ? reply.usage : { bytes: 0, inodes: 0 };
   }

@@ -39,7 +39,7 @@ export async function withFetched(
   read: () => void | Promise<void>,
   onBlob: (index: number, blob: OpenBlob) => void = () => {},
 ): Promise<void> {
-  known.image.misses?.mark();
+  known.image.misses?.mark(performance.now());
   const pieces = extents.filter(({ blobIndex }) => blobIndex !== HOLE);
   await Promise.all(blobIndexesOf(pieces).map((index) => openBlob(known, index, signal, onBlob)));
   for (let attempt = 1;; attempt++) {

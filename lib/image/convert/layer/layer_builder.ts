@@ -28,7 +28,7 @@ import { freeMemory } from "../../../base/free_memory.ts";
 import { BlobTail } from "../../../rafs/blob_writer.ts";
 import { ChunkInfoWriter } from "../../../rafs/chunk_info_writer.ts";
 import { BLOB_FEATURE } from "../../../rafs/flags.ts";
-import { type ImageMemory, partsOf } from "../../../rafs/image_memory.ts";
+import { type ImageMemory, ORDINARY_MEMORY, partsOf } from "../../../rafs/image_memory.ts";
 import type { BlobEntry } from "../../../rafs/v6/writer.ts";
 import { entryParts } from "../../path_resolver.ts";
 import { BlobChunks } from "../chunks/blob_chunks.ts";
@@ -56,7 +56,7 @@ export interface LayerBuilderOptions {
   readonly rafs: RafsOptions;
   readonly compressor: ParcelCompressor;
   readonly dictionary?: ChunkDictionary | undefined;
-  /** Memory for the bootstrap. */
+  /** Memory for the bootstrap; ordinary memory by default. */
   readonly memory?: ImageMemory | undefined;
   /** Appends to the blob. The bytes must stay unchanged until it resolves. Calls do not overlap. */
   write(bytes: Uint8Array<ArrayBuffer>): void | Promise<void>;
@@ -74,6 +74,7 @@ export interface BuiltLayer {
 /** Visits a layer's entries and writes its blob. For v5, call {@link prepareDigests} first. */
 export class LayerBuilder implements TarVisitor {
   readonly #tree = new LayerTree();
+  readonly #memory: ImageMemory;
   readonly #infos: ChunkInfoWriter;
   readonly #chunks: BlobChunks;
   readonly #hash: Hash = createHash("sha256");
@@ -90,7 +91,8 @@ export class LayerBuilder implements TarVisitor {
   #filled = 0;
 
   constructor(private readonly options: LayerBuilderOptions) {
-    const { rafs, compressor, dictionary, memory } = options;
+    const { rafs, compressor, dictionary, memory = ORDINARY_MEMORY } = options;
+    this.#memory = memory;
     this.#buffer = new Uint8Array(rafs.chunkSize);
     this.#infos = new ChunkInfoWriter(rafs.batchSize > 0 ? 2 : 1);
     this.#chunks = new BlobChunks({
@@ -172,7 +174,7 @@ export class LayerBuilder implements TarVisitor {
     tail.finish();
     for (const { bytes } of tail.pieces) {
       // a v5 bootstrap is stored as it is, and large
-      for (const part of partsOf(bytes, this.options.memory)) await this.#append(new Uint8Array(part));
+      for (const part of partsOf(bytes, this.#memory)) await this.#append(new Uint8Array(part));
     }
     return { blobId: this.#hash.digest("hex"), blobBytes: this.#blobBytes, bootstrap };
   }
@@ -196,7 +198,7 @@ export class LayerBuilder implements TarVisitor {
   }
 
   async #bootstrap(tail: BlobTail): Promise<Uint8Array<ArrayBuffer>> {
-    const { rafs, memory } = this.options;
+    const { rafs } = this.options;
     const { own, count, dictionaryBlobs } = this.#chunks;
     const described = tail.describe();
     const blobs: BlobEntry[] = [];
@@ -209,9 +211,9 @@ export class LayerBuilder implements TarVisitor {
       row.index = blobs.length;
       blobs.push({ ...descriptor, index: row.index });
     }
-    const writer = makeBootstrapWriter(rafs, memory);
+    const writer = makeBootstrapWriter(rafs, this.#memory);
     writer.addChunks(this.#chunks.all);
-    this.#tree.moveTo(writer, (place) => this.#chunks.placeOf(place), memory);
+    this.#tree.moveTo(writer, (place) => this.#chunks.placeOf(place), this.#memory);
     await freeMemory(MANY_BYTES);
     return writer.finish(blobs);
   }

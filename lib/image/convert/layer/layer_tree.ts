@@ -14,7 +14,7 @@
 import { S } from "../../../../ffi/sys_stat.ts";
 import { type ByteString, equalBytes, fromByteString } from "../../../base/bytes.ts";
 import { NydusGdError } from "../../../base/errors.ts";
-import { DROP_INTERVAL, ORDINARY_MEMORY } from "../../../rafs/image_memory.ts";
+import { DROP_INTERVAL, type ImageMemory } from "../../../rafs/image_memory.ts";
 import type { ChunkLocation } from "../../../rafs/v6/writer.ts";
 import { PathResolver } from "../../path_resolver.ts";
 import type { RafsWriter } from "../format/bootstrap_writer.ts";
@@ -111,7 +111,7 @@ export class LayerTree {
    * @param placeOf resolves the place of a chunk
    * @param memory for temporary data
    */
-  moveTo(writer: RafsWriter, placeOf: (place: number) => ChunkLocation, memory = ORDINARY_MEMORY): void {
+  moveTo(writer: RafsWriter, placeOf: (place: number) => ChunkLocation, memory: ImageMemory): void {
     writer.tree.reserve(this.#inodes.count);
     const add = (inode: number) => {
       const number = writer.addInode(this.#inodes.specOf(inode, placeOf));

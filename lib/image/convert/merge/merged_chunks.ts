@@ -15,7 +15,7 @@ import { DigestNumbers } from "../../../rafs/digest_numbers.ts";
 import { BLOB_FEATURE, effectiveBlobId } from "../../../rafs/flags.ts";
 import { viewOf } from "../../../rafs/guard.ts";
 import { GrowingColumn } from "../../../rafs/growing.ts";
-import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../../../rafs/image_memory.ts";
+import { DROP_INTERVAL, type ImageMemory } from "../../../rafs/image_memory.ts";
 import { IndexColumn } from "../../../rafs/index_column.ts";
 import type { BlobEntry, MovablePlace } from "../../../rafs/v6/writer.ts";
 
@@ -82,7 +82,7 @@ export class MergedChunks implements ChunkInfos {
    * @param first contains only chunks, which take precedence over equal ones of the layers
    * @param memory for the trees
    */
-  constructor(layers: readonly ChunkedLayer[], first?: ChunkedLayer, memory = ORDINARY_MEMORY) {
+  constructor(layers: readonly ChunkedLayer[], first: ChunkedLayer | undefined, memory: ImageMemory) {
     const digests = new DigestNumbers();
     this.#first = first && this.#collect(first, digests, memory);
     this.#firstRows = this.#rows.length;

@@ -43,7 +43,7 @@ export async function openSource(
   signal: AbortSignal,
 ): Promise<SourceImage[]> {
   const folder = namedFolder(text);
-  if (folder !== undefined) return [treeImage(await folderLayer(folder), platform)];
+  if (folder !== undefined) return [treeImage(await folderLayer(folder), platform ?? hostPlatform())];
   if (isArchiveNamed(text)) return await openArchive(text, platform, access.folder, signal);
   if (isDaemonNamed(text)) return [requirePlatform(await daemonImage(text, access, signal), platform, text)];
   const content = OciLayout.isNamed(text)
@@ -59,7 +59,7 @@ async function openArchive(
   signal: AbortSignal,
 ): Promise<SourceImage[]> {
   const images = await openImageArchive(text, folder, signal);
-  if (images === undefined) return [treeImage(await archiveLayer(archivePath(text)), platform)];
+  if (images === undefined) return [treeImage(await archiveLayer(archivePath(text)), platform ?? hostPlatform())];
   const saved = await savedSource(images, signal);
   if (saved !== undefined) return [requirePlatform(saved, platform, text)];
   const layout = OciLayout.ofArchive(images.archive, images.name);
@@ -73,7 +73,7 @@ function requirePlatform(image: SourceImage, wanted: Platform | undefined, text:
 }
 
 /** An image of a single layer, built from files alone. */
-function treeImage(layer: SourceLayer, platform = hostPlatform()): SourceImage {
+function treeImage(layer: SourceLayer, platform: Platform): SourceImage {
   const { os, architecture, variant } = platform;
   const config = { architecture, os, ...(variant === undefined ? {} : { variant }), config: {} };
   return { platform, config, layers: [layer], manifest: undefined };
