@@ -33,6 +33,11 @@ export class LocalFsBackend implements Backend {
     this.description = `localfs ${this.#blobFile ?? this.#folders[0]}`;
   }
 
+  /** The blobs in one folder. */
+  static inFolder(dir: string): LocalFsBackend {
+    return new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] });
+  }
+
   /** @throws {NydusGdError} "invalid-image" if the ID is not a file name */
   blob(id: string): BlobSource {
     const candidates = this.#blobFile === undefined

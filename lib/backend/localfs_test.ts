@@ -14,7 +14,7 @@ async function withFolders(test: (first: string, second: string) => Promise<void
 Deno.test("a local blob is read by its id, at any offset", () =>
   withFolders(async (dir) => {
     await Deno.writeFile(join(dir, "b10b"), new Uint8Array([0, 1, 2, 3, 4, 5, 6, 7]));
-    const blob = new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] }).blob("b10b");
+    const blob = LocalFsBackend.inFolder(dir).blob("b10b");
     assert.equal(await blob.size(), 8);
     assert.deepEqual(await blob.read(3, 4, ON_DEMAND), new Uint8Array([3, 4, 5, 6]));
     assert.deepEqual(await blob.read(8, 0, ON_DEMAND), new Uint8Array(0));
@@ -39,7 +39,7 @@ Deno.test("blob_file is used for every id", () =>
 
 Deno.test("a missing blob is not-found, and is found once it exists", () =>
   withFolders(async (dir) => {
-    const blob = new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] }).blob("late");
+    const blob = LocalFsBackend.inFolder(dir).blob("late");
     await assert.rejects(blob.size(), (error) => hasCode(error, "not-found"));
     await Deno.writeFile(join(dir, "late"), new Uint8Array([1]));
     assert.equal(await blob.size(), 1);
@@ -48,19 +48,19 @@ Deno.test("a missing blob is not-found, and is found once it exists", () =>
 Deno.test("a read past the end is an error, never a short read", () =>
   withFolders(async (dir) => {
     await Deno.writeFile(join(dir, "short"), new Uint8Array(10));
-    const blob = new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] }).blob("short");
+    const blob = LocalFsBackend.inFolder(dir).blob("short");
     await assert.rejects(blob.read(8, 4, ON_DEMAND), /Cannot read 4 bytes at 8 of .*short: it ends at 10/);
   }));
 
 Deno.test("a read longer than the file allocates no memory for it", () =>
   withFolders(async (dir) => {
     await Deno.writeFile(join(dir, "short"), new Uint8Array(10));
-    const blob = new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] }).blob("short");
+    const blob = LocalFsBackend.inFolder(dir).blob("short");
     await assert.rejects(blob.read(2, 2 ** 50, ON_DEMAND), /at 2 of .*short: it ends at 10/);
   }));
 
 Deno.test("an id that is not a file name is refused", () => {
-  const backend = new LocalFsBackend({ blobFile: undefined, dir: "/nowhere", altDirs: [] });
+  const backend = LocalFsBackend.inFolder("/nowhere");
   for (const id of ["", ".", "..", "../etc/passwd", "a/b", "a\0b", "x".repeat(256)]) {
     assert.throws(() => backend.blob(id), (error) => hasCode(error, "invalid-image"), id);
   }
@@ -69,7 +69,7 @@ Deno.test("an id that is not a file name is refused", () => {
 Deno.test("an aborted read fails as interrupted", () =>
   withFolders(async (dir) => {
     await Deno.writeFile(join(dir, "b"), new Uint8Array(10));
-    const blob = new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] }).blob("b");
+    const blob = LocalFsBackend.inFolder(dir).blob("b");
     const reading = blob.read(0, 1, { priority: "prefetch", signal: AbortSignal.abort() });
     await assert.rejects(reading, (error) => hasCode(error, "interrupted"));
   }));

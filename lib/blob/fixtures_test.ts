@@ -18,7 +18,7 @@ for (const fixture of allRafsFixtures()) {
   if (fixture.blobsAbsent) continue;
   Deno.test(`every chunk of ${fixture.name} is fetched, verified and cached, and not fetched again`, async () => {
     const bootstrap = openBootstrap(await readFixtureBootstrap(fixture));
-    const backend = new LocalFsBackend({ blobFile: undefined, dir: join(fixture.directory, "blobs"), altDirs: [] });
+    const backend = LocalFsBackend.inFolder(join(fixture.directory, "blobs"));
     using dir = TempDir.make();
     for (const run of ["cold", "warm"]) {
       await using cache = BlobCache.open(dir.path, { decodeWorkers: run === "cold" ? 1 : 0 });

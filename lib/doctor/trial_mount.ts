@@ -99,7 +99,7 @@ async function mountAndRead(image: TrialImage, { dir, fsDriver, workers, signal 
     dir: `${dir}/mnt`,
     stateDir: `${dir}/state`,
     takeOver: false,
-    backend: new LocalFsBackend({ blobFile: undefined, dir: `${dir}/blobs`, altDirs: [] }),
+    backend: LocalFsBackend.inFolder(`${dir}/blobs`),
     cacheDir: `${dir}/cache`,
     fetching: {},
     prefetch: undefined,

@@ -49,7 +49,7 @@ Deno.test("an image holds its blobs in the cache until it is disposed", async ()
   using temp = TempDir.make();
   await Deno.writeFile(temp.join("image.boot"), bytes);
   await using cache = BlobCache.open(temp.join("cache"), QUIET);
-  const backend = new LocalFsBackend({ dir: temp.path, altDirs: [], blobFile: undefined });
+  const backend = LocalFsBackend.inFolder(temp.path);
   const image = OpenImage.open({ name: "a", bootstrap: MappedBootstrap.open(temp.join("image.boot")), backend, cache });
   assert.equal(cache.stats().blobs.length, 1);
   await image[Symbol.asyncDispose]();
@@ -62,7 +62,7 @@ Deno.test("an image that fails to open releases the blobs that it had acquired",
   writer.addInode({ mode: 0o40755, uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 });
   await Deno.writeFile(temp.join("image.boot"), writer.finish([treeBlob(0), treeBlob(1)]));
   await using cache = BlobCache.open(temp.join("cache"), QUIET);
-  const folder = new LocalFsBackend({ dir: temp.path, altDirs: [], blobFile: undefined });
+  const folder = LocalFsBackend.inFolder(temp.path);
   const backend: Backend = {
     description: "half",
     blob(id) {
@@ -83,7 +83,7 @@ Deno.test("compression info that came with the bootstrap is not fetched again, b
   await Deno.mkdir(temp.join("blobs"));
   await Deno.writeFile(temp.join("image/image.boot"), bytes);
   await Deno.writeFile(temp.join(`blobs/${blobId}`), blob);
-  const backend = new LocalFsBackend({ dir: temp.join("blobs"), altDirs: [], blobFile: undefined });
+  const backend = LocalFsBackend.inFolder(temp.join("blobs"));
   const bytesToOpen = async (cacheName: string) => {
     await using cache = BlobCache.open(temp.join(cacheName), QUIET);
     await using image = OpenImage.open({

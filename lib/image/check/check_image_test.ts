@@ -15,7 +15,7 @@ import { checkImage, type CheckOptions, type CheckReport } from "./check_image.t
 
 const fixtures = allRafsFixtures();
 
-const blobsIn = (dir: string) => new LocalFsBackend({ dir, altDirs: [], blobFile: undefined });
+const blobsIn = (dir: string) => LocalFsBackend.inFolder(dir);
 const lines = ({ findings }: CheckReport) => findings.map(({ kind, where, state }) => `${kind} ${where}: ${state}`);
 
 type Checked = Pick<CheckOptions, "source" | "chunks" | "folder"> & { readonly blobDir?: string };

@@ -325,7 +325,7 @@ Deno.test("the cache reads the blob by chunks from its folder, and every file ha
   await Deno.writeFile(temp.join(`blobs/${blobId}`), blob);
   await Deno.writeFile(temp.join("image.boot"), bytes);
   await using cache = BlobCache.open(temp.join("cache"), QUIET);
-  const backend = new LocalFsBackend({ dir: temp.join("blobs"), altDirs: [], blobFile: undefined });
+  const backend = LocalFsBackend.inFolder(temp.join("blobs"));
   await using image = OpenImage.open({
     name: "built",
     bootstrap: MappedBootstrap.open(temp.join("image.boot")),

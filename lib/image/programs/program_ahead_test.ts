@@ -30,7 +30,7 @@ async function withImage(
   await Deno.writeFile(temp.join("image.boot"), bytes);
   await Deno.writeFile(temp.join(blobId), blob);
   await using cache = BlobCache.open(temp.join("cache"), QUIET);
-  const backend = new LocalFsBackend({ dir: temp.path, altDirs: [], blobFile: undefined });
+  const backend = LocalFsBackend.inFolder(temp.path);
   await using image = OpenImage.open({
     name: "a",
     bootstrap: MappedBootstrap.open(temp.join("image.boot")),

@@ -31,7 +31,7 @@ export function folderFiles(dir: string): LayoutFiles {
   const description = `oci:${dir}`;
   return {
     description,
-    blobs: new LocalFsBackend({ blobFile: undefined, dir: join(dir, BLOBS), altDirs: [] }),
+    blobs: LocalFsBackend.inFolder(join(dir, BLOBS)),
     async read(name, maxBytes) {
       const path = join(dir, name);
       const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));

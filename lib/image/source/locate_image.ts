@@ -121,7 +121,7 @@ function nameInLayer({ digest }: Descriptor, image: string): string {
 }
 
 function folderOf(dir: string): Backend {
-  return new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] });
+  return LocalFsBackend.inFolder(dir);
 }
 
 async function openLayout(what: string, folder: string, signal: AbortSignal): Promise<OciLayout> {

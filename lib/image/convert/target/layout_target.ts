@@ -51,7 +51,7 @@ export class LayoutTarget implements ImageTarget {
   #use: FileLock | undefined;
 
   protected constructor(protected readonly dir: string, private readonly tag: string) {
-    this.blobs = new LocalFsBackend({ blobFile: undefined, dir: this.#blobDir, altDirs: [] });
+    this.blobs = LocalFsBackend.inFolder(this.#blobDir);
   }
 
   /**
