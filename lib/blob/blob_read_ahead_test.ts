@@ -31,14 +31,10 @@ Deno.test("the on-demand listener is told of chunks that readers wait for, and o
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ cache, blob, source, synthetic }) => {
     const reported: number[] = [];
     const { descriptor, records } = synthetic;
-    const rowAt = new Map(
-      records.map((
-        { uncompressedOffset, uncompressedSize },
-        row,
-      ) => [`${uncompressedOffset}+${uncompressedSize}`, row]),
-    );
     const onDemand = ({ offset, length }: { offset: number; length: number }) =>
-      reported.push(rowAt.get(`${offset}+${length}`) ?? NaN);
+      reported.push(
+        records.findIndex((chunk) => chunk.uncompressedOffset === offset && chunk.uncompressedSize === length),
+      );
     const watched = cache.acquire({ descriptor, source, records: () => records, onDemand });
     await ensureRows(watched, synthetic, [9], "prefetch");
     await ensureRows(blob, synthetic, [0], "prefetch");

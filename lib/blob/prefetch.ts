@@ -15,6 +15,9 @@ import type { Urgency } from "./fetch/fetch_queue.ts";
 
 const log = logger("blob", "prefetch");
 
+/** Consecutive failures after which a prefetch is given up. */
+const MAX_FAILURES = 8;
+
 /** A range of a blob's uncompressed address space, in bytes. */
 export interface PrefetchRange {
   readonly store: Pick<Blob, "id" | "ensure">;
@@ -36,8 +39,6 @@ export interface PrefetchOptions {
   readonly concurrency?: number;
   /** Maximum bytes requested at once; longer ranges are split. Default 1 MiB. */
   readonly pieceBytes?: number;
-  /** Consecutive failures after which the prefetch gives up. Default 8. */
-  readonly maxFailures?: number;
 }
 
 /** Result of a prefetch. */
@@ -56,14 +57,14 @@ export interface PrefetchResult {
  */
 export async function prefetch(ranges: Iterable<PrefetchRange>, options: PrefetchOptions): Promise<PrefetchResult> {
   const { signal, urgency = () => "prefetch", turn = () => true } = options;
-  const { concurrency = 4, pieceBytes = 1024 * 1024, maxFailures = 8 } = options;
+  const { concurrency = 4, pieceBytes = 1024 * 1024 } = options;
   const pieces = piecesOf(ranges, pieceBytes);
   let readyBytes = 0, failures = 0, failuresInARow = 0, ended = false;
   const runner = async () => {
     for (const { store, offset, length } of pieces) {
       throwIfAborted(signal);
       ended ||= !await turn();
-      if (ended || failuresInARow >= maxFailures) return;
+      if (ended || failuresInARow >= MAX_FAILURES) return;
       try {
         await store.ensure(offset, length, urgency(), signal);
         readyBytes += length;
@@ -73,13 +74,13 @@ export async function prefetch(ranges: Iterable<PrefetchRange>, options: Prefetc
         failures++;
         failuresInARow++;
         log.debug("range not prefetched", { blob: store.id, offset, length, error: messageOf(error) });
-        if (hasCode(error, "interrupted")) failuresInARow = maxFailures; // the blob is being closed
+        if (hasCode(error, "interrupted")) failuresInARow = MAX_FAILURES; // the blob is being closed
       }
     }
   };
   const ends = await Promise.allSettled(Array.from({ length: concurrency }, runner));
   for (const end of ends) if (end.status === "rejected") throw end.reason;
-  return { readyBytes, failures, complete: !ended && failuresInARow < maxFailures };
+  return { readyBytes, failures, complete: !ended && failuresInARow < MAX_FAILURES };
 }
 
 /** A single iterator for all runners: each `for … of` continues where another stopped. */

@@ -1,33 +1,20 @@
 import assert from "node:assert/strict";
 import { preadExact, pwriteAll } from "../../../ffi/unistd.ts";
+import { CHUNK, COLUMNS, ROWS, SUBJECT } from "../../../tests/support/blob_subject.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { hasCode } from "../../base/errors.ts";
-import { allocateChunkColumns } from "../../rafs/chunk_table.ts";
 import { countBits, hasBit } from "./bits.ts";
 import { BlobFiles } from "./blob_files.ts";
 import { blobPaths } from "./blob_paths.ts";
 import { CacheFolder } from "./cache_folder.ts";
 
-const COLUMNS = allocateChunkColumns(8, 0);
-COLUMNS.digests.fill(7);
-COLUMNS.uncompressedSize.fill(4096);
-COLUMNS.uncompressedOffset.set([0, 1, 2, 3, 4, 5, 6, 7].map((row) => row * 4096));
-const SUBJECT = {
-  id: "a",
-  description: "0".repeat(32),
-  digester: "sha256",
-  columns: COLUMNS,
-  dataSize: 8 * 4096,
-} as const;
-
 /** Fills a cache in which all eight chunks are claimed and verified. */
 async function fill(folder: CacheFolder, id: string): Promise<void> {
   using files = await BlobFiles.open(folder, blobPaths(folder.path, id), SUBJECT);
-  const rows = [0, 1, 2, 3, 4, 5, 6, 7];
   pwriteAll(files.data.fd, new Uint8Array(SUBJECT.dataSize).fill(1), 0);
   files.verified.seal(files.data.changedNs());
-  files.verified.record(rows, COLUMNS);
-  files.map.claim(rows);
+  files.verified.record(ROWS, COLUMNS);
+  files.map.claim(ROWS);
 }
 
 async function withFolder(test: (folder: CacheFolder) => Promise<void>): Promise<void> {
@@ -40,7 +27,7 @@ Deno.test("a cleanly closed cache is read back completely", () =>
   withFolder(async (folder) => {
     await fill(folder, "a");
     using files = await BlobFiles.open(folder, blobPaths(folder.path, "a"), SUBJECT);
-    assert.equal(files.data.sizeBytes, 8 * 4096);
+    assert.equal(files.data.sizeBytes, SUBJECT.dataSize);
     assert.equal(countBits(files.verifiedBits), 8);
     assert.ok(hasBit(files.map.bits, 7));
   }));
@@ -50,13 +37,13 @@ Deno.test("of what a process wrote that was killed only the claimed chunks remai
     const paths = blobPaths(folder.path, "a");
     {
       using files = await BlobFiles.open(folder, paths, SUBJECT);
-      pwriteAll(files.data.fd, new Uint8Array(8 * 4096).fill(1), 0);
+      pwriteAll(files.data.fd, new Uint8Array(SUBJECT.dataSize).fill(1), 0);
       files.map.claim([2]);
     }
     using files = await BlobFiles.open(folder, paths, SUBJECT);
-    const bytes = new Uint8Array(8 * 4096);
+    const bytes = new Uint8Array(SUBJECT.dataSize);
     preadExact(files.data.fd, bytes, 0);
-    assert.deepEqual([0, 1, 2, 3, 4, 5, 6, 7].filter((row) => bytes[row * 4096] === 1), [2]);
+    assert.deepEqual(ROWS.filter((row) => bytes[row * CHUNK] === 1), [2]);
   }));
 
 Deno.test("a chunk map of the wrong size is set aside and the blob starts empty", () =>
@@ -75,7 +62,7 @@ Deno.test("a data file that is too large for the blob is set aside with its chun
     const paths = blobPaths(folder.path, "a");
     Deno.truncateSync(paths.data, 9 * 4096);
     using files = await BlobFiles.open(folder, paths, SUBJECT);
-    assert.equal(files.data.sizeBytes, 8 * 4096);
+    assert.equal(files.data.sizeBytes, SUBJECT.dataSize);
     assert.deepEqual(files.map.bits, new Uint8Array(1));
     assert.equal(countBits(files.verifiedBits), 0);
     assert.equal(Deno.statSync(`${paths.data}.set-aside`).size, 9 * 4096);
@@ -87,7 +74,7 @@ Deno.test("a truncated data file keeps its chunk map, but no chunk counts as ver
     const paths = blobPaths(folder.path, "a");
     Deno.truncateSync(paths.data, 4096);
     using files = await BlobFiles.open(folder, paths, SUBJECT);
-    assert.equal(files.data.sizeBytes, 8 * 4096);
+    assert.equal(files.data.sizeBytes, SUBJECT.dataSize);
     assert.deepEqual(files.map.bits, new Uint8Array([0xff]));
     assert.equal(countBits(files.verifiedBits), 0);
   }));

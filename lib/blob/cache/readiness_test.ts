@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { preadExact, pwriteAll } from "../../../ffi/unistd.ts";
+import { CHUNK, COLUMNS, ROWS, SUBJECT } from "../../../tests/support/blob_subject.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
-import { allocateChunkColumns } from "../../rafs/chunk_table.ts";
 import { countBits, setBit } from "./bits.ts";
 import { BlobFiles } from "./blob_files.ts";
 import { blobPaths } from "./blob_paths.ts";
@@ -9,19 +9,6 @@ import { CacheFolder } from "./cache_folder.ts";
 import { epochOf, isKept, isLost, noteLoss, publish } from "./lost_writes.ts";
 import { Readiness } from "./readiness.ts";
 
-const CHUNK = 4096;
-const COUNT = 8;
-const COLUMNS = allocateChunkColumns(COUNT, 0);
-COLUMNS.digests.fill(7);
-COLUMNS.uncompressedSize.fill(CHUNK);
-COLUMNS.uncompressedOffset.set(Array.from({ length: COUNT }, (_, row) => row * CHUNK));
-const SUBJECT = {
-  id: "a",
-  description: "0".repeat(32),
-  digester: "sha256",
-  columns: COLUMNS,
-  dataSize: COUNT * CHUNK,
-} as const;
 /** Chunks are recorded by {@link Readiness.flush} only. */
 const NEVER_BY_ITSELF = { flushAfterMs: 2 ** 30, flushAfterBytes: Infinity };
 
@@ -93,13 +80,13 @@ Deno.test("until a loss is handled, nobody can tell what is read, and nothing th
 Deno.test("what others claim to be in the file is left alone when chunks are lost", () =>
   withReadiness(async (readiness, files) => {
     const { fd } = files.data;
-    pwriteAll(fd, new Uint8Array(COUNT * CHUNK).fill(1), 0);
+    pwriteAll(fd, new Uint8Array(SUBJECT.dataSize).fill(1), 0);
     files.map.claim([6]);
     decode(readiness, 2);
     readiness.add([2], readiness.epoch);
     noteLoss(readiness.synced);
     await readiness.mend();
-    const bytes = new Uint8Array(COUNT * CHUNK);
+    const bytes = new Uint8Array(SUBJECT.dataSize);
     preadExact(fd, bytes, 0);
     assert.deepEqual([bytes[2 * CHUNK], bytes[6 * CHUNK], readiness.isClaimed(6)], [0, 1, true]);
     await readiness.flush();
@@ -108,14 +95,14 @@ Deno.test("what others claim to be in the file is left alone when chunks are los
 Deno.test("of what was lost nothing remains in the file, and all of what is on disk does", () =>
   withReadiness(async (readiness, files) => {
     const { fd } = files.data;
-    pwriteAll(fd, new Uint8Array(COUNT * CHUNK).fill(1), 0);
+    pwriteAll(fd, new Uint8Array(SUBJECT.dataSize).fill(1), 0);
     decode(readiness, 2, 5);
     readiness.add([2, 5], readiness.epoch);
     await readiness.flush();
     noteLoss(readiness.synced);
     await readiness.mend();
-    const bytes = new Uint8Array(COUNT * CHUNK);
+    const bytes = new Uint8Array(SUBJECT.dataSize);
     preadExact(fd, bytes, 0);
-    const kept = Array.from({ length: COUNT }, (_, row) => bytes[row * CHUNK] === 1 ? row : []).flat();
+    const kept = ROWS.filter((row) => bytes[row * CHUNK] === 1);
     assert.deepEqual(kept, [2, 5]);
   }));

@@ -99,7 +99,7 @@ export class ReadAhead {
   constructor(
     private readonly link: LinkEstimate,
     private readonly maxBytes: () => number,
-    private readonly hasSurroundings: () => boolean = () => false,
+    private readonly hasSurroundings: () => boolean,
   ) {}
 
   /** Has readers of a file, which starts at `offset` of the uncompressed address space, get nothing outside of it. */

@@ -20,28 +20,35 @@ function tableOf(count: number): ChunkColumns {
 }
 
 const every = () => true;
+/** Surroundings are not fetched. */
+const without = () => false;
 const rows = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
 
 Deno.test("read-ahead is what the link carries in half a latency, up to a fifth of it before the chunk", () => {
   for (const [delayBytes, before, behind] of [[18_000, 0, 0], [75_000, 0, 3], [182_000, 1, 9]] as const) {
-    const { ahead, watch } = new ReadAhead(knownLink(delayBytes), () => MIB).after(tableOf(100), 5, 5, every);
+    const { ahead, watch } = new ReadAhead(knownLink(delayBytes), () => MIB, without).after(tableOf(100), 5, 5, every);
     assert.deepEqual([ahead, watch], [[...rows(5 - before, before), ...rows(6, behind)], undefined]);
   }
 });
 
 Deno.test("read-ahead before a chunk stops at a cached chunk", () => {
-  const { ahead } = new ReadAhead(knownLink(602_000), () => MIB).after(tableOf(100), 50, 50, (row) => row !== 48);
+  const { ahead } = new ReadAhead(knownLink(602_000), () => MIB, without).after(
+    tableOf(100),
+    50,
+    50,
+    (row) => row !== 48,
+  );
   assert.deepEqual(ahead, [49, ...rows(51, 30)]);
 });
 
 Deno.test("read-ahead of a link with high latency is limited to 25 ms of its bandwidth", () => {
-  const { ahead } = new ReadAhead(knownLink(200_000, 400), () => MIB).after(tableOf(100), 5, 5, every);
+  const { ahead } = new ReadAhead(knownLink(200_000, 400), () => MIB, without).after(tableOf(100), 5, 5, every);
   assert.deepEqual(ahead, rows(6, 1)); // 500 bytes per millisecond
 });
 
 Deno.test("the limit bounds the read-ahead, and 0 disables it", () => {
-  assert.deepEqual(new ReadAhead(knownLink(1e6), () => 25_000).after(tableOf(100), 5, 5, every).ahead, [6, 7]);
-  const off = new ReadAhead(knownLink(1e6), () => 0);
+  assert.deepEqual(new ReadAhead(knownLink(1e6), () => 25_000, without).after(tableOf(100), 5, 5, every).ahead, [6, 7]);
+  const off = new ReadAhead(knownLink(1e6), () => 0, without);
   for (const row of [5, 6, 7, 8]) {
     assert.deepEqual(off.after(tableOf(100), row, row, every), { ahead: [] });
   }
@@ -77,7 +84,7 @@ Deno.test("a sequential reader has no surroundings", () => {
 
 Deno.test("a sequential reader gets a window that doubles up to four times what the link carries", () => {
   const columns = tableOf(1000);
-  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
+  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB, without);
   const fetched = new Set<number>();
   const windows: number[] = [];
   for (let row = 0; row < 200; row++) {
@@ -91,7 +98,7 @@ Deno.test("a sequential reader gets a window that doubles up to four times what 
 
 Deno.test("a reader that reaches chunks being fetched keeps the window ahead of it", () => {
   const columns = tableOf(1000);
-  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
+  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB, without);
   const onTheWay = new Set<number>();
   let last = 0;
   for (let row = 0; row < 100; row++) {
@@ -107,7 +114,7 @@ Deno.test("a reader that reaches chunks being fetched keeps the window ahead of 
 
 Deno.test("the window of a sequential reader is refilled when half of it is used, not for each chunk", () => {
   const columns = tableOf(1000);
-  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
+  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB, without);
   const onTheWay = new Set<number>();
   const lengths: number[] = [];
   for (let row = 0; row < 400; row++) {
@@ -120,7 +127,7 @@ Deno.test("the window of a sequential reader is refilled when half of it is used
 
 Deno.test("without a link estimate there is no read-ahead, and a window only for sequential readers", () => {
   const columns = tableOf(1000);
-  const ahead = new ReadAhead(new LinkEstimate(), () => MIB);
+  const ahead = new ReadAhead(new LinkEstimate(), () => MIB, without);
   assert.deepEqual(ahead.after(columns, 0, 0, every), { ahead: [] });
   assert.deepEqual(ahead.after(columns, 500, 500, every), { ahead: [] });
   assert.deepEqual(ahead.after(columns, 1, 1, every), { ahead: rows(2, 13), watch: 8 });
@@ -128,7 +135,7 @@ Deno.test("without a link estimate there is no read-ahead, and a window only for
 
 Deno.test("a reader that is observed only in the middle of a window gets the next one in time", () => {
   const columns = tableOf(1000);
-  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
+  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB, without);
   const here = new Set<number>(), watched = new Set<number>();
   let stalls = 0;
   for (let row = 0; row < 400; row++) {
@@ -143,7 +150,7 @@ Deno.test("a reader that is observed only in the middle of a window gets the nex
 });
 
 Deno.test("readers at different places do not count as one sequential reader", () => {
-  const ahead = new ReadAhead(knownLink(40_200), () => MIB);
+  const ahead = new ReadAhead(knownLink(40_200), () => MIB, without);
   for (const row of [0, 500, 100, 700, 300]) {
     assert.equal(ahead.after(tableOf(1000), row, row, every).watch, undefined, `row ${row}`);
   }
@@ -151,7 +158,7 @@ Deno.test("readers at different places do not count as one sequential reader", (
 });
 
 Deno.test("repeated reads of the same chunk cause no further read-ahead", () => {
-  const ahead = new ReadAhead(knownLink(40_200), () => MIB);
+  const ahead = new ReadAhead(knownLink(40_200), () => MIB, without);
   ahead.after(tableOf(10), 3, 3, every);
   assert.deepEqual(ahead.after(tableOf(10), 3, 3, every), { ahead: [] });
 });
@@ -159,7 +166,7 @@ Deno.test("repeated reads of the same chunk cause no further read-ahead", () => 
 Deno.test("read-ahead ends at a gap in the blob and at the end of the table", () => {
   const columns = tableOf(10);
   for (let row = 5; row < 10; row++) columns.compressedOffset[row] = (columns.compressedOffset[row] as number) + MIB;
-  const ahead = new ReadAhead(knownLink(2e6), () => MIB);
+  const ahead = new ReadAhead(knownLink(2e6), () => MIB, without);
   assert.deepEqual(ahead.after(columns, 2, 2, every).ahead, [0, 1, 3, 4]);
   assert.deepEqual(ahead.after(columns, 7, 7, every).ahead, [5, 6, 8, 9]);
 });
