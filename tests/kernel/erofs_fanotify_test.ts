@@ -4,12 +4,18 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { fanotifyInit } from "../../ffi/fanotify.ts";
+import { memfdCreate } from "../../ffi/sys_mman.ts";
 import { hasCode } from "../../lib/base/errors.ts";
+import { FanotifyImages } from "../../lib/mount/fanotify/fanotify_images.ts";
+import { fanotifyKeeperPath, Keeper } from "../../lib/mount/keeper/keeper.ts";
+import { UnmountWatch } from "../../lib/mount/unmount/unmount_watch.ts";
 import { fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
 import { probe, Prober } from "../support/fs_probe.ts";
 import { MountableSynthetic } from "../support/mountable_synthetic.ts";
 import { CHUNK, CHUNKS, MountedSynthetic, pattern, readOf } from "../support/mounted_synthetic.ts";
 import { TestMounts } from "../support/mounts_kit.ts";
+import { TempDir } from "../support/temp_dir.ts";
 import { PATIENCE_MS, until, untilEqual } from "../support/until.ts";
 
 const PATH = "erofs-fanotify";
@@ -184,6 +190,36 @@ fuseTest("an image that contradicts its blob is refused: the kernel would show w
   await assert.rejects(kit.mounts.add(image.image, 1), (error) => hasCode(error, "invalid-image"));
   assert.deepEqual(mountsBelow(kit.temp.path), []);
 });
+
+/** Number of fanotify groups that this process holds. */
+function groupsHeld(): number {
+  const links = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => {
+    try {
+      return Deno.readLinkSync(`/proc/self/fd/${name}`);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return ""; // the descriptor of the listing itself
+      throw error;
+    }
+  });
+  return links.filter((link) => link === "anon_inode:[fanotify]").length;
+}
+
+fuseTest(
+  "a group is not held any more if its events cannot be taken over: programs would wait for answers",
+  async () => {
+    using temp = TempDir.make();
+    await using watch = new UnmountWatch();
+    using group = fanotifyInit();
+    using events = memfdCreate("of another version");
+    const kept = new Map([["fanotify", group], ["fanotify-events", events]]);
+    await using _keeper = await Keeper.start(fanotifyKeeperPath(temp.path), kept);
+    const before = groupsHeld();
+    const options = { stateDir: temp.path, deadlineMs: 60_000, cacheMount: undefined };
+    const resuming = FanotifyImages.resume(options, watch, () => Promise.resolve([]));
+    await assert.rejects(resuming, (error) => hasCode(error, "unsupported"));
+    assert.equal(groupsHeld(), before);
+  },
+);
 
 fuseTest("a process that still uses an image when its server ends gets errors, never zeros", async () => {
   const mounted = await MountedSynthetic.make(PATH);

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { rmSync } from "node:fs";
 import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { MADV, Mapping } from "../../../ffi/sys_mman.ts";
@@ -15,6 +16,7 @@ import { fstat, S } from "../../../ffi/sys_stat.ts";
 import { fdatasync, writeAll } from "../../../ffi/unistd.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { ASIDE } from "../../base/replace_file.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import { type ErofsImage, makeErofsImage, setImageUuid } from "../../rafs/erofs_image.ts";
 import {
@@ -135,13 +137,18 @@ async function readFile<T>(
  * @throws {Error} the disk's error
  */
 export function replaceFile(path: string, pieces: readonly Uint8Array[]): void {
-  const aside = `${path}.tmp`;
-  {
-    using file = open(aside, O.WRONLY | O.CREAT | O.TRUNC | O.NOFOLLOW, 0o600);
-    for (const piece of pieces) writeAll(file, piece);
-    fdatasync(file);
+  const aside = path + ASIDE;
+  try {
+    {
+      using file = open(aside, O.WRONLY | O.CREAT | O.TRUNC | O.NOFOLLOW, 0o600);
+      for (const piece of pieces) writeAll(file, piece);
+      fdatasync(file);
+    }
+    Deno.renameSync(aside, path);
+  } catch (error) {
+    rmSync(aside, { force: true }); // a full disk has no room for it
+    throw error;
   }
-  Deno.renameSync(aside, path);
 }
 
 function cannot(verb: string, path: string, error: unknown, hint?: string): NydusGdError {

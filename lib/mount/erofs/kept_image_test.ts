@@ -61,4 +61,5 @@ Deno.test("what is in the place of an image's file is no image, and a failure na
   Deno.mkdirSync(`${path}/folder`, { recursive: true });
   assert.equal(await keptDevices(ONE, path), undefined);
   await assert.rejects(keepImage(ONE, path), { code: "io", hint: `mv ${path} ${path}.aside` });
+  assert.deepEqual([...Deno.readDirSync(temp.path)].map(({ name }) => name), ["image"], "nothing else is left");
 });

@@ -190,7 +190,7 @@ export class FanotifyImages implements AsyncDisposable {
     const request = { image: path, devices: devices.map((device) => device.path), target };
     await tasks.mount({ ...request, readAheadKb: READ_AHEAD_KB });
     cleanup.move();
-    return this.#mountOf(placed, devices, settled, false);
+    return this.#mountOf(placed, devices, settled);
   }
 
   /** Images that were unmounted while nobody served them, and whose super block is gone. */
@@ -248,7 +248,7 @@ export class FanotifyImages implements AsyncDisposable {
       const settled = this.#watchAll(devices);
       // what is complete now was complete before: a process that watched wrote the chunks
       const isIncomplete = watchedOf(devices).some(({ file }) => this.#server.isWatched(file));
-      return this.#mountOf(placed, devices, settled, !isGuarded && isIncomplete);
+      return { ...this.#mountOf(placed, devices, settled), isSuspect: !isGuarded && isIncomplete };
     } catch (error) {
       return lose(placed, isGuarded, messageOf(error));
     }
@@ -269,18 +269,14 @@ export class FanotifyImages implements AsyncDisposable {
     return Promise.all(watchedOf(devices).map((device) => this.#server.watch(device).settled));
   }
 
-  #mountOf(
-    placed: PlacedImage,
-    devices: readonly ErofsDevice[],
-    settled: Promise<unknown>,
-    isSuspect: boolean,
-  ): ImageMount {
+  /** @param settled resolves when the kernel no longer asks about any of the devices */
+  #mountOf(placed: PlacedImage, devices: readonly ErofsDevice[], settled: Promise<unknown>): ImageMount {
     const mount = this.#superBlocks.add(placed, devices);
     const { image: { name }, target } = placed;
     settled.then(() => this.#onComplete(placed)).catch((error) =>
       log.error("read-ahead of image not raised", { image: name, target, error: messageOf(error) })
     );
-    return { ...mount, isSuspect };
+    return mount;
   }
 
   /** All data are local: the kernel no longer asks, and reading ahead costs no fetch. */
@@ -330,11 +326,21 @@ export class FanotifyImages implements AsyncDisposable {
   }
 }
 
-/** Descriptors of a predecessor from its keeper; undefined if none holds them. */
+/**
+ * Descriptors of a predecessor from its keeper; undefined if none holds them. After a failure this process holds none
+ * either: a group whose events nobody answers would have programs wait forever.
+ *
+ * @throws {NydusGdError} "unsupported" if another version laid out the events
+ */
 async function takeKept(record: string): Promise<{ readonly group: Fd; readonly events: EventFile } | undefined> {
+  using cleanup = new DisposableStack();
   const kept = await Keeper.take(record);
+  for (const fd of kept?.values() ?? []) cleanup.use(fd);
   const group = kept?.get(KEPT.group), events = kept?.get(KEPT.events);
-  return group && events && { group, events: EventFile.reopen(events) };
+  if (group === undefined || events === undefined) return undefined;
+  const taken = { group, events: EventFile.reopen(events) };
+  cleanup.move();
+  return taken;
 }
 
 /** Logs that an image of an earlier process cannot be taken over. */

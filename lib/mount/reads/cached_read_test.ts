@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { dropPages, O, open } from "../../../ffi/fcntl.ts";
 import { fsync, pwriteAll } from "../../../ffi/unistd.ts";
+import { openBlob } from "../../../tests/support/open_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { concatenate } from "../../base/bytes.ts";
-import { newSyncState } from "../../blob/cache/lost_writes.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { HOLE } from "../../rafs/device_table.ts";
 import { coveredLength, isReadable, readExtents, testAndClearWatch } from "./cached_read.ts";
@@ -104,12 +104,7 @@ Deno.test("extents with a gap or an overlap are no file", () => {
 });
 
 function blobIn(dataFd: number): OpenBlob {
-  const uncompressedOffset = new Float64Array(new SharedArrayBuffer(8));
-  const uncompressedSize = new Uint32Array(new SharedArrayBuffer(4)).fill(CHUNK_BYTES);
-  const ready = new Uint8Array(new SharedArrayBuffer(1)).fill(0x80);
-  const watched = new Uint8Array(new SharedArrayBuffer(1));
-  const chunks = { count: 1, uncompressedOffset, uncompressedSize };
-  return { dataFd, chunks, ready, synced: newSyncState(1), path: undefined, watched };
+  return openBlob(dataFd, [CHUNK_BYTES]);
 }
 
 function pieceAt(blobOffset: number, length: number): Extent {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { O, open } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
+import { openBlob } from "../../../tests/support/open_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { RateMeter } from "../../base/rate_meter.ts";
 import { newSyncState, noteLoss, type SyncState } from "../../blob/cache/lost_writes.ts";
@@ -25,18 +26,7 @@ const EXTENT: Extent = {
 
 /** A blob of one chunk, which is ready and not synced. */
 function blobIn(file: Fd, synced: SyncState): OpenBlob {
-  return {
-    dataFd: file.raw,
-    chunks: {
-      count: 1,
-      uncompressedOffset: new Float64Array(new SharedArrayBuffer(8)),
-      uncompressedSize: new Uint32Array(new SharedArrayBuffer(4)).fill(SIZE),
-    },
-    ready: new Uint8Array(new SharedArrayBuffer(1)).fill(0x80),
-    synced,
-    path: undefined,
-    watched: new Uint8Array(new SharedArrayBuffer(1)),
-  };
+  return { ...openBlob(file.raw, [SIZE]), synced };
 }
 
 /** An image with blobs "a", "b" and so on; `onEnsure` is called with the range when one is asked for. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
+import { openBlob } from "../../../tests/support/open_blob.ts";
 import { unlessAborted } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { newSyncState } from "../../blob/cache/lost_writes.ts";
 import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 import { openBlobs } from "./open_blobs.ts";
 
@@ -23,18 +23,7 @@ function storesOf(count: number) {
   return { stores, begun, open: (id: string, blob: OpenBlob) => open.get(id)?.(blob) };
 }
 
-const blobOf = (dataFd: number): OpenBlob => ({
-  dataFd,
-  chunks: {
-    count: 0,
-    uncompressedOffset: new Float64Array(new SharedArrayBuffer(0)),
-    uncompressedSize: new Uint32Array(new SharedArrayBuffer(0)),
-  },
-  ready: new Uint8Array(new SharedArrayBuffer(0)),
-  synced: newSyncState(0),
-  path: undefined,
-  watched: new Uint8Array(new SharedArrayBuffer(0)),
-});
+const blobOf = (dataFd: number) => openBlob(dataFd, []);
 
 Deno.test("blobs are opened four at a time, in order, and each is returned when ready", async () => {
   const { stores, begun, open } = storesOf(6);
