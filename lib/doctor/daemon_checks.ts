@@ -14,15 +14,16 @@ import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
 import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
 import { SERVICE } from "../setup/unit_files.ts";
-import { hasSystemd, lastLoggedError, showUnit, type UnitState } from "../setup/systemd.ts";
+import { lastLoggedError } from "../setup/journal.ts";
+import { hasSystemd, showUnit, type UnitState } from "../setup/systemd.ts";
 import { type Check, fail, ok, type Outcome, skipped, warn } from "./check.ts";
 import type { Installation } from "./installation.ts";
 
 const GROUP = "daemon";
 const RESTART = `systemctl restart ${SERVICE}`;
 const JOURNAL = `journalctl -u ${SERVICE} -n 50`;
-/** A service that does not start is tried several times in this span: an argument of journalctl. */
-const RECENTLY = "--since=-1min";
+/** A service that does not start is tried several times in this span; the last run may just have begun. */
+const RECENTLY = "-1min";
 const NEEDS_ROOT = "sudo nydus-gd doctor";
 
 const Health = v.object({ reasons: v.optional(v.array(v.string()), []) });
@@ -51,7 +52,8 @@ async function checkService(): Promise<Outcome> {
   const seen = `${unit.active} (${unit.sub})${restarts}`;
   if (unit.active === "active") return ok(seen);
   if (!failsToStart(unit)) return warn(seen, mend);
-  const said = await lastLoggedError(SERVICE, unit.active === "failed" ? unit.lastRun : RECENTLY);
+  const since = unit.active === "failed" ? unit.started : RECENTLY;
+  const said = await lastLoggedError({ unit: SERVICE, since });
   return said === undefined ? fail(seen, mend) : fail(`${seen}: ${said.state}`, said.hint ?? mend);
 }
 

@@ -14,7 +14,8 @@ import { HomePaths } from "../layer/layer_paths.ts";
 import { servedHome } from "../layer/served_home.ts";
 import { readDockerUnit } from "../setup/docker/docker_flags.ts";
 import { pluginSupport } from "../setup/docker/docker_version.ts";
-import { hasSystemd, lastLines, lastLoggedError, showUnit } from "../setup/systemd.ts";
+import { whyItEnded } from "../setup/journal.ts";
+import { hasSystemd, showUnit } from "../setup/systemd.ts";
 import { readFileState } from "../setup/file_state.ts";
 import { DOCKER_SERVICE, DROP_IN_PATH } from "../setup/unit_files.ts";
 import type { Installation } from "./installation.ts";
@@ -98,14 +99,13 @@ function isOfTheUnit(host: string): boolean {
 /** Why systemd does not start Docker; undefined if it does, or nothing was said. */
 async function whyFailed(): Promise<Outcome | undefined> {
   if (!await hasSystemd()) return undefined;
-  const { load, active, lastRun } = await showUnit(DOCKER_SERVICE);
+  const { load, active, started } = await showUnit(DOCKER_SERVICE);
   if (load === "masked") return fail(`${DOCKER_SERVICE} is masked`, `systemctl unmask ${DOCKER_SERVICE}`);
   if (active !== "failed") return undefined;
-  const said = await lastLoggedError(DOCKER_SERVICE, lastRun);
-  const state = said?.state ?? (await lastLines(DOCKER_SERVICE, lastRun)).join(" | ");
-  if (state === "") return undefined;
-  const isAboutUs = /graphdriver|storage driver/i.test(state);
-  return fail(`Docker does not start: ${state}`, isAboutUs ? SETUP : JOURNAL);
+  const said = await whyItEnded({ unit: DOCKER_SERVICE, since: started });
+  if (said === undefined) return undefined;
+  const isAboutUs = /graphdriver|storage driver/i.test(said.state);
+  return fail(`Docker does not start: ${said.state}`, isAboutUs ? SETUP : JOURNAL);
 }
 
 function judgeVersion(version: string): Outcome {

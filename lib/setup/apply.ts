@@ -15,10 +15,11 @@ import { lockFile } from "../base/server_lock.ts";
 import { isChange } from "./file_change.ts";
 import { readFileState, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
+import { whyItEnded } from "./journal.ts";
 import type { Plan } from "./plan.ts";
 import { SetupRecord } from "./record.ts";
 import { eachService, keepIfEdited, type OnStep, type SetupRun } from "./setup_run.ts";
-import { lastLines, lastLoggedError, runStep, showUnit } from "./systemd.ts";
+import { runStep, showUnit } from "./systemd.ts";
 import { planUndo, undo } from "./undo.ts";
 
 /** Never aborted: an interrupted setup is reverted completely. */
@@ -97,17 +98,18 @@ async function change(run: SetupRun, { changes }: Plan): Promise<void> {
 
 /** @throws {NydusGdError} "environment" with the service's own error message, or the last lines of its log */
 async function runService(words: readonly string[]): Promise<void> {
-  const since = `--since=@${Math.floor(Date.now() / 1000)}`;
+  const unit = words.at(-1) ?? "";
+  if (!unit.endsWith(".service")) return await runStep(words);
+  const { invocation: previous } = await showUnit(unit);
+  const since = `@${Math.floor(Date.now() / 1000)}`;
   try {
     await runStep(words);
   } catch (error) {
-    const unit = words.at(-1) ?? "";
-    if (!hasCode(error, "environment") || !unit.endsWith(".service")) throw error;
-    const said = await lastLoggedError(unit, since);
-    const state = said?.state ?? (await lastLines(unit, since, (await showUnit(unit)).invocation)).join(" | ");
-    if (state === "") throw error;
-    const hint = said?.hint ?? `journalctl -u ${unit} -n 50`;
-    throw new NydusGdError("environment", `Cannot start ${unit}: ${state}`, { hint, cause: error });
+    if (!hasCode(error, "environment")) throw error;
+    const said = await whyItEnded({ unit, since, previous });
+    if (said === undefined) throw error;
+    const hint = said.hint ?? `journalctl -u ${unit} -n 50`;
+    throw new NydusGdError("environment", `Cannot start ${unit}: ${said.state}`, { hint, cause: error });
   }
 }
 
