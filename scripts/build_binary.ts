@@ -15,8 +15,8 @@ import { basename, dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { ignore } from "../lib/base/errors.ts";
 import { VERSION } from "../lib/base/version.ts";
-import { buildDeb } from "./build_deb.ts";
-import { pack, type PackedFile } from "./pack.ts";
+import { buildDeb, installedFolders } from "./build_deb.ts";
+import { identify, pack, type PackedFile } from "./pack.ts";
 
 const ROOT = dirname(import.meta.dirname ?? ".");
 
@@ -55,11 +55,12 @@ async function main(): Promise<void> {
     await Deno.rename(fresh, target);
     await report(target);
     if (values["no-deb"]) return;
-    const installed = "/usr/lib/nydus-gd";
-    const launcher = await buildLauncher(work, [`-DINSTALLED_DIR="${installed}"`]);
+    const folders = installedFolders(await identify(parts));
+    const defines = [`-DINSTALLED_DIR="${folders.installed}"`, `-DRUNNING_DIR="${folders.running}"`];
+    const launcher = await buildLauncher(work, defines);
     const license = join(ROOT, "LICENSE");
     const completions = await completionScripts();
-    await report(await buildDeb({ work, dist: values.dist, launcher, parts, installed, license, completions }));
+    await report(await buildDeb({ work, dist: values.dist, launcher, parts, folders, license, completions }));
   } finally {
     await Deno.remove(work, { recursive: true });
   }

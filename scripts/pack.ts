@@ -28,6 +28,13 @@ export interface PackedFile {
   readonly mode: number;
 }
 
+/** Identifies a version by its files: 32 hex digits. */
+export async function identify(files: readonly PackedFile[]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const { name, path, mode } of files) hash.update(`${name} ${mode} `).update(sha256(await Deno.readFile(path)));
+  return hash.digest("hex").slice(0, 32);
+}
+
 /** Writes `target` from the launcher at `launcher` and `files`. */
 export async function pack(launcher: string, files: readonly PackedFile[], target: string): Promise<void> {
   if (files.length === 0 || files.length > MAX_FILES) throw new RangeError(`Cannot pack ${files.length} files`);

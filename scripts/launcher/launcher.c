@@ -22,6 +22,7 @@
  * After unpacking, the folders of other versions that are not in use and were not for 30 days are removed: folders.h.
  *
  * Built with -DINSTALLED_DIR="…" the files lie there, put and guarded by the package manager, and nothing is unpacked.
+ * -DRUNNING_DIR="…" has links to them that an upgrade leaves alone: build_deb.ts.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -83,7 +84,9 @@ int main(int argc, char **argv) {
   if (!has_working_directory()) return fail("cd /", "find the working directory");
   const char *base = geteuid() == 0 ? SYSTEM_BASE : user_base();
   /* A folder that cannot be written is no obstacle: Deno goes on without the cache. */
-  start(INSTALLED_DIR, base != NULL ? base : INSTALLED_DIR, argc, argv);
+  const char *caches = base != NULL ? base : INSTALLED_DIR;
+  if (access(RUNNING_DIR, X_OK) == 0) start(RUNNING_DIR, caches, argc, argv);
+  start(INSTALLED_DIR, caches, argc, argv); /* the package is not configured yet */
   return fail("reinstall the package nydus-gd", "start " INSTALLED_DIR "/" RUNTIME);
 }
 

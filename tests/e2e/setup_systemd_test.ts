@@ -5,10 +5,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { buildProgram } from "../support/built_program.ts";
-import { busyboxLayer, CountedRegistry, dockerMissing, fixture } from "../support/docker_stack.ts";
+import { DAEMON_JSON, installPackage, property, withDockerMachine } from "../support/docker_machine.ts";
+import { CountedRegistry, dockerMissing, fixture } from "../support/docker_stack.ts";
 import { readListing } from "../support/rafs_fixtures.ts";
-import { SystemdMachine, systemdMachineMissing } from "../support/systemd_machine.ts";
+import { type SystemdMachine, systemdMachineMissing } from "../support/systemd_machine.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 
@@ -18,33 +18,19 @@ const ignore = missing !== undefined;
 
 const IMAGE = "v6-prefetch-fs";
 const UNIT = "nydus-gd.service";
-/** Without a bridge, as the network is shared with this machine; cgroups without systemd's bus. */
-const DAEMON_JSON = `{
-  "bridge": "none",
-  "iptables": false, "ip6tables": false,
-  "exec-opts": ["native.cgroupdriver=cgroupfs"],
-  "storage-driver": "overlay2"
-}
-`;
 
-/** A machine with Docker on overlay2, one image, and our package installed. */
-async function withMachine(test: (machine: SystemdMachine) => Promise<void>): Promise<void> {
-  await using machine = await SystemdMachine.start();
-  await buildProgram(machine.outside);
-  await install(machine);
-  await machine.write("/etc/docker/daemon.json", DAEMON_JSON);
-  await machine.must("systemctl", "start", "docker");
-  await Deno.writeFile(`${machine.outside}/box.tar`, await busyboxLayer());
-  await machine.must("docker", "import", "/outside/box.tar", "box");
-  await test(machine);
-}
-
-/** Installs the package, for the first time or again. Returns what was said on standard error. */
-async function install(machine: SystemdMachine): Promise<string> {
-  const { code, stdout, stderr } = await machine.run("sh", "-c", "dpkg --install /outside/nydus-gd_*.deb");
-  assert.equal(code, 0, stdout + stderr);
-  return stderr;
-}
+/** Makes /tmp/next.deb: our package, whose Workers leave a mark, with another name for its version's folder. */
+const NEXT_VERSION = `set -e
+dpkg-deb --raw-extract /outside/nydus-gd_*.deb /tmp/next
+old=$(ls /usr/lib/nydus-gd/running)
+new=$(echo "$old" | tr 0-9a-f a-f0-9)
+cd /tmp/next
+sed -i "s/$old/$new/g" usr/bin/nydus-gd DEBIAN/postinst DEBIAN/prerm
+sed -i '1i Deno.writeTextFileSync("/tmp/next-worker", "");' usr/lib/nydus-gd/*_worker.js
+sed -i 's/^Version: .*/Version: 0.1.1/' DEBIAN/control
+rm -f DEBIAN/md5sums
+dpkg-deb --root-owner-group -Znone --build . /tmp/next.deb
+rm -r /tmp/next`;
 
 /** Reads a file of the lazy image in the container and compares it. */
 async function readsRight(machine: SystemdMachine, container: string, index: number): Promise<void> {
@@ -53,10 +39,6 @@ async function readsRight(machine: SystemdMachine, container: string, index: num
   const path = decodeURIComponent(file.path);
   const seen = await machine.must("docker", "exec", container, "/bin/sha256sum", path);
   assert.equal(seen.split(" ")[0], file.sha256);
-}
-
-async function property(machine: SystemdMachine, unit: string, name: string): Promise<string> {
-  return await machine.must("systemctl", "show", unit, "--property", name, "--value");
 }
 
 /** Asserts that Docker is on overlay2 with its image, and nothing of setup is left. */
@@ -83,7 +65,7 @@ function driver(machine: SystemdMachine): Promise<string> {
 /** What setup shows and refuses, with Docker and its machine unchanged. */
 async function refusesAndShows(t: Deno.TestContext, machine: SystemdMachine): Promise<void> {
   await t.step("an upgrade of the package before any setup says nothing of a service", async () => {
-    assert.equal(await install(machine), "");
+    assert.equal(await installPackage(machine), "");
   });
   await t.step("a dry run shows everything, and changes nothing", async () => {
     const { code, stdout } = await machine.run("nydus-gd", "setup", "--dry-run");
@@ -213,7 +195,7 @@ async function setsUpDocker(t: Deno.TestContext, machine: SystemdMachine): Promi
 
 /** Runs the container "app" of the image through stops, kills, upgrades and failures of our service and of Docker. */
 async function survives(t: Deno.TestContext, machine: SystemdMachine, image: string): Promise<void> {
-  await t.step("a container of a lazy image survives stop, kill and upgrade of the daemon", async () => {
+  await t.step("a container of a lazy image survives stop and kill of the daemon", async () => {
     const words = ["--name", "app", "--network", "none", image, "/bin/sleep", "infinity"];
     await machine.must("docker", "run", "-d", ...words);
     await readsRight(machine, "app", 0);
@@ -223,20 +205,32 @@ async function survives(t: Deno.TestContext, machine: SystemdMachine, image: str
     // the keeper as well: only systemd's descriptor store remains
     await killed(machine, "all");
     await readsRight(machine, "app", 5);
-    const before = await property(machine, UNIT, "MainPID");
-    await install(machine);
-    assert.notEqual(await property(machine, UNIT, "MainPID"), before, "an upgrade restarts the daemon");
-    await readsRight(machine, "app", 2);
     await machine.must("systemctl", "stop", UNIT);
     const { code, stdout } = await machine.run("nydus-gd", "doctor");
     assert.equal(code, 3);
-    assert.match(stdout, /warn {2}service +inactive \(dead\)\n +fix: systemctl start nydus-gd\.service\n/);
+    assert.match(stdout, /warn {2}service +inactive \(dead\).*\n +fix: systemctl start nydus-gd\.service\n/);
     assert.match(
       stdout,
       /FAIL {2}lazy images +no daemon is serving: programs wait when they read data that is not cached\n/,
     );
     await machine.must("systemctl", "start", UNIT);
     await readsRight(machine, "app", 3);
+  });
+  await t.step("an upgrade restarts the daemon, which until then starts Workers of its own version", async () => {
+    const before = await property(machine, UNIT, "MainPID");
+    await machine.must("sh", "-c", NEXT_VERSION);
+    await machine.must("dpkg", "--unpack", "/tmp/next.deb");
+    await machine.must("docker", "commit", "app", "copy"); // by the Workers that compare layers
+    assert.equal(await property(machine, UNIT, "MainPID"), before);
+    const isNew = ["test", "-e", "/tmp/next-worker"] as const;
+    assert.equal((await machine.run(...isNew)).code, 1, "a Worker of the next version ran in the old daemon");
+    await machine.must("dpkg", "--configure", "nydus-gd");
+    assert.notEqual(await property(machine, UNIT, "MainPID"), before);
+    await readsRight(machine, "app", 2);
+    assert.equal((await machine.run(...isNew)).code, 0, "the new daemon runs the next version");
+    assert.match(await machine.must("ls", "/usr/lib/nydus-gd/running"), /^\w{32}$/, "nothing is left of the old one");
+    await machine.must("docker", "rmi", "copy");
+    await installPackage(machine);
   });
   await t.step("doctor reports a service that no longer starts; containers continue once it does", async () => {
     const dropIn = `/etc/systemd/system/${UNIT}.d/broken.conf`;
@@ -273,9 +267,12 @@ async function survives(t: Deno.TestContext, machine: SystemdMachine, image: str
   await t.step("a Docker that systemd has given up is told why, and set up again", async () => {
     const [json, on] = ["/etc/docker/daemon.json", '"experimental": true'];
     await machine.must("sed", "--in-place=.on", `s/${on}/"experimental": false/`, json);
+    const journald = (signal: string) => machine.must("systemctl", "kill", `--signal=${signal}`, "systemd-journald");
+    await journald("STOP"); // as on a busy machine it reads what Docker said only after its end
     await machine.run("systemctl", "restart", "docker");
     const failed = async () => await property(machine, "docker.service", "ActiveState") === "failed";
     await until("systemd has given Docker up", failed, 100);
+    await journald("CONT");
     const { stdout } = await machine.run("nydus-gd", "doctor");
     assert.match(stdout, /FAIL {2}daemon +Docker does not start: .*graphdriver.*\n +fix: nydus-gd setup\n/);
     await machine.must("mv", `${json}.on`, json);
@@ -304,7 +301,7 @@ async function isUndone(t: Deno.TestContext, machine: SystemdMachine): Promise<v
     await machine.must("docker", "stop", "--time", "1", "app");
     await machine.must("dpkg", "--remove", "nydus-gd");
     await isAsBefore(machine);
-    await install(machine);
+    await installPackage(machine);
     assert.equal((await machine.run("nydus-gd", "setup", "--yes")).code, 0);
     await machine.must("docker", "start", "app");
     await readsRight(machine, "app", 4);
@@ -318,7 +315,7 @@ async function isUndone(t: Deno.TestContext, machine: SystemdMachine): Promise<v
     assert.equal(code, 0, stderr);
     assert.match(stderr, /cannot read .*record\.json.*\nhint: .*\nnydus-gd: removed without undoing its setup/);
     await machine.must("mv", `${record}.whole`, record);
-    await install(machine);
+    await installPackage(machine);
     assert.equal((await machine.run("nydus-gd", "setup", "--yes")).code, 0);
     await machine.must("docker", "start", "app");
     await readsRight(machine, "app", 4);
@@ -386,7 +383,7 @@ Deno.test(
     using temp = TempDir.make();
     await using registry = await CountedRegistry.start(temp.path);
     const image = await registry.pushLazy(IMAGE, "lazy");
-    await withMachine(async (machine) => {
+    await withDockerMachine(async (machine) => {
       await refusesAndShows(t, machine);
       await setsUpDocker(t, machine);
       await survives(t, machine, image);
