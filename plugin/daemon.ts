@@ -34,6 +34,7 @@ import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore, type LayerStoreParts } from "../lib/layer/layer_store.ts";
 import { HOME_REMEDY, servedHomePath } from "../lib/layer/served_home.ts";
 import { parseSize } from "../lib/layer/storage_options.ts";
+import { UNBORN_AFTER_MS } from "../lib/layer/unborn_layers.ts";
 import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../lib/mount/keeper/keeper.ts";
 import { namedFsDriver } from "../lib/mount/data_path.ts";
 import { snapshotterDir } from "../lib/snapshot/snapshot_paths.ts";
@@ -188,6 +189,7 @@ async function resumeDriver(
       lazyImages: images.store,
       idMaps,
       limitBytes,
+      unbornAfterMs: UNBORN_AFTER_MS,
       recordedLayers: () => recordedLayers(imageDir),
       recordedLayer: (id) => recordedLayer(imageDir, id),
       recordedParents: () => recordedParents(imageDir),

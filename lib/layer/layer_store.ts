@@ -2,7 +2,7 @@
  * Layers on disk: the operations of a graph driver, without its protocol.
  *
  * ```ts
- * const store = await LayerStore.open("/var/lib/docker/nydus-gd", { lazyImages, applier, differ });
+ * const store = await LayerStore.open("/var/lib/docker/nydus-gd", parts);
  * await store.create("base");
  * await store.applyDiff("base", tar);
  * await store.createReadWrite("box", { parent: "base" });
@@ -54,7 +54,6 @@ import { KnownLazyLayers } from "./lazy_layers.ts";
 import { openToNamespace } from "./make_layer.ts";
 import { recoverHome } from "./recovery.ts";
 import { requireSizeLimits } from "./size_limit.ts";
-import { UNBORN_AFTER_MS } from "./unborn_layers.ts";
 
 export type { LayerStoreParts } from "./layer_store_parts.ts";
 
@@ -72,7 +71,7 @@ export class LayerStore implements AsyncDisposable {
   /** As found when the store was opened. */
   #damaged: readonly DamagedLayer[] = [];
 
-  private constructor(paths: HomePaths, private readonly lock: FileLock, parts: Required<LayerStoreParts>) {
+  private constructor(paths: HomePaths, private readonly lock: FileLock, parts: LayerStoreParts) {
     const { lazyImages, idMaps } = parts;
     const calls = new LayerCalls((id) => this.#remover.named(id));
     const views = new ImageViews(lazyImages, idMaps);
@@ -100,10 +99,9 @@ export class LayerStore implements AsyncDisposable {
     const lock = lockFile(paths.lock, `home "${paths.home}"`);
     try {
       await probeHomeUnlessFull(paths.home, `${paths.making}/.probe`);
-      const { idMaps, limitBytes, unbornAfterMs = UNBORN_AFTER_MS } = parts;
-      if (limitBytes > 0) requireSizeLimits(paths.home, "limit containers");
-      await openToNamespace(paths.home, idMaps);
-      const store = new LayerStore(paths, lock, { ...parts, unbornAfterMs });
+      if (parts.limitBytes > 0) requireSizeLimits(paths.home, "limit containers");
+      await openToNamespace(paths.home, parts.idMaps);
+      const store = new LayerStore(paths, lock, parts);
       await store.#recover();
       return store;
     } catch (error) {

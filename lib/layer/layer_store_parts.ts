@@ -21,12 +21,12 @@ export interface LayerStoreParts {
   readonly lazyImages: LazyImages;
   readonly applier: LayerApplier;
   readonly differ: LayerDiffer;
-  /** Of the containers' user namespace; {@link NO_ID_MAPS}: ids are the host's. */
+  /** Of the containers' user namespace. */
   readonly idMaps: IdMaps;
   /** Default limit for the data that a container may write, in bytes; 0: no limit. */
   readonly limitBytes: number;
   /** Milliseconds after which dockerd has forgotten a layer of a container that it has not made. */
-  readonly unbornAfterMs?: number;
+  readonly unbornAfterMs: number;
   /** What dockerd has recorded of layers; undefined if it has no records. */
   readonly recordedLayers: () => Promise<RecordedLayers | undefined>;
   /** What dockerd has recorded of one layer; undefined if it does not know it. */
@@ -36,7 +36,7 @@ export interface LayerStoreParts {
 }
 
 /** What the parts of one store share. */
-export interface StoreInside extends Required<LayerStoreParts> {
+export interface StoreInside extends LayerStoreParts {
   readonly paths: HomePaths;
   readonly views: ImageViews;
   readonly calls: LayerCalls;

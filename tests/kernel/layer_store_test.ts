@@ -6,7 +6,7 @@ import { lazyLayersIn } from "../../lib/layer/lazy_layers.ts";
 import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
 import { rootTest } from "../support/root_test.ts";
-import { PLAIN_STORE, StoreHome } from "../support/store_home.ts";
+import { StoreHome, WITHOUT_DOCKER } from "../support/store_home.ts";
 import { container, layer, lazyLayer, namesIn } from "../support/store_layers.ts";
 import { dir, file, namesOf, opaque, tarOf, whiteout } from "../support/tar_builder.ts";
 
@@ -281,7 +281,7 @@ test("a home on an overlay is refused by name", async (home) => {
     const { LayerStore } = await import("../../lib/layer/layer_store.ts");
     const { images: lazyImages, applier, differ } = home;
     await rejects(
-      () => LayerStore.open(`${path}/home`, { ...PLAIN_STORE, lazyImages, applier, differ }),
+      () => LayerStore.open(`${path}/home`, { ...WITHOUT_DOCKER, lazyImages, applier, differ }),
       { code: "environment", message: /Cannot keep layers in .* on overlayfs: / },
     );
     deepEqual(namesIn(`${path}/home`), [".lock"]);

@@ -3,7 +3,7 @@ import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
 import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
 import { rootTest } from "../support/root_test.ts";
-import { PLAIN_STORE, StoreHome } from "../support/store_home.ts";
+import { StoreHome, WITHOUT_DOCKER } from "../support/store_home.ts";
 import { container, layer, lazyLayer, namesIn } from "../support/store_layers.ts";
 import { device, dir, entriesOf, file, symlink, tarOf } from "../support/tar_builder.ts";
 
@@ -23,7 +23,7 @@ test("with a user namespace owners are shifted when unpacking and back when diff
     gids: [{ containerId: 0, hostId: 200_000, size: 65_536 }],
   };
   await using store = await LayerStore.open(`${home.scratch}/remapped`, {
-    ...PLAIN_STORE,
+    ...WITHOUT_DOCKER,
     lazyImages,
     applier,
     differ,

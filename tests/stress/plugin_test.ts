@@ -15,9 +15,9 @@ import { createGraphDriverApp } from "../../plugin/docker/app.ts";
 import { GraphDriver } from "../../plugin/docker/driver.ts";
 import { JSON_METHODS } from "../../plugin/docker/json_methods.ts";
 import { FolderImages } from "../support/folder_images.ts";
-import { PLAIN_STORE } from "../support/store_home.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
+import { WITHOUT_DOCKER } from "../support/store_home.ts";
 
 const METHODS = [...Object.keys(JSON_METHODS), "GraphDriver.ApplyDiff", "GraphDriver.Diff"];
 const STATUSES = [200, 404, 500];
@@ -76,7 +76,7 @@ fuzz(import.meta, {
   open: async (scratch) => {
     const canary = `${scratch}/canary`;
     Deno.writeTextFileSync(canary, "untouched");
-    const parts = { ...PLAIN_STORE, lazyImages: new FolderImages(), applier: new Applier(), differ: new Differ() };
+    const parts = { ...WITHOUT_DOCKER, lazyImages: new FolderImages(), applier: new Applier(), differ: new Differ() };
     const driver = await GraphDriver.resume({
       stateFile: `${scratch}/state.json`,
       openStore: (home) => LayerStore.open(home, parts),

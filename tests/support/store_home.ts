@@ -6,15 +6,17 @@
 import { Applier } from "../../lib/layer/apply/applier.ts";
 import { NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
 import { LayerStore, type LayerStoreParts } from "../../lib/layer/layer_store.ts";
+import { UNBORN_AFTER_MS } from "../../lib/layer/unborn_layers.ts";
 import { ReopenedStore } from "./reopened_store.ts";
 
-/** Of a store whose containers have the host's ids and no limit, beside a dockerd that has recorded nothing. */
-export const PLAIN_STORE = {
+/** What a store has where no dockerd has recorded anything, and nothing is mapped or limited. */
+export const WITHOUT_DOCKER = {
   idMaps: NO_ID_MAPS,
   limitBytes: 0,
+  unbornAfterMs: UNBORN_AFTER_MS,
   recordedLayers: () => Promise.resolve(undefined),
   recordedLayer: () => Promise.resolve(undefined),
-  recordedParents: () => Promise.resolve(new Map<string, string>()),
+  recordedParents: () => Promise.resolve(new Map()),
 } as const;
 
 /** A scratch directory with a home in it, and a store that can be closed and reopened. */
@@ -37,7 +39,7 @@ export class StoreHome extends ReopenedStore<LayerStore> {
   /** Opens the home once more without closing anything. */
   open(parts: Partial<LayerStoreParts> = {}): Promise<LayerStore> {
     const { images: lazyImages, applier, differ } = this;
-    return LayerStore.open(this.path, { ...PLAIN_STORE, lazyImages, applier, differ, ...parts });
+    return LayerStore.open(this.path, { ...WITHOUT_DOCKER, lazyImages, applier, differ, ...parts });
   }
 
   /** Reopens the store as after a restart of the process. */
