@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Help, Option } from "@commander-js/extra-typings";
 import { styleText } from "node:util";
 import { VERSION } from "../base/version.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "../base/setting_choices.ts";
@@ -84,7 +84,9 @@ type Program = Command<[], { logLevel: LogControl["level"]; logFormat: LogContro
 
 function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Output }, dispatch: Dispatch): Program {
   const program: Program = new Command("nydus-gd")
-    .description("Start containers before their image is downloaded: a lazy graph driver for Docker.")
+    .description(
+      "Start containers before their image is downloaded: a graph driver for Docker, a snapshotter for containerd.",
+    )
     .addOption(
       new Option("--log-level <level>", "how much to log").choices(LOG_LEVELS).default("info" as const)
         .env("NYDUS_GD_LOG_LEVEL"),
@@ -94,6 +96,7 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
         .default("auto" as const).env("NYDUS_GD_LOG_FORMAT"),
     )
     .version(VERSION, "--version", "show the version")
+    .helpCommand("help [command]", "show the help of a command")
     .addHelpText("after", examples("nydus-gd mount --help"));
   const run = <Args>(load: Load<Args>): Run<Args> => (args) => dispatch(load, args);
   const offer = <Args>(make: (run: Run<Args>) => CommandUnknownOpts, load: Load<Args> | undefined) => {
@@ -121,6 +124,9 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   return program;
 }
 
+/** The texts of commander itself, which says of each flag that it is false by default. */
+const HELP = new Help();
+
 /** Configures a command: complete help, no exit of its own, uniform errors, empty variables as if they were unset. */
 function arrange(command: CommandUnknownOpts, { stdout, stderr }: { stdout: Output; stderr: Output }): void {
   const path = command.parent === null ? command.name() : `${command.parent.name()} ${command.name()}`;
@@ -132,8 +138,10 @@ function arrange(command: CommandUnknownOpts, { stdout, stderr }: { stdout: Outp
       throw new UsageError(path, error);
     })
     .showSuggestionAfterError(true)
+    .helpOption("-h, --help", "show this help")
     .configureHelp({
       showGlobalOptions: true,
+      optionDescription: (option) => option.isBoolean() ? option.description : HELP.optionDescription(option),
       styleTitle: (title) => styleText("bold", title, { validateStream: false }),
     })
     .configureOutput({

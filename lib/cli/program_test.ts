@@ -47,6 +47,14 @@ Deno.test("every command has a help text with an example, which loads no action"
   }
 });
 
+Deno.test("a help text fits on a terminal of 80 columns, and says no flag is false by default", async () => {
+  for (const command of [[], ...Object.keys(never).map((name) => [name]), ["version"], ["completion"]]) {
+    const { stdout } = await run([...command, "--help"]);
+    assert.deepEqual(stdout.split("\n").filter((line) => line.length > 80), []);
+    assert.doesNotMatch(stdout, /default:\s+false/);
+  }
+});
+
 Deno.test("a command without an action is not offered", async () => {
   const { stdout } = await run(["--help"], {});
   assert.doesNotMatch(stdout, /^ {2}(serve|mount|umount|demo)\b/m);

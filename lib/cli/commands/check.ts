@@ -31,7 +31,7 @@ export function checkCommand(run: Run<CheckArgs>): CommandUnknownOpts {
       examples(
         "nydus-gd check image.boot",
         "nydus-gd check --blobs registry.example/app:1",
-        "nydus-gd check --against registry.example/app:1-original registry.example/app:1",
+        "nydus-gd check --against docker:app:1 registry.example/app:1-lazy",
         "nydus-gd check --blobs -o json oci:./layout",
       ),
     );

@@ -16,7 +16,7 @@ const DESCRIPTION =
 const EXAMPLES = examples(
   "nydus-gd convert registry.example/app:1 registry.example/app:1-lazy",
   "nydus-gd convert --platform linux/arm64 oci:./layout:1 oci:./lazy:1",
-  "nydus-gd convert --optimize-run 'python3 app.py --help' registry.example/app:1 registry.example/app:1-lazy",
+  "nydus-gd convert --optimize-run 'app --help' docker:app:1 oci:./lazy:1",
   "nydus-gd convert docker:app:1 registry.example/app:1-lazy",
   "nydus-gd convert dir:/srv/rootfs tar:lazy.tar",
 );
@@ -62,7 +62,7 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
     .option("--optimize-run <command>", OPTIMIZE_RUN)
     .option("--with-oci", WITH_OCI, false)
     .option("--force", "overwrite the source's own name, or an existing file", false)
-    .option("--docker-host <host>", "unix:// socket of the Docker daemon for docker:NAME, instead of DOCKER_HOST")
+    .option(...INSTALLATION.dockerHost)
     .option(
       "--work-dir <dir>",
       "folder for temporary data and records of converted layers, instead of ~/.cache/nydus-gd",
