@@ -162,7 +162,7 @@ async function convertLayers(
 ): Promise<ConvertedLayer[]> {
   const converted: ConvertedLayer[] = [];
   for (const [k, source] of await newOnesFirst(layers, conversion)) {
-    const layer = `${k + 1}/${layers.length} ${source.what}`;
+    const layer = `${k + 1}/${layers.length}, ${source.what.replace(/^layer /, "")}`;
     onEvent({ event: "layer", layer, platform: formatPlatform(platform), size: source.size });
     const progress = {
       onRead: (bytes: number) => onEvent({ event: "read", layer, bytes }),

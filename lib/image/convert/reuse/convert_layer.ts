@@ -18,6 +18,7 @@ import type { ImageTarget } from "../target/image_target.ts";
 import type { LayerCache } from "./layer_cache.ts";
 import { fingerprint, type RafsOptions } from "../format/rafs_options.ts";
 import type { SourceLayer } from "../source/source_image.ts";
+import { refuseBootstrap } from "./refuse_bootstrap.ts";
 
 /** Inputs common to the conversion of all layers. */
 export interface LayerConversion {
@@ -102,7 +103,10 @@ async function makeBlob(
   using file = SpoolFile.create(path, `convert ${layer.what}`);
   const write = (bytes: Uint8Array<ArrayBuffer>) => file.append(bytes);
   try {
-    return await buildLayer(layer.entries(onRead, signal), { rafs, compressor: pool, dictionary, memory, write });
+    const options = { rafs, compressor: pool, dictionary, memory, write };
+    const built = await buildLayer(layer.entries(onRead, signal), options);
+    if (layer.hasWhiteouts) refuseBootstrap(built.bootstrap, layer.what); // else it is no layer of an image
+    return built;
   } catch (error) {
     throw ofLayer(error, layer.what);
   }
