@@ -164,7 +164,7 @@ function blobFacts(
 }
 
 function layersOf(manifest: Manifest): ImageDescription["layers"] {
-  const bootstrap = bootstrapLayer(manifest) ?? manifest.layers.at(-1);
+  const bootstrap = bootstrapLayer(manifest) ?? manifest.layers[0]; // without a mark it is the lowest: image_form.ts
   return manifest.layers.map(({ digest, size, mediaType }) => ({
     digest,
     bytes: size,

@@ -8,6 +8,9 @@ import {
 import { createHash } from "node:crypto";
 import { blake3 } from "hash-wasm";
 import { hasCode } from "../../base/errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Manifest } from "../../oci/manifest.ts";
+import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../oci/media_types.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { pathText } from "../../rafs/path_text.ts";
 import { walkTree } from "../../rafs/walk.ts";
@@ -104,6 +107,20 @@ Deno.test("a missing path is reported with its missing component", async () => {
     );
   fails("/etc/no/where", "Cannot inspect /etc/no/where: there is no /etc/no");
   fails("/keep/k2/x", "Cannot inspect /keep/k2/x: /keep/k2 is not a directory");
+});
+
+Deno.test("of a manifest that is not marked the lowest layer is the bootstrap, as docker push leaves it", async () => {
+  const tree = openBootstrap(await readFixtureBootstrap(fixtureOf("v6-layers-merged")));
+  const [config, lowest, above] = ["c", "1", "2"].map((digit) => ({
+    mediaType: MEDIA_TYPE.dockerLayerGzip,
+    digest: `sha256:${digit.repeat(64)}` as const,
+    size: 1,
+  })) as [Descriptor, Descriptor, Descriptor];
+  const kindsOf = (...layers: Descriptor[]) =>
+    inspectImage(tree, { ...options, manifest: { config, layers } as Manifest }).layers?.map(({ kind }) => kind);
+  assert.deepEqual(kindsOf(lowest, above), ["bootstrap", "layer"]);
+  const marked = { ...above, annotations: { [NYDUS_ANNOTATION.bootstrap]: "true" } };
+  assert.deepEqual(kindsOf(lowest, marked), ["layer", "bootstrap"]);
 });
 
 Deno.test("flags and features have names", async () => {
