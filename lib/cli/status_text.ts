@@ -17,6 +17,7 @@
  * @module
  */
 import { bytesText } from "../base/byte_text.ts";
+import { countText } from "../base/count_text.ts";
 import { fillText } from "../image/lazy/images_report.ts";
 import type { ImageStatus, StatusDocument } from "../image/lazy/status_document.ts";
 import { oneLine } from "./output.ts";
@@ -51,7 +52,7 @@ export function statusLines(status: StatusDocument): string[] {
   const rows: (readonly [label: string, text: string])[] = [
     ["data path", `${path.fs_driver} (${path.reason})`],
     ["cache", `${dir}: ${usage === null ? "unknown" : usageText(usage)}`],
-    ["fetched", [`${bytesText(fetched.bytes)} in ${fetched.requests} requests`, ...failed].join(", ")],
+    ["fetched", [`${bytesText(fetched.bytes)} in ${countText(fetched.requests, "request")}`, ...failed].join(", ")],
     ["reads", fuse === null ? "none yet" : readsText(fuse)],
     ...layerRows(status),
   ];

@@ -58,12 +58,11 @@ export function isRepository(text: string): boolean {
 export function parseReference(text: string): Reference {
   const fail = (state: string): never => {
     throw new NydusGdError("usage", `Cannot parse image reference ${JSON.stringify(text.slice(0, 300))}: ${state}`, {
-      hint: `write it as [HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST]${
-        /^[./~]/.test(text) ? ", or a path as oci:DIR, tar:FILE or dir:DIR" : ""
-      }`,
+      hint: hintFor(text),
     });
   };
   if (text === "") fail("it is empty");
+  if (text.includes("://")) fail("it is a URL");
   const at = text.indexOf("@");
   const digestText = at < 0 ? undefined : text.slice(at + 1);
   if (digestText !== undefined && !isDigest(digestText)) fail("its digest is malformed");
@@ -93,6 +92,14 @@ export function parseReference(text: string): Reference {
     tag: tag ?? (digestText === undefined ? DEFAULT_TAG : undefined),
     digest: digestText as Digest | undefined,
   };
+}
+
+/** How to write what was meant. */
+function hintFor(text: string): string {
+  const [scheme] = /^\w+:\/\//.exec(text) ?? [];
+  if (scheme !== undefined) return `leave ${scheme} out`;
+  const paths = /^[./~]/.test(text) ? ", or a path as oci:DIR, tar:FILE or dir:DIR" : "";
+  return `write it as [HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST]${paths}`;
 }
 
 /** Formats the complete reference: "docker.io/library/nginx:latest". */

@@ -50,13 +50,14 @@ Deno.test("malformed references are refused with the reason", () => {
     ["-h.example.com/a", /host is malformed/],
     ["h.example.com:65536/a", /host is malformed/],
     ["[::10000]/a", /host is malformed/],
-    ["https://h/a", /malformed/],
+    ["https://h/a", /it is a URL/],
     ["a b", /repository is malformed/],
     ["user@h/a", /digest is malformed/],
     ["0123456789abcdef".repeat(4), /image id/],
     ["a/".repeat(200) + "a", /repository is malformed/],
   ];
   for (const [text, state] of cases) assert.throws(() => parseReference(text), state, text);
+  assert.throws(() => parseReference("https://h.example.com/a"), { hint: "leave https:// out" });
 });
 
 Deno.test("a parsed reference is safe in a URL, and formats to the same text", () => {

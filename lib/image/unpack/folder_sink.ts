@@ -14,6 +14,7 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import { readDirectory } from "../../../ffi/dirent.ts";
 import { isErrno } from "../../../ffi/errno.ts";
 import { AT, O, open, openat } from "../../../ffi/fcntl.ts";
@@ -251,6 +252,7 @@ async function makeFolder(dir: string): Promise<void> {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     throw new NydusGdError("not-found", `Cannot unpack into ${dir}: its parent folder does not exist`, {
+      hint: `mkdir -p ${dirname(dir)}`,
       cause: error,
     });
   }

@@ -67,8 +67,10 @@ export class TarFile implements TarOutput {
       return new TarFile(path, aside, open(aside, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, MODE));
     } catch (error) {
       if (!isErrno(error, "ENOENT")) throw writeFailure(error, `write ${path}`, path);
-      const state = "its parent folder does not exist";
-      throw new NydusGdError("not-found", `Cannot write ${path}: ${state}`, { cause: error });
+      throw new NydusGdError("not-found", `Cannot write ${path}: its parent folder does not exist`, {
+        hint: `mkdir -p ${dirname(path)}`,
+        cause: error,
+      });
     }
   }
 

@@ -35,7 +35,7 @@ Deno.test("a place where no tar file can be is named before anything is written"
   using temp = TempDir.make();
   await assert.rejects(
     () => TarFile.create(temp.join("no/folder.tar")),
-    (error) => hasCode(error, "not-found") && error.message.endsWith(": its parent folder does not exist"),
+    { code: "not-found", message: /: its parent folder does not exist$/, hint: `mkdir -p ${temp.join("no")}` },
   );
   await assert.rejects(() => TarFile.create(""), (error) => hasCode(error, "usage"));
   // a hint to remove a device would be carried out by root
