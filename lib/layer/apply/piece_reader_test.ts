@@ -1,4 +1,4 @@
-import { deepEqual, equal, rejects } from "node:assert/strict";
+import assert, { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import fc from "fast-check";
 import { concatenate } from "../../base/bytes.ts";
 import { PieceReader } from "./piece_reader.ts";
@@ -21,7 +21,7 @@ function streamOf(chunks: readonly Uint8Array[], type: "bytes" | undefined): Rea
   });
 }
 
-Deno.test("all pieces but the last are full, and together they are the body, whatever its chunks", async () => {
+Deno.test("all pieces but the last are as full as may be, and together they are the body, whatever its chunks", async () => {
   const chunk = fc.uint8Array({ minLength: 1, maxLength: 40 });
   const kind = fc.constantFrom("bytes" as const, undefined);
   await fc.assert(
@@ -35,10 +35,42 @@ Deno.test("all pieces but the last are full, and together they are the body, wha
         buffer = piece.buffer;
       }
       deepEqual(concatenate(pieces), concatenate(chunks));
-      for (const piece of pieces.slice(0, -1)) equal(piece.length, size);
+      for (const piece of type === "bytes" ? [] : pieces.slice(0, -1)) equal(piece.length, size);
       equal(await reader.next(new ArrayBuffer(size)), undefined);
     }),
   );
+});
+
+/** Sends a request whose body has chunks of these sizes; returns the response. */
+async function post(port: number, chunkSizes: readonly number[]): Promise<string> {
+  using connection = await Deno.connect({ hostname: "127.0.0.1", port });
+  const text = (line: string) => new TextEncoder().encode(line);
+  await new Blob([
+    text("POST / HTTP/1.1\r\nHost: test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ...chunkSizes.flatMap((size) => [text(`${size.toString(16)}\r\n`), new Uint8Array(size), text("\r\n")]),
+    text("0\r\n\r\n"),
+  ]).stream().pipeTo(connection.writable, { preventClose: true });
+  return await new Response(connection.readable).text();
+}
+
+Deno.test("a request is read to its end wherever its chunks are in a piece", async () => {
+  const pieceBytes = 64 << 10;
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async ({ body }) => {
+    assert(body !== null);
+    using reader = new PieceReader(body);
+    let bytes = 0;
+    for (let buffer = new ArrayBuffer(pieceBytes);;) {
+      const piece = await reader.next(buffer);
+      if (piece === undefined) break;
+      if (bytes === 0) ok(piece.length > pieceBytes / 2, `the first piece has ${piece.length} bytes`);
+      bytes += piece.length;
+      buffer = piece.buffer;
+    }
+    return new Response(`${bytes} bytes`);
+  });
+  for (const left of [1, 2, 3, 4, 5, 6, 7, 8, 4095, 4096, 4097]) {
+    match(await post(server.addr.port, [pieceBytes - left, left, pieceBytes, 9]), /\r\n131081 bytes$/);
+  }
 });
 
 Deno.test("cancelling ends a waiting read", async () => {
