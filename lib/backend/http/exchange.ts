@@ -45,11 +45,17 @@ const TURN_BYTES = 2 * 1024 * 1024;
 /** Maximum bytes of a request that are written at once. */
 const PART_BYTES = 64 * 1024;
 
+/** More than the kernel takes for a connection that the other end has closed already. */
+const STALE_BYTES = 8 * 1024 * 1024;
+
 /**
  * Rate below which a response counts as silent, bytes per second. A connection that shares a link of 20 kB/s with seven
  * others is ten times faster; at this rate a chunk of 1 MiB would take an hour.
  */
 const MIN_BYTES_PER_SECOND = 256;
+
+/** Rate at which a server verifies and stores what it was sent before it answers, bytes per second. */
+const STORED_BYTES_PER_SECOND = 10_000_000;
 
 type Timer = ReturnType<typeof setTimeout>;
 
@@ -57,8 +63,8 @@ type Timer = ReturnType<typeof setTimeout>;
 export class Exchange {
   readonly response: Promise<HttpResponse>;
   /**
-   * Whether a reused connection was closed before the first byte of the response. Says nothing about the server's
-   * health.
+   * Whether a reused connection was closed before the first byte of the response, and before the server can have taken
+   * much of the request. Says nothing about the server's health.
    */
   wasStale = false;
   readonly #answered = Promise.withResolvers<HttpResponse>();
@@ -275,14 +281,20 @@ export class Exchange {
     this.#progress();
   }
 
+  /** How much longer than usual the server may be silent: while it stores what it was sent. */
+  get #storingMs(): number {
+    return this.#isSent && !this.#hasBegun ? this.#written / STORED_BYTES_PER_SECOND * 1000 : 0;
+  }
+
   /** Uses one timer for the whole exchange: on expiry it re-arms for what is left since the last progress. */
   #watchProgress(limitMs: number): void {
-    const leftMs = () => limitMs - (performance.now() - this.#lastProgress);
+    const allowedMs = () => limitMs + this.#storingMs;
+    const leftMs = () => allowedMs() - (performance.now() - this.#lastProgress);
     const check = () => {
       if (leftMs() <= 0) this.#lookAtSent();
       const left = leftMs();
       if (left > 0) this.#after(Math.ceil(left), check);
-      else this.#timedOut("read", limitMs, this.#bytesSince);
+      else this.#timedOut("read", Math.round(allowedMs()), this.#bytesSince);
     };
     if (!this.#ended && limitMs > 0) this.#after(limitMs, check);
   }
@@ -301,7 +313,8 @@ export class Exchange {
   /** @param handshaking whether a TLS handshake was in progress */
   #failed(error: unknown, handshaking: boolean): void {
     if (!(error instanceof Error)) throw error;
-    this.wasStale = this.#isReused && !this.#hasBegun && isDisconnect(error);
+    const isUnused = !this.#hasBegun && this.#written < STALE_BYTES;
+    this.wasStale = this.#isReused && isUnused && isDisconnect(error);
     this.#fail(connectionError(error, peerOf(this.request.url, this.way.route), handshaking));
   }
 

@@ -14,7 +14,11 @@ const MAX_ERROR_BYTES = 64 * 1024;
 const HINTS = new Map([
   ["MANIFEST_UNKNOWN", "correct the tag or digest, or push the image"],
   ["NAME_UNKNOWN", "correct the name of the repository, or push the image"],
+  ["MANIFEST_BLOB_UNKNOWN", "push again: the registry has lost, or does not show yet, what the manifest refers to"],
 ]);
+
+/** A manifest was pushed before all servers of the registry show what it refers to. */
+const NOT_YET = "MANIFEST_BLOB_UNKNOWN";
 
 /** Returns the error for a response, including the registry's own error code if there is one. Reads the body. */
 export async function statusError(response: HttpResponse): Promise<TransferError> {
@@ -29,16 +33,18 @@ export function errorOfStatus(response: HttpResponse, code: string | undefined):
   if (status === 401 || status === 403) {
     return new TransferError("unauthorized", state, { prospect: "permanent", status });
   }
-  if (status === 404 || status === 410) {
-    const hint = HINTS.get(code ?? "");
-    return new TransferError("not-found", state, { prospect: "permanent", status, ...(hint && { hint }) });
+  const hint = retryAfterMs
+    ? `try again in ${Math.ceil(retryAfterMs / 1000)} s, as the server asks`
+    : HINTS.get(code ?? "");
+  const details = { status, ...(hint === undefined ? {} : { hint }) };
+  if ((status === 404 || status === 410) && code !== NOT_YET) {
+    return new TransferError("not-found", state, { prospect: "permanent", ...details });
   }
-  const isTransient = status === 408 || status === 425 || status === 429 || status >= 500;
+  const isTransient = status === 408 || status === 425 || status === 429 || status >= 500 || code === NOT_YET;
   return new TransferError("unavailable", state, {
     prospect: isTransient ? "transient" : "permanent",
-    status,
     retryAfterMs,
-    ...(retryAfterMs ? { hint: `try again in ${Math.ceil(retryAfterMs / 1000)} s, as the server asks` } : {}),
+    ...details,
   });
 }
 

@@ -7,8 +7,8 @@
  * POST /v2/<repo>/blobs/uploads/?mount=…&from=<repo>  mounts a blob of another repository
  * PUT  /v2/<repo>/manifests/<tag or digest>
  * ```
- * A failed upload is restarted from the beginning; cleaning up the broken one is left to the registry. Source: OCI
- * distribution spec 1.1.
+ * A failed upload is restarted from the beginning, unless the registry has the blob by then: its answer was lost.
+ * Cleaning up broken uploads is left to the registry. Source: OCI distribution spec 1.1.
  *
  * @throws {TransferError} "unauthorized", "unavailable", "not-found"; {NydusGdError} "interrupted"
  * @module
@@ -21,7 +21,7 @@ import type { HttpResponse } from "../http/http_response.ts";
 import { invalidResponse, TransferError } from "../http/transfer_error.ts";
 import type { ReadOptions } from "../blob_source.ts";
 import { manifestPath } from "./manifest.ts";
-import type { Repository } from "./repository.ts";
+import type { RegistryRequest, Repository } from "./repository.ts";
 
 /** A manifest or an index to push. */
 export interface Document {
@@ -35,17 +35,8 @@ export async function blobSize(
   digest: string,
   signal: AbortSignal,
 ): Promise<number | undefined> {
-  const path = `/v2/${repository.name}/blobs/${digest}`;
-  const what = `look for blob ${digest} in ${repository.description}`;
-  try {
-    return await repository.request({ method: "HEAD", path, what }, options(signal), async (response) => {
-      await response.discard();
-      return response.contentLength;
-    });
-  } catch (error) {
-    if (hasCode(error, "not-found")) return undefined;
-    throw error;
-  }
+  const head = headOf(repository, digest, `look for blob ${digest} in ${repository.description}`);
+  return await unlessAbsent(repository.request(head, options(signal), lengthOf));
 }
 
 /**
@@ -69,7 +60,7 @@ export async function mountBlob(
       return response.status === 201;
     });
   } catch (error) {
-    if (hasCode(error, "unauthorized", "not-found")) return false;
+    if (error instanceof TransferError) return false;
     throw error;
   }
 }
@@ -83,16 +74,35 @@ export async function pushBlob(
 ): Promise<void> {
   const what = `push blob ${digest} to ${repository.description}`;
   const path = `/v2/${repository.name}/blobs/uploads/`;
+  const headers = { "content-type": "application/octet-stream" };
+  let isRepetition = false;
   await repository.retrying(options(signal), async (host, attempt) => {
+    const head = headOf(repository, digest, what);
+    if (isRepetition && await unlessAbsent(host.once(head, attempt, lengthOf)) === body.length) return;
+    isRepetition = true;
     const begun = await host.once({ method: "POST", path, what }, attempt, async (response) => {
       await response.discard();
       return uploadPlace(response);
     });
     begun.searchParams.set("digest", digest);
-    const headers = { "content-type": "application/octet-stream" };
-    const request = { method: "PUT", path, what, headers, body, startAt: begun } as const;
-    await host.once(request, attempt, (response) => response.discard());
+    try {
+      const request = { method: "PUT", path, what, headers, body, startAt: begun } as const;
+      await host.once(request, attempt, (response) => response.discard());
+    } catch (error) {
+      throw ofUpload(error);
+    }
   });
+}
+
+/** A registry that does not know an upload was restarted, or has servers that do not share uploads: another may pass. */
+function ofUpload(error: unknown): unknown {
+  if (!(error instanceof TransferError) || error.status !== 404) return error;
+  return new TransferError(
+    "unavailable",
+    error.state,
+    { prospect: "transient", status: 404, cause: error },
+    error.what,
+  );
 }
 
 /**
@@ -120,7 +130,8 @@ export async function pushManifest(
       },
     );
   } catch (error) {
-    if (!(error instanceof TransferError) || !REFUSED_DOCUMENT.has(error.status ?? 0)) throw error;
+    if (!(error instanceof TransferError) || error.prospect === "transient") throw error;
+    if (!REFUSED_DOCUMENT.has(error.status ?? 0)) throw error;
     const hint = bytes.length > ACCEPTED_BYTES
       ? `registries accept manifests up to ${bytesText(ACCEPTED_BYTES)}, and this one has ${
         bytesText(bytes.length)
@@ -136,6 +147,24 @@ const REFUSED_DOCUMENT: ReadonlySet<number> = new Set([400, 405, 406, 409, 413, 
 
 /** Size of a manifest that every registry accepts (OCI distribution-spec v1.1, "Pushing Manifests"). */
 const ACCEPTED_BYTES = 4 << 20;
+
+function headOf(repository: Repository, digest: string, what: string): RegistryRequest {
+  return { method: "HEAD", path: `/v2/${repository.name}/blobs/${digest}`, what };
+}
+
+async function lengthOf(response: HttpResponse): Promise<number | undefined> {
+  await response.discard();
+  return response.contentLength;
+}
+
+async function unlessAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (hasCode(error, "not-found")) return undefined;
+    throw error;
+  }
+}
 
 function uploadPlace(response: HttpResponse): URL {
   const location = response.header("location");

@@ -1,0 +1,105 @@
+/**
+ * Pushes to a registry that forgets, answers too late, or declines.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
+import { HttpClient } from "../http/http_client.ts";
+import { ANONYMOUS } from "./keychain.ts";
+import { mountBlob, pushBlob, pushManifest } from "./push.ts";
+import { RegistryTransport } from "./transport.ts";
+
+/** Larger than what may be sent in vain over a connection that was closed while idle. */
+const BLOB = new Uint8Array(9 << 20);
+const DIGEST = `sha256:${createHash("sha256").update(BLOB).digest("hex")}`;
+const signal = new AbortController().signal;
+
+/** Answers one kind of request instead of the registry. @param count how many there were before */
+type Misbehaviour = (response: ServerResponse, count: number) => "as usual" | void;
+
+/** Part of a request by which {@link Misbehaviour} is chosen: "PUT blob", "POST mount". */
+type Kind = "HEAD blob" | "POST upload" | "POST mount" | "PUT blob" | "PUT manifest";
+
+function kindOf({ method, url = "" }: IncomingMessage): Kind {
+  if (method === "HEAD") return "HEAD blob";
+  if (method === "POST") return url.includes("mount=") ? "POST mount" : "POST upload";
+  return url.includes("/manifests/") ? "PUT manifest" : "PUT blob";
+}
+
+/** Pushes with `push` into a registry; returns the kinds of the requests, in order. */
+async function requestsOf(
+  push: (repository: RegistryTransport) => Promise<unknown>,
+  misbehaviour: Partial<Record<Kind, Misbehaviour>>,
+): Promise<Kind[]> {
+  const seen: Kind[] = [];
+  let stored: number | undefined;
+  const server = createServer(async (request, response) => {
+    const kind = kindOf(request);
+    const count = seen.filter((each) => each === kind).length;
+    seen.push(kind);
+    let bytes = 0;
+    for await (const piece of request) bytes += (piece as Uint8Array).length;
+    if (kind === "PUT blob") stored = bytes;
+    if ((misbehaviour[kind] ?? (() => "as usual"))(response, count) !== "as usual") return;
+    const isAbsent = kind === "HEAD blob" && stored === undefined;
+    response.writeHead(isAbsent ? 404 : kind === "HEAD blob" ? 200 : kind === "POST upload" ? 202 : 201, {
+      location: "/v2/app/blobs/uploads/1?state=a",
+      "content-length": kind === "HEAD blob" ? stored ?? 0 : 0,
+    }).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await push(new RegistryTransport({ http, host, repo: "app", keychain: ANONYMOUS, scheme: "http" }));
+  } finally {
+    server.closeAllConnections();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+  return seen;
+}
+
+/** Refuses the first requests with this status and error code. */
+function refuse(times: number, status: number, code: string): Misbehaviour {
+  return (response, count) => {
+    if (count >= times) return "as usual";
+    response.writeHead(status).end(JSON.stringify({ errors: [{ code }] }));
+  };
+}
+
+Deno.test("an upload that the registry does not know any more is begun again", async () => {
+  const requests = await requestsOf((repository) => pushBlob(repository, DIGEST, BLOB, signal), {
+    "HEAD blob": (response) => void response.writeHead(404).end(),
+    "PUT blob": refuse(1, 404, "BLOB_UPLOAD_UNKNOWN"),
+  });
+  assert.deepEqual(requests, ["POST upload", "PUT blob", "HEAD blob", "POST upload", "PUT blob"]);
+});
+
+Deno.test("a blob that arrived although the answer was lost is not sent again", async () => {
+  const requests = await requestsOf((repository) => pushBlob(repository, DIGEST, BLOB, signal), {
+    "PUT blob": (response) => void response.socket?.destroy(),
+  });
+  assert.deepEqual(requests, ["POST upload", "PUT blob", "HEAD blob"]);
+});
+
+Deno.test("a registry may decline to mount a blob with any status", async () => {
+  for (const status of [400, 403, 404, 405, 501]) {
+    await requestsOf(async (repository) => {
+      assert.equal(await mountBlob(repository, DIGEST, "other", signal), false);
+    }, { "POST mount": refuse(Infinity, status, "UNSUPPORTED") });
+  }
+});
+
+Deno.test("a manifest is pushed again until the registry shows what it refers to", async () => {
+  const manifest = { mediaType: "application/vnd.oci.image.manifest.v1+json", bytes: new Uint8Array(9) };
+  for (const status of [400, 404]) {
+    const requests = await requestsOf((repository) => pushManifest(repository, "1", manifest, signal), {
+      "PUT manifest": refuse(2, status, "MANIFEST_BLOB_UNKNOWN"),
+    });
+    assert.deepEqual(requests, ["PUT manifest", "PUT manifest", "PUT manifest"]);
+  }
+});
