@@ -8,15 +8,19 @@
  * Only what can be had again is found: a layer that came as a tar, or is empty, and carries no other layer. What a
  * container wrote is never found.
  *
+ * Records may be damaged, or of another time than the layers, as after one of both was restored from a backup. So
+ * nothing is found if a record of an image's layer names one that is not here: it might name any of those that are.
+ *
  * Records that name no layer may be lost: dockerd makes the folder again, empty, when somebody has taken it away, and
  * may get the former one back. So nothing that is older than the folder is found then, and nothing at all if there are
- * images or the file system does not tell the folder's age. What is left was made by a dockerd that has had this folder
- * from the beginning, and was killed during its very first pull.
+ * images, or if the file system does not tell the folder's age or tells a wrong one: dockerd makes it after that of the
+ * layers. What is left was made by a dockerd that has had this folder from the beginning, and was killed during its very
+ * first pull.
  *
  * @module
  */
 import { mountCount } from "../../ffi/mountinfo.ts";
-import { messageOf } from "../base/errors.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { type Layer, loadLayer } from "./layer.ts";
 import { isLayerId } from "./layer_id.ts";
@@ -30,8 +34,10 @@ const DOCKER_LAYER = /^[0-9a-f]{64}(-init)?$/;
 
 /** What dockerd has recorded. */
 export interface RecordedLayers {
-  /** Ids of layers. */
-  readonly ids: ReadonlySet<string>;
+  /** Ids of layers that images have. */
+  readonly ofImages: ReadonlySet<string>;
+  /** Ids of layers of containers, and of layers that were being removed: they may be gone. */
+  readonly others: ReadonlySet<string>;
   /** When the records began, if they name neither a layer nor an image. */
   readonly emptySince: Date | undefined;
 }
@@ -60,16 +66,17 @@ export async function removeUnrecorded(
 }
 
 /** Returns them, those on top before those below. */
-async function unrecordedLayers(home: HomePaths, { ids, emptySince }: RecordedLayers): Promise<string[]> {
-  const names = [...Deno.readDirSync(home.home)].map(({ name }) => name);
-  const isYounger = (name: string) => emptySince !== undefined && wasMadeAfter(home.layer(name).root, emptySince);
+async function unrecordedLayers(home: HomePaths, recorded: RecordedLayers): Promise<string[]> {
+  const names = new Set([...Deno.readDirSync(home.home)].map(({ name }) => name));
   const candidates = new Set(
-    names.filter((name) => DOCKER_LAYER.test(name) && !ids.has(name) && (ids.size > 0 || isYounger(name))),
+    [...names].filter((name) => DOCKER_LAYER.test(name) && isUnrecorded(home, name, recorded)),
   );
   if (candidates.size === 0) return [];
+  const lost = [...recorded.ofImages].find((id) => !names.has(id));
+  if (lost !== undefined) throw new NydusGdError("corrupt", `Cannot find layer ${lost}: Docker's records name it`);
   const forgotten = new Map<string, Layer>();
   const needed = new Set<string>();
-  for (const name of names.filter(isLayerId)) {
+  for (const name of [...names].filter(isLayerId)) {
     const layer = await attempt(name, () => loadLayer(home, name));
     if (layer === undefined) continue;
     if (candidates.has(name) && await holdsNothingOfAContainer(layer)) forgotten.set(name, layer);
@@ -77,6 +84,12 @@ async function unrecordedLayers(home: HomePaths, { ids, emptySince }: RecordedLa
   }
   const unneeded = [...forgotten.values()].filter(({ short }) => !needed.has(short));
   return unneeded.sort((one, other) => other.lower.length - one.lower.length).map(({ id }) => id);
+}
+
+function isUnrecorded(home: HomePaths, id: string, { ofImages, others, emptySince }: RecordedLayers): boolean {
+  if (ofImages.size + others.size > 0) return !ofImages.has(id) && !others.has(id);
+  return emptySince !== undefined && !wasMadeAfter(home.home, emptySince) &&
+    wasMadeAfter(home.layer(id).root, emptySince);
 }
 
 function wasMadeAfter(path: string, time: Date): boolean {

@@ -47,13 +47,45 @@ rootTest("image layers that dockerd has no record of are removed when a dockerd 
   await store.beginAnew();
   deepEqual(layersIn(home.path), all, "dockerd has lost its records");
 
-  await record(imageDir, "sha256/chain/cache-id", id("a"));
+  await record(imageDir, `sha256/${id("1")}/cache-id`, id("a"));
+  await record(imageDir, `sha256/${id("2")}-123-removing/cache-id`, id("9"));
   await record(imageDir, "mounts/box/mount-id", id("b"));
   await record(imageDir, "mounts/box/init-id", `${id("b")}-init`);
   await store.beginAnew();
   const kept = [id("0"), id("a"), id("b"), `${id("b")}-init`, "other-client"];
   deepEqual(layersIn(home.path), kept.sort());
   deepEqual(home.images.forgotten, [id("d")]);
+});
+
+rootTest("no layer is removed for records that are damaged, or older or newer than the layers", async () => {
+  await using home = await StoreHome.make();
+  const imageDir = `${home.scratch}/image`;
+  const store = await home.reopen({ recordedLayers: () => recordedLayers(imageDir) });
+  await layer(store, id("a"), "", file("f", "of an image"));
+  await layer(store, id("b"), "", file("f", "a commit that nobody else has"));
+  await record(imageDir, `sha256/${id("1")}/cache-id`, id("a"));
+  const path = `sha256/${id("2")}/cache-id`;
+  for (const damaged of ["", id("b").slice(1), "\0", id("c")]) {
+    await record(imageDir, path, damaged);
+    await store.beginAnew();
+    deepEqual(layersIn(home.path), [id("a"), id("b")], damaged);
+  }
+  await Deno.remove(`${imageDir}/layerdb/${path}`);
+  await store.beginAnew();
+  deepEqual(layersIn(home.path), [id("a"), id("b")], "there is none");
+  await record(imageDir, path, id("a"));
+  await store.beginAnew();
+  deepEqual(layersIn(home.path), [id("a")]);
+});
+
+rootTest("no layer is removed for records that were begun anew while the clock was wrong", async () => {
+  await using home = await StoreHome.make();
+  const emptySince = new Date(0);
+  const recorded = { ofImages: new Set<string>(), others: new Set<string>(), emptySince };
+  const store = await home.reopen({ recordedLayers: () => Promise.resolve(recorded) });
+  await layer(store, id("a"), "", file("f", "of an image"));
+  await store.beginAnew();
+  deepEqual(layersIn(home.path), [id("a")]);
 });
 
 /** Whether what is made now in a folder is younger than `path`. */

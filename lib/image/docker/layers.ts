@@ -15,22 +15,40 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { ignore } from "../../base/errors.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { DockerLayer } from "../../layer/mend_layer.ts";
 import type { RecordedLayers } from "../../layer/unrecorded_layers.ts";
+
+/** Records of layers of images. dockerd renames one before it removes the layer: `<chain id>-<random>-removing`. */
+export const CHAIN_ID = /^[0-9a-f]{64}$/;
 
 /**
  * Returns the layers that Docker's records name; undefined if it has no records.
  *
  * @param imageDir `<data-root>/image/<driver>`
- * @throws {Error} if a record cannot be read: then it is not known which layer it names
+ * @throws {Error} if a record cannot be read
+ * @throws {NydusGdError} "corrupt" if a record of an image's layer names none: dockerd writes it as a whole
  */
 export async function recordedLayers(imageDir: string): Promise<RecordedLayers | undefined> {
-  const info = await unlessMissing(Deno.stat(layerdbOf(imageDir)));
+  const layerdb = layerdbOf(imageDir);
+  const info = await unlessMissing(Deno.stat(layerdb));
   if (info === undefined) return undefined;
-  const ids = new Set((await namedLayers(imageDir)).map(({ id }) => id));
-  const hasImages = (await namesIn(join(imageDir, "imagedb", "content", "sha256"))).length > 0;
-  return { ids, emptySince: ids.size > 0 || hasImages ? undefined : info.birthtime ?? undefined };
+  const ofImages = new Set<string>(), others = new Set<string>();
+  for (const [name, { "cache-id": id }] of await wordsIn(join(layerdb, "sha256"), ["cache-id"])) {
+    const isInUse = CHAIN_ID.test(name);
+    if (id !== undefined) (isInUse ? ofImages : others).add(id);
+    else if (isInUse) {
+      throw new NydusGdError(
+        "corrupt",
+        `Cannot read "${join(layerdb, "sha256", name, "cache-id")}": it names no layer`,
+      );
+    }
+  }
+  for (const words of (await wordsIn(join(layerdb, "mounts"), ["mount-id", "init-id"])).values()) {
+    for (const id of Object.values(words)) others.add(id);
+  }
+  const isEmpty = ofImages.size + others.size + (await namesIn(join(imageDir, "imagedb/content/sha256"))).length === 0;
+  return { ofImages, others, emptySince: isEmpty ? info.birthtime ?? undefined : undefined };
 }
 
 /**
@@ -72,7 +90,7 @@ async function namedLayers(imageDir: string): Promise<NamedLayer[]> {
     if (id !== undefined) layers.push({ id, recorded, isConfirmed });
   };
   for (const [chain, { "cache-id": id, parent, diff }] of ofImages) {
-    add(id, dockerLayer(idOf(parent), diff), chain === chainId(parent, diff));
+    add(id, dockerLayer(idOf(parent), diff), chain === chainOf(parent, diff));
   }
   for (const { "mount-id": id, "init-id": init, parent } of ofContainers.values()) {
     add(init, dockerLayer(idOf(parent)), true);
@@ -85,8 +103,8 @@ function dockerLayer(parent: string | undefined, diffId?: string): DockerLayer {
   return { ...(diffId === undefined ? {} : { diffId }), ...(parent === undefined ? {} : { parent }) };
 }
 
-/** Chain id of a layer above another, in hexadecimal. */
-function chainId(parent: string | undefined, diff: string | undefined): string {
+/** Chain id, without "sha256:", of a layer with the digest `diff` on the layers with the chain id `parent`. */
+export function chainOf(parent: string | undefined, diff: string | undefined): string {
   return createHash("sha256").update(`${parent} ${diff}`).digest("hex");
 }
 
@@ -98,7 +116,7 @@ function layerdbOf(imageDir: string): string {
 type Words<Name extends string> = { readonly [N in Name]?: string };
 
 /** Content of these files of each folder in `folder`, by its name. */
-async function wordsIn<Name extends string>(
+export async function wordsIn<Name extends string>(
   folder: string,
   files: readonly Name[],
 ): Promise<Map<string, Words<Name>>> {
@@ -119,7 +137,8 @@ async function wordIn(folder: string, name: string): Promise<string | undefined>
   return (await unlessMissing(Deno.readTextFile(join(folder, name))))?.trim() || undefined;
 }
 
-async function namesIn(folder: string): Promise<string[]> {
+/** Names in a folder; none if there is no such folder. */
+export async function namesIn(folder: string): Promise<string[]> {
   return (await unlessMissing(Array.fromAsync(Deno.readDir(folder))) ?? []).map(({ name }) => name);
 }
 
