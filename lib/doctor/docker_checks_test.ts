@@ -129,5 +129,8 @@ Deno.test({
     assert.match(found?.seen ?? "", /layer top is damaged: .*file lower is damaged/);
     assert.match(found?.seen ?? "", /layer base is damaged: Cannot read ".*\/base\/layer\.json"/);
     assert.match(found?.mend ?? "", /^save what you need of .*\/diff, then remove the container or the images/);
+    const record = temp.join(`image/home/layerdb/sha256/${"a".repeat(64)}`);
+    await Deno.mkdir(record, { recursive: true });
+    assert.match((await look())?.seen ?? "", /; Docker's record of a layer is damaged: cache-id names no layer in /);
   },
 });

@@ -1,0 +1,82 @@
+/**
+ * Docker's records of layers that are damaged, or name layers that are gone, described for users.
+ *
+ * dockerd ignores a layer whose record it cannot read, and its images and containers with it: it neither shows nor
+ * removes them. Nor does it pull such an image again, unless both the record and the image's configuration are away.
+ * Source: layer/layer_store.go and distribution/pull_v2.go of moby, 20.10 to 27.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { basename, join } from "node:path";
+import * as v from "valibot";
+import type { LayerProblem } from "../../layer/layer_damage.ts";
+import { readDockerJson } from "./files.ts";
+import { CHAIN_ID, chainOf, namesIn, wordsIn } from "./layers.ts";
+
+const LAYER_FILES = ["cache-id", "diff", "parent", "size"] as const;
+type LayerWords = { readonly [Name in typeof LAYER_FILES[number]]?: string };
+
+const ConfigSchema = v.object({ rootfs: v.object({ diff_ids: v.array(v.string()) }) });
+
+/**
+ * Returns what is wrong with Docker's records of layers of images.
+ *
+ * @param imageDir `<data-root>/image/<driver>`
+ * @param home the folder of the layers
+ * @throws {Error} if a record cannot be read
+ */
+export async function recordProblems(imageDir: string, home: string): Promise<LayerProblem[]> {
+  const records = join(imageDir, "layerdb", "sha256");
+  const problems: LayerProblem[] = [];
+  for (const [chain, words] of await wordsIn(records, LAYER_FILES)) {
+    const record = join(records, chain);
+    const isFine = damageOf(chain, words) === undefined && existsSync(join(home, words["cache-id"] ?? ""));
+    // one that was renamed in the meantime is being removed
+    if (isFine || !CHAIN_ID.test(chain) || !existsSync(record)) continue;
+    problems.push(describe(record, words, await imagesWith(imageDir, chain)));
+  }
+  return problems;
+}
+
+function describe(record: string, words: LayerWords, images: readonly string[]): LayerProblem {
+  const damage = damageOf(basename(record), words);
+  if (damage !== undefined) {
+    const away = [record, ...images].join(" ");
+    return {
+      message: `Docker's record of a layer is damaged: ${damage} in ${record}`,
+      remedy:
+        `systemctl stop docker; mv ${away} FOLDER; systemctl start docker; then pull the images of this layer again`,
+    };
+  }
+  const ids = images.map((path) => basename(path).slice(0, 12));
+  return {
+    message: `layer ${words["cache-id"]} is gone, but ${record} names it`,
+    remedy: ids.length === 0
+      ? "remove the images and containers that have it, and pull the images again"
+      : `docker rmi --force ${ids.join(" ")}; then pull these images again`,
+  };
+}
+
+/** What is wrong with a record, as part of a sentence. */
+function damageOf(chain: string, { "cache-id": id, diff, parent, size }: LayerWords): string | undefined {
+  if (id === undefined) return "cache-id names no layer";
+  if (!/^\d+$/.test(size ?? "")) return "size is no number";
+  const expected = parent === undefined ? diff : `sha256:${chainOf(parent, diff ?? "")}`;
+  return expected === `sha256:${chain}` ? undefined : "diff and parent are not those of this layer";
+}
+
+/** Paths of the configurations of the images that have this layer. */
+async function imagesWith(imageDir: string, chain: string): Promise<string[]> {
+  const folder = join(imageDir, "imagedb", "content", "sha256");
+  const found: string[] = [];
+  for (const name of await namesIn(folder)) {
+    const config = await readDockerJson(ConfigSchema, join(folder, name));
+    let below = "";
+    for (const diff of config?.rootfs.diff_ids ?? []) {
+      below = below === "" ? diff : `sha256:${chainOf(below, diff)}`;
+      if (below === `sha256:${chain}`) found.push(join(folder, name));
+    }
+  }
+  return found;
+}
