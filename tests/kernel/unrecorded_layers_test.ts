@@ -73,6 +73,12 @@ rootTest("no layer is removed for records that are damaged, or older or newer th
   await Deno.remove(`${imageDir}/layerdb/${path}`);
   await store.beginAnew();
   deepEqual(layersIn(home.path), [id("a"), id("b")], "there is none");
+  await Deno.remove(`${imageDir}/layerdb/sha256/${id("2")}`);
+  const config = `${imageDir}/imagedb/content/sha256/${id("d")}`;
+  await Deno.mkdir(`${imageDir}/imagedb/content/sha256`, { recursive: true });
+  await Deno.writeTextFile(config, JSON.stringify({ rootfs: { diff_ids: [`sha256:${id("2")}`] } }));
+  await store.beginAnew();
+  deepEqual(layersIn(home.path), [id("a"), id("b")], "the record of an image's layer is missing");
   await record(imageDir, path, id("a"));
   await store.beginAnew();
   deepEqual(layersIn(home.path), [id("a")]);

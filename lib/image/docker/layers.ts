@@ -15,9 +15,11 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import * as v from "valibot";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { DockerLayer } from "../../layer/mend_layer.ts";
 import type { RecordedLayers } from "../../layer/unrecorded_layers.ts";
+import { readDockerJson } from "./files.ts";
 
 /** Records of layers of images. dockerd renames one before it removes the layer: `<chain id>-<random>-removing`. */
 export const CHAIN_ID = /^[0-9a-f]{64}$/;
@@ -27,29 +29,58 @@ export const CHAIN_ID = /^[0-9a-f]{64}$/;
  *
  * @param imageDir `<data-root>/image/<driver>`
  * @throws {Error} if a record cannot be read
- * @throws {NydusGdError} "corrupt" if a record of an image's layer names none: dockerd writes it as a whole
+ * @throws {NydusGdError} "corrupt" if the record of an image's layer names none, or is missing
  */
 export async function recordedLayers(imageDir: string): Promise<RecordedLayers | undefined> {
   const layerdb = layerdbOf(imageDir);
   const info = await unlessMissing(Deno.stat(layerdb));
   if (info === undefined) return undefined;
-  const ofImages = new Set<string>(), others = new Set<string>();
-  for (const [name, { "cache-id": id }] of await wordsIn(join(layerdb, "sha256"), ["cache-id"])) {
+  const images = join(layerdb, "sha256");
+  const byChain = new Map<string, string>();
+  const others = new Set<string>();
+  for (const [name, { "cache-id": id }] of await wordsIn(images, ["cache-id"])) {
     const isInUse = CHAIN_ID.test(name);
-    if (id !== undefined) (isInUse ? ofImages : others).add(id);
-    else if (isInUse) {
-      throw new NydusGdError(
-        "corrupt",
-        `Cannot read "${join(layerdb, "sha256", name, "cache-id")}": it names no layer`,
-      );
-    }
+    if (id === undefined && isInUse) throw lostRecord(join(images, name, "cache-id"), "it names no layer");
+    else if (isInUse) byChain.set(name, id as string);
+    else if (id !== undefined) others.add(id);
+  }
+  const chainsOfImages = await imageChains(imageDir);
+  for (const chain of [...chainsOfImages.values()].flat()) {
+    if (!byChain.has(chain)) throw lostRecord(join(images, chain), "it is missing, and an image has this layer");
   }
   for (const words of (await wordsIn(join(layerdb, "mounts"), ["mount-id", "init-id"])).values()) {
     for (const id of Object.values(words)) others.add(id);
   }
-  const isEmpty = ofImages.size + others.size + (await namesIn(join(imageDir, "imagedb/content/sha256"))).length === 0;
-  return { ofImages, others, emptySince: isEmpty ? info.birthtime ?? undefined : undefined };
+  const isEmpty = byChain.size + others.size + chainsOfImages.size === 0;
+  return { ofImages: new Set(byChain.values()), others, emptySince: isEmpty ? info.birthtime ?? undefined : undefined };
 }
+
+function lostRecord(path: string, state: string): NydusGdError {
+  return new NydusGdError("corrupt", `Cannot read "${path}": ${state}`);
+}
+
+/**
+ * Returns the layers of each image in Docker's records, as chain ids without "sha256:", lowest first; none for an image
+ * whose configuration cannot be read. Keys are paths of the configurations.
+ */
+export async function imageChains(imageDir: string): Promise<Map<string, string[]>> {
+  const folder = join(imageDir, "imagedb", "content", "sha256");
+  const all = new Map<string, string[]>();
+  for (const name of await namesIn(folder)) {
+    const path = join(folder, name);
+    const config = await readDockerJson(ConfigSchema, path);
+    const chains: string[] = [];
+    for (const diff of config?.rootfs?.diff_ids ?? []) {
+      const below = chains.at(-1);
+      chains.push(below === undefined ? diff.replace(/^sha256:/, "") : chainOf(`sha256:${below}`, diff));
+    }
+    all.set(path, chains);
+  }
+  return all;
+}
+
+/** What is read of an image's configuration. */
+const ConfigSchema = v.object({ rootfs: v.optional(v.object({ diff_ids: v.optional(v.array(v.string()), []) })) });
 
 /**
  * Returns what Docker's records say of the layer `id`; undefined if they do not name it.

@@ -9,15 +9,11 @@
  */
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
-import * as v from "valibot";
 import type { LayerProblem } from "../../layer/layer_damage.ts";
-import { readDockerJson } from "./files.ts";
-import { CHAIN_ID, chainOf, namesIn, wordsIn } from "./layers.ts";
+import { CHAIN_ID, chainOf, imageChains, wordsIn } from "./layers.ts";
 
 const LAYER_FILES = ["cache-id", "diff", "parent", "size"] as const;
 type LayerWords = { readonly [Name in typeof LAYER_FILES[number]]?: string };
-
-const ConfigSchema = v.object({ rootfs: v.object({ diff_ids: v.array(v.string()) }) });
 
 /**
  * Returns what is wrong with Docker's records of layers of images.
@@ -28,15 +24,30 @@ const ConfigSchema = v.object({ rootfs: v.object({ diff_ids: v.array(v.string())
  */
 export async function recordProblems(imageDir: string, home: string): Promise<LayerProblem[]> {
   const records = join(imageDir, "layerdb", "sha256");
+  const recorded = await wordsIn(records, LAYER_FILES);
+  const images = await imageChains(imageDir);
   const problems: LayerProblem[] = [];
-  for (const [chain, words] of await wordsIn(records, LAYER_FILES)) {
+  for (const [chain, words] of recorded) {
     const record = join(records, chain);
     const isFine = damageOf(chain, words) === undefined && existsSync(join(home, words["cache-id"] ?? ""));
     // one that was renamed in the meantime is being removed
     if (isFine || !CHAIN_ID.test(chain) || !existsSync(record)) continue;
-    problems.push(describe(record, words, await imagesWith(imageDir, chain)));
+    const paths = [...images].filter(([, chains]) => chains.includes(chain)).map(([path]) => path);
+    problems.push(describe(record, words, paths));
+  }
+  for (const [path, chains] of images) {
+    const missing = chains.find((chain) => !recorded.has(chain));
+    if (missing === undefined || !existsSync(path)) continue;
+    const message = `Docker's record of a layer is missing: ${join(records, missing)}`;
+    problems.push({ message, remedy: moveAway([path]) });
   }
   return problems;
+}
+
+/** How Docker gets to pull the images again. */
+function moveAway(paths: readonly string[]): string {
+  const move = `mv ${paths.join(" ")} FOLDER`;
+  return `systemctl stop docker; ${move}; systemctl start docker; then pull the images of this layer again`;
 }
 
 function describe(record: string, words: LayerWords, images: readonly string[]): LayerProblem {
@@ -64,19 +75,4 @@ function damageOf(chain: string, { "cache-id": id, diff, parent, size }: LayerWo
   if (!/^\d+$/.test(size ?? "")) return "size is no number";
   const expected = parent === undefined ? diff : `sha256:${chainOf(parent, diff ?? "")}`;
   return expected === `sha256:${chain}` ? undefined : "diff and parent are not those of this layer";
-}
-
-/** Paths of the configurations of the images that have this layer. */
-async function imagesWith(imageDir: string, chain: string): Promise<string[]> {
-  const folder = join(imageDir, "imagedb", "content", "sha256");
-  const found: string[] = [];
-  for (const name of await namesIn(folder)) {
-    const config = await readDockerJson(ConfigSchema, join(folder, name));
-    let below = "";
-    for (const diff of config?.rootfs.diff_ids ?? []) {
-      below = below === "" ? diff : `sha256:${chainOf(below, diff)}`;
-      if (below === `sha256:${chain}`) found.push(join(folder, name));
-    }
-  }
-  return found;
 }

@@ -76,3 +76,13 @@ Deno.test("a layer that is gone is named, with the images to remove", async () =
     remedy: "docker rmi --force 111111111111; then pull these images again",
   }]);
 });
+
+Deno.test("a record that is missing is named, with the image that has the layer", async () => {
+  using records = new Records();
+  Deno.removeSync(records.record, { recursive: true });
+  assert.deepEqual(await records.problems(), [{
+    message: `Docker's record of a layer is missing: ${records.record}`,
+    remedy: `systemctl stop docker; mv ${records.config} FOLDER; systemctl start docker; ` +
+      "then pull the images of this layer again",
+  }]);
+});
