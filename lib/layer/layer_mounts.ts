@@ -14,7 +14,7 @@ import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages, LazyLayer } from "./lazy_images.ts";
 import { mountedLayerIds } from "./lazy_layers.ts";
 import { mountCount } from "../../ffi/mountinfo.ts";
-import { mountOverlay, unmountAll } from "./overlay_mount.ts";
+import { mountOverlay, unmountAll, unmountAllServed } from "./overlay_mount.ts";
 import { effectiveLabel } from "./overlay_options.ts";
 
 const log = logger("layer");
@@ -115,7 +115,8 @@ export class LayerMounts {
    */
   async unmount(id: string): Promise<void> {
     const { merged } = this.#home.layer(id);
-    unmountAll(merged);
+    if (this.#held.has(id)) await unmountAllServed(merged);
+    else unmountAll(merged);
     this.#counts.delete(id);
     this.#stranded.delete(id);
     this.#suspect.delete(id);

@@ -17,6 +17,7 @@ import { FsContext, moveMount } from "../../ffi/mount_api.ts";
 import { MNT, mount, MOUNT_DATA_MAX, umount2 } from "../../ffi/sys_mount.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { mountCount } from "../../ffi/mountinfo.ts";
+import { unmount } from "../mount/unmount/unmount.ts";
 import {
   byteLength,
   isPlainOverlayValue,
@@ -101,6 +102,14 @@ function descriptorPath(path: string, held: DisposableStack): string {
 
 /** More mounts than are ever stacked on one mount point; bounds a loop that others could prolong. */
 const MAX_STACKED = 64;
+
+/**
+ * Like {@link unmountAll}, where lazy images may be below: this may be the last use of one, for whose end the kernel
+ * waits for reads that this process has to answer.
+ */
+export async function unmountAllServed(target: string): Promise<void> {
+  for (let count = Math.min(mountCount(target), MAX_STACKED); count > 0; count--) await unmount(target, MNT.DETACH);
+}
 
 /**
  * Unmounts everything stacked on `target`, including mounts below it. Programs that use it keep their files until they

@@ -26,7 +26,7 @@ import { isLayerId } from "./layer_id.ts";
 import { type HomePaths, idOfLinkTarget, isShortName, linkTarget } from "./layer_paths.ts";
 import { type Mending, mendLower, mendRecord } from "./mend_layer.ts";
 import { isAtOrBelow, mountsBelow } from "../../ffi/mountinfo.ts";
-import { unmountAll } from "./overlay_mount.ts";
+import { unmountAllServed } from "./overlay_mount.ts";
 
 const log = logger("layer", "recovery");
 
@@ -45,7 +45,7 @@ export async function recoverHome(home: HomePaths, mending: Mending): Promise<Re
   for (const folder of [home.links, home.making, home.removing]) {
     await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   }
-  unmountStrays(home);
+  await unmountStrays(home);
   for (const folder of [home.making, home.removing]) await emptyFolder(folder, new GoneLayers(home));
   await recoverShortNames(home);
   const { layers, damaged } = await recoverLayers(home, mending);
@@ -59,12 +59,12 @@ export async function recoverHome(home: HomePaths, mending: Mending): Promise<Re
  * Unmounts overlays whose layer is being removed, and views of images that no overlay needs any more; other file systems
  * below the home belong to someone else.
  */
-function unmountStrays(home: HomePaths): void {
+async function unmountStrays(home: HomePaths): Promise<void> {
   for (const { mountPoint, fsType } of mountsBelow(home.home)) {
     const isLayer = fsType === "overlay" && mountPoint.endsWith("/merged");
     const gone = isAtOrBelow(mountPoint, home.making) || isAtOrBelow(mountPoint, home.removing);
     if ((isLayer && gone) || home.isViewPlace(mountPoint)) {
-      attempt("unmount", mountPoint, () => unmountAll(mountPoint));
+      await attempt("unmount", mountPoint, () => unmountAllServed(mountPoint));
     }
   }
 }
@@ -191,7 +191,7 @@ export async function discardLayer(
   gone: GoneLayers = new GoneLayers(home),
 ): Promise<void> {
   const { root, merged } = home.layer(id);
-  unmountAll(merged);
+  await unmountAllServed(merged);
   refuseForeignMounts(root);
   const away = await gone.takeAway(root, id);
   try {

@@ -3,12 +3,11 @@
  *
  * @module
  */
-import { isErrno } from "../../../ffi/errno.ts";
 import { mountAt } from "../../../ffi/mountinfo.ts";
-import { umount2 } from "../../../ffi/sys_mount.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { EROFS_TYPE } from "../../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../../mount/fuse/fuse_mount.ts";
+import { unmount } from "../../mount/unmount/unmount.ts";
 import { isOurs, placeOf, settleState } from "../../image/mount_state.ts";
 import type { UmountArgs } from "../actions.ts";
 
@@ -25,20 +24,11 @@ export async function umount({ dir }: UmountArgs): Promise<void> {
       hint: `findmnt -t ${FUSE_TYPE},${EROFS_TYPE}`,
     });
   }
-  try {
-    umount2(place, 0);
-  } catch (error) {
-    if (isErrno(error, "EPERM")) {
-      throw new NydusGdError("environment", `Cannot unmount ${place}: it needs root`, {
-        hint: `sudo nydus-gd umount ${place}`,
-        cause: error,
-      });
-    }
-    if (!isErrno(error, "EBUSY")) throw error;
-    throw new NydusGdError("busy", `Cannot unmount ${place}: it is in use`, {
-      hint: `fuser -vm ${place}`,
-      cause: error,
+  if (Deno.uid() !== 0) {
+    throw new NydusGdError("environment", `Cannot unmount ${place}: it needs root`, {
+      hint: `sudo nydus-gd umount ${place}`,
     });
   }
+  await unmount(place, 0);
   await settleState(place, END_TIMEOUT_MS);
 }

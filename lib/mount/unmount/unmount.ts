@@ -1,20 +1,75 @@
 /**
- * Unmounts of file systems whose requests this process may have to answer meanwhile.
+ * Unmounts of file systems whose reads this process may have to answer.
+ *
+ * The last user of a file system releases it, and first waits for every read in flight; nobody can end this wait. A
+ * process that made the unmount itself and were killed meanwhile would keep all its descriptors until then, those by
+ * which the reads are answered among them: the wait would never end, and no service manager would see the process end.
+ * So another process makes it, umount(8), which holds none of our descriptors.
  *
  * @module
  */
 import { ERRNO, SyscallError } from "../../../ffi/errno.ts";
-import { NydusGdError } from "../../base/errors.ts";
+import { mountAt, type MountEntry, mountsBelow } from "../../../ffi/mountinfo.ts";
+import { MNT } from "../../../ffi/sys_mount.ts";
+import { delay } from "../../base/abort.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
 import { askWorker, startWorker, workerUrl } from "../../base/worker.ts";
 import type { UnmountRequest, UnmountResult } from "./unmount_worker.ts";
 
+const log = logger("mount");
+
+const NO_PIPES = { stdin: "null", stdout: "null", stderr: "null" } as const;
+/** Neither helpers nor records of the mount, and no access to the mounted file system, whose server may be gone. */
+const ALWAYS = ["--internal-only", "--no-mtab", "--no-canonicalize"] as const;
+const FLAGS = [[MNT.DETACH, "--lazy"], [MNT.FORCE, "--force"]] as const;
+
+/** How long the kernel may take to release a file system for which nothing is read. */
+const RELEASE_MS = 1000;
+
 /**
- * Unmounts without blocking this thread. Nothing mounted at `target`, or no such path, is not an error.
+ * Unmounts without blocking this thread. Resolves when nothing leads to the mount any more; what the kernel still waits
+ * for may delay its release further. Nothing mounted at `target`, or no such path, is not an error.
  *
- * @param flags MNT_* of ffi/sys_mount.ts
+ * @param flags {@link MNT.DETACH}, {@link MNT.FORCE}
  * @throws {NydusGdError} "busy", "io"
  */
 export async function unmount(target: string, flags: number): Promise<void> {
+  const mounted = mountAt(target);
+  if (mounted === undefined || !await unmountByProgram(mounted, flags)) await unmountByThread(target, flags);
+}
+
+/** False if it has failed, for whatever reason. */
+async function unmountByProgram({ mountPoint, mountId }: MountEntry, flags: number): Promise<boolean> {
+  const words = FLAGS.flatMap(([flag, word]) => (flags & flag) === 0 ? [] : [word]);
+  const args = [...ALWAYS, ...words, "--", mountPoint];
+  try {
+    const program = new Deno.Command("umount", { args, cwd: "/", ...NO_PIPES }).spawn();
+    for (;;) {
+      const status = await soon(program.status);
+      if (status !== undefined) return status.success;
+      if (mountsBelow(mountPoint).some((mount) => mount.mountId === mountId)) continue;
+      program.unref();
+      return true;
+    }
+  } catch (error) {
+    log.warn("umount(8) cannot be started", { mountPoint, reason: messageOf(error) });
+    return false;
+  }
+}
+
+/** Undefined if it does not come within {@link RELEASE_MS}. */
+async function soon<T>(promise: Promise<T>): Promise<T | undefined> {
+  const wait = new AbortController();
+  try {
+    return await Promise.race([promise, delay(RELEASE_MS, wait.signal).then(() => undefined)]);
+  } finally {
+    wait.abort();
+  }
+}
+
+/** For its errno, and where there is no umount(8). */
+async function unmountByThread(target: string, flags: number): Promise<void> {
   const worker = startWorker(workerUrl(import.meta, "unmount_worker.ts"), "unmount");
   try {
     const request: UnmountRequest = { target, flags };
