@@ -55,7 +55,8 @@ async function requestsOf(
   try {
     using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
     const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-    await push(new RegistryTransport({ http, host, repo: "app", keychain: ANONYMOUS, scheme: "http" }));
+    const repository = { host, repo: "app", keychain: ANONYMOUS, scheme: "http" } as const;
+    await push(new RegistryTransport({ ...repository, http, exchange: {}, tokenExchange: {} }));
   } finally {
     server.closeAllConnections();
     await new Promise<void>((resolve) => server.close(() => resolve()));
