@@ -202,14 +202,14 @@ export class ImageMounts implements AsyncDisposable {
     const fuse = this.#fuse.running?.counters() ?? NOTHING_SERVED;
     const { events = 0, hits = 0, misses = 0, denied = 0, threadFailures = 0 } = this.#fanotify.running?.counters() ??
       {};
-    const { messages = 0, reads = 0 } = this.#fscache.running?.counters() ?? {};
+    const { messages = 0, reads = 0, failures = 0 } = this.#fscache.running?.counters() ?? {};
     return {
       ...fuse,
       requests: fuse.requests + events + messages,
       reads: fuse.reads + hits,
       misses: fuse.misses + misses + reads,
       denied,
-      threadFailures: fuse.threadFailures + threadFailures,
+      threadFailures: fuse.threadFailures + threadFailures + failures,
     };
   }
 

@@ -16,6 +16,7 @@ import {
   MESSAGE_MAX_BYTES,
   readMessage,
   refuseOpen,
+  restore,
 } from "../../../ffi/cachefiles.ts";
 import { isErrno, SyscallError } from "../../../ffi/errno.ts";
 import { Fd } from "../../../ffi/fd.ts";
@@ -34,6 +35,9 @@ const log = logger("mount", "fscache");
 /** Milliseconds to wait when the device was readable but had no message. */
 const IDLE_MS = 10;
 
+/** Milliseconds until serving starts again after a failure: one that lasts would keep the processor busy. */
+const RESTART_MS = 1000;
+
 type OpenMessage = CachefilesMessage & { readonly kind: "open" };
 type ReadMessage = CachefilesMessage & { readonly kind: "read" };
 
@@ -47,7 +51,9 @@ export class CacheServer extends ReadServer {
   readonly #leaving = new Map<ObjectSource, PromiseWithResolvers<void>>();
   readonly #buffers = new FillBuffers();
   readonly #stopping = new AbortController();
-  readonly #counters = { messages: 0, reads: 0 };
+  readonly #counters = { messages: 0, reads: 0, failures: 0 };
+  /** The reads that are being answered, as {@link #read} writes them. */
+  readonly #answering = new Set<string>();
   #serving: Promise<void> = Promise.resolve();
 
   /** @param device owned by the caller */
@@ -89,8 +95,8 @@ export class CacheServer extends ReadServer {
     this.#serving = this.#serve();
   }
 
-  /** Number of messages so far, and of reads among them. */
-  counters(): { readonly messages: number; readonly reads: number } {
+  /** Number of messages so far, and of reads among them; how often serving has failed. */
+  counters(): { readonly messages: number; readonly reads: number; readonly failures: number } {
     return { ...this.#counters };
   }
 
@@ -111,18 +117,29 @@ export class CacheServer extends ReadServer {
   /** Never rejects. */
   async #serve(): Promise<void> {
     const { signal } = this.#stopping;
-    const buffer = new Uint8Array(MESSAGE_MAX_BYTES);
-    try {
-      for (;;) {
-        await pollNonblocking([{ fd: this.device, events: POLL.IN }], -1, signal);
-        const hasCome = this.#take(buffer);
-        while (this.#take(buffer));
-        this.culler?.look();
-        // older kernels report the device as readable while any message is unanswered
-        if (!hasCome) await delay(IDLE_MS, undefined, { signal });
+    while (!signal.aborted) {
+      try {
+        await this.#serveMessages(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#counters.failures++;
+        log.error("kernel's cache is not served for a moment", { error: messageOf(error) });
+        await delay(RESTART_MS, undefined, { signal }).catch(() => {}); // a stop ends the loop
       }
-    } catch (error) {
-      if (!signal.aborted) log.error("kernel's cache is no longer served", { error: messageOf(error) });
+    }
+  }
+
+  /** Begins with the messages that were taken and not answered, if serving has failed before. */
+  async #serveMessages(signal: AbortSignal): Promise<never> {
+    const buffer = new Uint8Array(MESSAGE_MAX_BYTES);
+    if (this.#counters.failures > 0) restore(this.device);
+    for (;;) {
+      await pollNonblocking([{ fd: this.device, events: POLL.IN }], -1, signal);
+      const hasCome = this.#take(buffer);
+      while (this.#take(buffer));
+      this.culler?.look();
+      // older kernels report the device as readable while any message is unanswered
+      if (!hasCome) await delay(IDLE_MS, undefined, { signal });
     }
   }
 
@@ -171,17 +188,24 @@ export class CacheServer extends ReadServer {
   #read({ id, object, offset, length }: ReadMessage): void {
     const cached = this.#objects.get(object);
     if (cached === undefined) return log.warn("kernel reads a file that is not open", { object });
+    const read = `${id} ${object} ${offset} ${length}`;
+    if (this.#answering.has(read)) return; // the kernel repeats it, and one answer is enough
+    this.#answering.add(read);
     this.#counters.reads++;
     const { known } = cached.source;
+    const complete = () => {
+      this.#answering.delete(read);
+      cached.complete(id);
+    };
     this.startRead(
       async (signal) => {
         await cached.fill({ offset, length }, signal);
-        cached.complete(id);
+        complete();
         if (known !== undefined) { for (const { id } of known.image.blobs) this.noteSuccess(known, id); }
       },
       (error) => {
         this.#tell(cached, offset, error);
-        cached.complete(id); // unfilled, so the reader gets EIO
+        complete(); // unfilled, so the reader gets EIO
       },
     );
   }

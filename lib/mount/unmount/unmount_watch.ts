@@ -11,10 +11,14 @@
 import type { Fd } from "../../../ffi/fd.ts";
 import { IN, inotifyAddWatch, type InotifyEvent, inotifyInit, inotifyRead } from "../../../ffi/inotify.ts";
 import { POLL, pollNonblocking } from "../../../ffi/poll.ts";
+import { delay } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 
 const log = logger("mount");
+
+/** Milliseconds between attempts while the process is out of descriptors. */
+const RESTART_MS = 1000;
 
 /** Watches all file systems with one descriptor and, while there are any, one thread of Deno's pool. */
 export class UnmountWatch implements AsyncDisposable {
@@ -38,18 +42,20 @@ export class UnmountWatch implements AsyncDisposable {
     return waiter.promise;
   }
 
+  /** Never rejects. */
   async #read(): Promise<void> {
     const { signal } = this.#stop;
-    try {
-      while (this.#waiting.size > 0) {
+    while (this.#waiting.size > 0 && !signal.aborted) {
+      try {
         await pollNonblocking([{ fd: this.#inotify, events: POLL.IN }], -1, signal);
         for (const event of inotifyRead(this.#inotify)) this.#note(event);
+      } catch (error) {
+        if (signal.aborted) break;
+        log.error("unmounts are not noticed for a moment", { error: messageOf(error) });
+        await delay(RESTART_MS, signal).catch(() => {}); // an end ends the loop
       }
-    } catch (error) {
-      if (!signal.aborted) log.error("unmounts are no longer noticed", { error: messageOf(error) });
-    } finally {
-      this.#reading = undefined;
     }
+    this.#reading = undefined;
   }
 
   #note({ watch, mask }: InotifyEvent): void {
