@@ -34,6 +34,8 @@ export interface BlobCacheOptions extends FetchTuning {
   readonly flushAfterMs: number;
   /** Plain bytes of ready chunks after which they are recorded on disk. */
   readonly flushAfterBytes: number;
+  /** Milliseconds between looks for holes that other programs make in a cache file. */
+  readonly lookForHolesMs: number;
   /** Whether the cache persists for the next server. */
   readonly keep: boolean;
   /** See {@link CacheFolder.open}. */
@@ -61,6 +63,7 @@ export const CACHE_DEFAULTS: BlobCacheOptions = {
   idleDecodeMs: 10_000,
   flushAfterMs: 1000,
   flushAfterBytes: 64 * 1024 * 1024,
+  lookForHolesMs: 60_000,
   keep: true,
   setBy: undefined,
   link: undefined,
@@ -73,7 +76,8 @@ export const CACHE_DEFAULTS: BlobCacheOptions = {
  * @throws {NydusGdError} "busy" when another server owns the directory, "io"
  */
 export function openParts(dir: string, options: BlobCacheOptions): Omit<CacheParts, "room" | "isExhausted"> {
-  const { keep, setBy, parallelRequests, maxRequestBytes, idleDecodeMs, flushAfterMs, flushAfterBytes } = options;
+  const { keep, setBy, parallelRequests, maxRequestBytes, idleDecodeMs } = options;
+  const { flushAfterMs, flushAfterBytes, lookForHolesMs } = options;
   const link = options.link ?? new LinkEstimate();
   const tuner = new FetchTuner(options, { maxRequest: maxRequestBytes, maxGap: options.maxGapBytes }, link);
   return {
@@ -93,6 +97,6 @@ export function openParts(dir: string, options: BlobCacheOptions): Omit<CachePar
     link,
     memory: new ResponseBuffers(maxRequestBytes, idleDecodeMs),
     tuner,
-    flush: keep ? { flushAfterMs, flushAfterBytes } : undefined,
+    flush: keep ? { flushAfterMs, flushAfterBytes, lookForHolesMs } : undefined,
   };
 }

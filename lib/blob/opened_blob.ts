@@ -20,6 +20,7 @@ import { BlobStorage } from "./blob_storage.ts";
 import { DescriptionConflict } from "./cache/blob_names.ts";
 import { CopiesRecord } from "./cache/copies_record.ts";
 import type { SyncState } from "./cache/lost_writes.ts";
+import { HoleWatch } from "./hole_watch.ts";
 import type { Readiness } from "./cache/readiness.ts";
 import { VerifiedDigests } from "./cache/verified.ts";
 import { ChunkFetcher } from "./fetch/chunk_fetcher.ts";
@@ -51,6 +52,7 @@ export class OpenedBlob {
   readonly view: OpenBlob;
   readonly fetcher: ChunkFetcher;
   readonly #copies: CopiesRecord;
+  readonly #holes: HoleWatch | undefined;
 
   private constructor(
     private readonly context: BlobContext,
@@ -58,13 +60,16 @@ export class OpenedBlob {
     private readonly description: string,
     private readonly storage: BlobStorage,
   ) {
-    const { parts: { folder }, paths } = context;
-    const { files: { data }, target: { dataFd, ready, columns }, readiness: { synced } } = storage;
+    const { id, parts: { folder, flush }, paths } = context;
+    const { files: { data }, target: { dataFd, ready, columns }, readiness } = storage;
+    const { synced } = readiness;
     const watched = new Uint8Array(new SharedArrayBuffer(ready.length));
     const path = folder.keeps ? data.path : undefined;
     this.view = { dataFd, chunks: placesOf(columns), ready, synced, watched, path };
     this.fetcher = fetcherOf(context, storage, watched);
     this.#copies = new CopiesRecord(folder, paths.copies);
+    const watchedFile = { id, readiness, fetcher: this.fetcher, places: columns };
+    this.#holes = flush && new HoleWatch(watchedFile, flush.lookForHolesMs);
   }
 
   /**
@@ -122,6 +127,7 @@ export class OpenedBlob {
 
   /** Stops fetching: callers of the fetcher get "interrupted". */
   async stop(): Promise<void> {
+    this.#holes?.[Symbol.dispose]();
     await this.fetcher.close();
   }
 

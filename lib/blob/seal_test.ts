@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { FALLOC, fallocate, O, open } from "../../ffi/fcntl.ts";
 import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
+import { until } from "../../tests/support/until.ts";
 import { hasCode } from "../base/errors.ts";
 import { blobPaths } from "./cache/blob_paths.ts";
 
@@ -75,4 +76,24 @@ Deno.test("holes that another program made in a file in use are found when it is
       await assertCached(again, synthetic, row);
     }
     assert.deepEqual(source.reads.map(({ offset }) => offset), [synthetic.records[1]?.compressedOffset]);
+  }));
+
+Deno.test("holes that another program makes in a file in use are noticed soon, and filled", () =>
+  withBlob({ sizes: THREE, cache: { lookForHolesMs: 5 } }, async ({ dir, blob, cache, source, synthetic }) => {
+    await using _quiet = await quietLogs();
+    await ensureRows(blob, synthetic, [0, 1, 2]);
+    await cache.flush();
+    assert.equal(blob.seal([0, 1, 2]), true);
+    source.reads.length = 0;
+    {
+      using file = open(blobPaths(dir, blob.id).data, O.RDWR);
+      fallocate(file, FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE, 24_576, 8192);
+    }
+    await until("the hole is noticed", () => source.reads.length > 0);
+    await until("it is filled", () => isReady(blob, 1));
+    for (const row of [0, 1, 2]) await assertCached(blob, synthetic, row);
+    assert.deepEqual(source.reads.map(({ offset }) => offset), [synthetic.records[1]?.compressedOffset]);
+    assert.equal(blob.seal([0, 1, 2]), false, "it is not on disk yet");
+    await cache.flush();
+    assert.equal(blob.seal([0, 1, 2]), true);
   }));

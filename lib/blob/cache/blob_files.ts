@@ -137,8 +137,8 @@ async function extendData(file: CacheFile, paths: BlobPaths, sizeBytes: number):
 }
 
 /**
- * Chunks with holes are read back before use. Another program made them, such as one that frees space: while this one
- * serves the file it does not notice that, and seals it all the same (verified.ts).
+ * Chunks with holes are read back before use. Another program made them, such as one that frees space: until this one
+ * notices that (hole_watch.ts), it seals the file all the same (verified.ts).
  */
 function forgetHollow(data: CacheFile, verified: Uint8Array<ArrayBuffer>, columns: ChunkColumns): void {
   const chunks = clearHollow(data.fd, verified, columns);

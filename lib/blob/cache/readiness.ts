@@ -28,7 +28,7 @@ import { isDigestKnown } from "../../rafs/chunk_digests.ts";
 import type { ChunkColumns } from "../../rafs/chunk_table.ts";
 import { bitmapSize, clearBit, countBits, hasBit, setBit } from "./bits.ts";
 import type { BlobFiles } from "./blob_files.ts";
-import { emptyLost, rangesWithout } from "./lost_content.ts";
+import { clearHollow, emptyLost, rangesWithout } from "./lost_content.ts";
 import { betweenEpochs, epochOf, isLost, newSyncState, noteLoss, type SyncState } from "./lost_writes.ts";
 
 const log = logger("blob");
@@ -39,6 +39,8 @@ export interface FlushOptions {
   readonly flushAfterMs: number;
   /** Plain bytes of unrecorded chunks. */
   readonly flushAfterBytes: number;
+  /** Milliseconds between looks for holes that others make in the file. */
+  readonly lookForHolesMs: number;
 }
 
 /** Readiness of one blob's chunks. */
@@ -57,6 +59,8 @@ export class Readiness {
   #flushQueued = false;
   #mending: Promise<void> | undefined;
   #syncFailed = false;
+  /** Time of the file's last change when its holes were looked for. */
+  #lookedNs = 0n;
 
   constructor(
     private readonly id: string,
@@ -272,6 +276,33 @@ export class Readiness {
       const kept = map.bits.map((byte, i) => byte | (recorded[i] as number));
       await emptyLost(data.fd, rangesWithout(kept, this.columns, dataSize));
     });
+  }
+
+  /**
+   * Chunks in which another program has made holes since the last call; they are not ready any more. Looks at the chunks
+   * only if the file has changed.
+   *
+   * @throws {SyscallError}
+   */
+  async takeHollow(): Promise<number[]> {
+    const found = this.#flushing.then(() => this.#takeHollow()); // no chunk is on its way to the disk then
+    this.#flushing = Promise.allSettled([found]);
+    return await found;
+  }
+
+  #takeHollow(): number[] {
+    const { data } = this.files;
+    const changedNs = data.changedNs();
+    if (changedNs === this.#lookedNs) return [];
+    const whole = Uint8Array.from(this.ready), before = whole.slice();
+    clearHollow(data.fd, whole, this.columns);
+    this.#lookedNs = changedNs;
+    const isHollow = (row: number) => hasBit(before, row) && !hasBit(whole, row);
+    const rows = Array.from({ length: this.columns.count }, (_, row) => row).filter(isHollow);
+    for (const row of rows) for (const bits of [this.ready, this.synced.recorded]) clearBit(bits, row);
+    const unrecorded = this.#takeUnrecorded().filter((row) => !isHollow(row));
+    this.add(unrecorded, this.epoch);
+    return rows;
   }
 
   #takeUnrecorded(): number[] {

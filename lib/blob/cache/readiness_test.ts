@@ -10,7 +10,7 @@ import { epochOf, isKept, isLost, noteLoss, publish } from "./lost_writes.ts";
 import { Readiness } from "./readiness.ts";
 
 /** Chunks are recorded by {@link Readiness.flush} only. */
-const NEVER_BY_ITSELF = { flushAfterMs: 2 ** 30, flushAfterBytes: Infinity };
+const NEVER_BY_ITSELF = { flushAfterMs: 2 ** 30, flushAfterBytes: Infinity, lookForHolesMs: 2 ** 30 };
 
 /** Sets bits as decoding does. */
 function decode(readiness: Readiness, ...rows: number[]): void {
