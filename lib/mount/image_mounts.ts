@@ -19,7 +19,8 @@
  * Three ways into a deadlock, which all code here has to avoid:
  *
  * - The process that serves a mount must not touch it, not even by a stat: the request would wait for the thread that
- *   made it. ffi/mountinfo.ts tells what is mounted. An unmount may cause requests, so a Worker makes it (unmount/).
+ *   made it. ffi/mountinfo.ts tells what is mounted. An unmount may wait for answers to requests, so another process
+ *   makes it (unmount/).
  * - A Worker that blocks in a system call receives no events: messages to it are posted (reads/posted.ts).
  * - The keeper's descriptors can be inherited while it starts: another process that is started meanwhile would hold the
  *   mount for as long as it lives (keeper/keeper.ts).
