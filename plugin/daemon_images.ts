@@ -189,7 +189,8 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
     },
     findMounted: (left) => findMounted(left, places),
     deadlineMs,
-    candidates: (layer) => backendCandidates(layer, { config: config.current, trustedOrigins, deps, pulled }),
+    candidates: (layer, chosen) =>
+      backendCandidates(layer, { config: config.current, trustedOrigins, deps, pulled }, chosen),
     whenPlaced: (layer, signal) => whenPlaced(layer, pulled, signal),
     commandOf: ({ home }, holder) =>
       isInitLayer(holder) ? undefined : containers.commandOf(dockerImageDir(home), holder),

@@ -2,7 +2,9 @@
  * Chooses the backend of an image's blobs: the first candidate that has all of them.
  *
  * lazy/backend_candidates.ts lists the candidates. The choice is stored with the image's state and reused without a
- * request, so that a container starts from a warm cache while the network is down. When the chosen backend fails a read,
+ * request, so that a container starts from a warm cache while the network is down. It is stored with the repository that
+ * a user pulled the image from, if that was chosen: Docker's record of it may go, as by a push to another repository of
+ * the registry that could not refer to the layer in this one. When the chosen backend fails a read,
  * the others are tried; the first one with every blob replaces the choice for all further reads.
  *
  * @module
@@ -14,6 +16,7 @@ import { hasCode, messageOf, NydusGdError } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { logger } from "../base/log.ts";
 import { SingleFlight } from "../base/single_flight.ts";
+import { isRegistryHost, isRepository } from "../oci/reference.ts";
 
 const log = logger("image");
 
@@ -23,7 +26,16 @@ export interface BackendCandidate {
   readonly description: string;
   /** Expected size in bytes of each blob, by ID; undefined if not stated. */
   readonly blobSizes?: ReadonlyMap<string, number>;
+  /** The repository, if a user pulled the image from it or pushed it there. */
+  readonly pulledFrom?: PulledFrom;
   open(): Backend;
+}
+
+/** A repository of a registry that a user named. */
+export interface PulledFrom {
+  /** HOST or HOST:PORT. */
+  readonly host: string;
+  readonly repository: string;
 }
 
 /** A blob that the backend must have. */
@@ -31,7 +43,13 @@ export interface WantedBlob {
   readonly id: string;
 }
 
-const Choice = v.object({ home: v.string() });
+const Choice = v.object({
+  home: v.string(),
+  pulledFrom: v.optional(v.object({
+    host: v.pipe(v.string(), v.check(isRegistryHost)),
+    repository: v.pipe(v.string(), v.check(isRepository)),
+  })),
+});
 
 /** The backend of an image without blobs, which is never read. */
 const NO_BACKEND: Backend = {
@@ -96,12 +114,31 @@ interface OpenedCandidate {
   readonly backend: Backend;
 }
 
+/**
+ * Returns the repository that was chosen before, if a user named it.
+ *
+ * @param choicePath as in {@link BackendSearch}
+ */
+export async function chosenRepository(choicePath: string): Promise<PulledFrom | undefined> {
+  return (await readChoice(choicePath).catch(() => undefined))?.pulledFrom;
+}
+
+async function readChoice(choicePath: string): Promise<v.InferOutput<typeof Choice> | undefined> {
+  const choice = v.safeParse(Choice, await readJsonFile(choicePath));
+  return choice.success ? choice.output : undefined;
+}
+
 /** Returns the previously chosen backend; undefined if the choice cannot be read or opened. */
 async function storedChoice({ candidates, choicePath }: BackendSearch): Promise<OpenedCandidate | undefined> {
   try {
-    const choice = v.safeParse(Choice, await readJsonFile(choicePath));
-    const candidate = candidates.find(({ description }) => choice.success && description === choice.output.home);
-    return candidate && { candidate, backend: candidate.open() };
+    const choice = await readChoice(choicePath);
+    const candidate = candidates.find(({ description }) => description === choice?.home);
+    if (candidate === undefined) return undefined;
+    const backend = candidate.open();
+    if (candidate.pulledFrom !== undefined && choice?.pulledFrom === undefined) {
+      await storeChoice(choicePath, candidate);
+    }
+    return { candidate, backend };
   } catch (error) {
     log.warn("stored backend cannot be used", { choicePath, error: messageOf(error) });
     return undefined;
@@ -151,9 +188,9 @@ async function requireBlob(
 }
 
 /** Stores the choice. A failure is only logged, since the choice just saves a search. */
-async function storeChoice(choicePath: string, { description }: BackendCandidate): Promise<void> {
+async function storeChoice(choicePath: string, { description, pulledFrom }: BackendCandidate): Promise<void> {
   try {
-    await writeJsonFile(choicePath, { home: description });
+    await writeJsonFile(choicePath, { home: description, ...(pulledFrom === undefined ? {} : { pulledFrom }) });
   } catch (error) {
     log.warn("backend not stored", { choicePath, home: description, error: messageOf(error) });
   }

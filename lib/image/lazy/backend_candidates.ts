@@ -7,6 +7,7 @@
  * | the repository that `nydus-gd pull` pulled the layer from | a user asked for it |
  * | the registry named in the layer's own file | only as far as {@link CandidateSources.trustedOrigins} or daemon.json allow |
  * | the repositories that Docker recorded on pull or push of the layer | a user asked Docker for them |
+ * | the one of these that was chosen before, if Docker has it no more | a user asked Docker for it |
  * | the repository of the reference that containerd passed on with the layer | as the registry in the layer's own file |
  * | the configured registry | the operator configured it |
  *
@@ -32,7 +33,7 @@ import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { parseReference } from "../../oci/reference.ts";
 import { type BlobOrigin, ORIGIN_FILE, readBlobOrigin } from "../blob_origin.ts";
-import type { BackendCandidate } from "../choose_backend.ts";
+import type { BackendCandidate, PulledFrom } from "../choose_backend.ts";
 import { dockerImageDir } from "../docker/files.ts";
 import type { PulledImages } from "./pulled_images.ts";
 
@@ -73,20 +74,28 @@ export async function whenPlaced(layer: LazyLayer, pulled: PulledImages, signal:
   }
 }
 
-/** Returns the backends that may have the layer's blobs. */
-export async function backendCandidates(layer: LazyLayer, sources: CandidateSources): Promise<BackendCandidate[]> {
+/**
+ * Returns the backends that may have the layer's blobs.
+ *
+ * @param chosen the repository that was chosen before, if a user named it
+ */
+export async function backendCandidates(
+  layer: LazyLayer,
+  sources: CandidateSources,
+  chosen?: PulledFrom,
+): Promise<BackendCandidate[]> {
   const { config, deps } = sources;
   const backend = config?.backend;
   const pulled = pulledPlaces(layer, sources);
-  const recorded = await recordedPlaces(layer);
+  const recorded = [...await recordedPlaces(layer), ...(chosen === undefined ? [] : [chosen])];
   const asked = new Set([...pulled, ...recorded].map(({ host }) => host));
   const isTrusted = (host: string) =>
     asked.has(host) || sources.trustedOrigins.includes(host) || (deps.insecure?.names(host) ?? false);
   const candidates = [
     ...(backend === undefined || backend.type === "registry" ? [] : [configuredCandidate(backend, deps)]),
-    ...pulled.map((place) => registryCandidate(place, sources)),
+    ...pulled.map((place) => pulledCandidate(place, sources)),
     ...originCandidates(layer, isTrusted, sources),
-    ...recorded.map((place) => registryCandidate(place, sources)),
+    ...recorded.map((place) => pulledCandidate(place, sources)),
     ...claimedPlaces(layer, isTrusted).map((place) => registryCandidate(place, sources)),
     ...(backend?.type === "registry"
       ? [registryCandidate({ host: backend.host, repository: backend.repo }, sources)]
@@ -98,6 +107,10 @@ export async function backendCandidates(layer: LazyLayer, sources: CandidateSour
 
 function configuredCandidate(backend: BackendConfig, deps: BackendDeps): BackendCandidate {
   return { description: `${backend.type} of the configuration`, open: () => openBackend(backend, deps) };
+}
+
+function pulledCandidate(pulledFrom: PulledFrom, sources: CandidateSources): BackendCandidate {
+  return { ...registryCandidate(pulledFrom, sources), pulledFrom };
 }
 
 function registryCandidate(place: Place, { config, deps }: CandidateSources): BackendCandidate {
@@ -160,15 +173,15 @@ function claimedPlaces({ id, reference }: LazyLayer, isTrusted: (host: string) =
   }
 }
 
-function pulledPlaces({ diffId }: LazyLayer, { pulled }: CandidateSources): Place[] {
+function pulledPlaces({ diffId }: LazyLayer, { pulled }: CandidateSources): PulledFrom[] {
   const image = pulled?.of(diffId);
   return image === undefined ? [] : [{ host: image.registry, repository: image.repository }];
 }
 
 /** Returns each repository once, newest first. Docker has one record per blob that it pulled from there. */
-async function recordedPlaces(layer: LazyLayer): Promise<Place[]> {
+async function recordedPlaces(layer: LazyLayer): Promise<PulledFrom[]> {
   if (layer.diffId === undefined) return [];
-  const places = new Map<string, Place>();
+  const places = new Map<string, PulledFrom>();
   try {
     for (const { host, repository } of await layerSources(dockerImageDir(layer.home), parseDigest(layer.diffId))) {
       places.set(`${host}/${repository}`, { host, repository });

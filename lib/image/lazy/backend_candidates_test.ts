@@ -6,12 +6,13 @@ import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { turn } from "../../../tests/support/until.ts";
 import { delay } from "../../base/abort.ts";
+import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
 import { parseNydusdConfig } from "../../backend/nydusd_config.ts";
 import type { BackendDeps } from "../../backend/open_backend.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
 import { ANONYMOUS } from "../../backend/registry/keychain.ts";
-import { chooseBackend } from "../choose_backend.ts";
+import { chooseBackend, chosenRepository } from "../choose_backend.ts";
 import { type BlobOrigin, formatBlobOrigin } from "../blob_origin.ts";
 import { dockerImageDir } from "../docker/files.ts";
 import { backendCandidates, whenPlaced } from "./backend_candidates.ts";
@@ -39,6 +40,13 @@ async function withDocker(
     { id: "layer", bootstrapPath: dir.join("image/image.boot"), diffId: DIFF_ID, home: join(dir.path, "nydus-gd") },
     { http, keychain: ANONYMOUS, certsDir: dir.join("certs"), imagePullAuth: "" },
   );
+}
+
+/** Replaces or removes Docker's record of {@link DIFF_ID}. */
+async function writeRecord({ home }: { home: string }, record: string | undefined): Promise<void> {
+  const path = join(dockerImageDir(home), `distribution/v2metadata-by-diffid/sha256/${"ab".repeat(32)}`);
+  if (record === undefined) await Deno.remove(path);
+  else await Deno.writeTextFile(path, record);
 }
 
 /** Writes the file next to the layer's bootstrap: an origin, or arbitrary text. */
@@ -119,6 +127,37 @@ Deno.test("a configured registry comes last, once", () =>
       "registry localhost:5000/app",
     ]);
   }));
+
+Deno.test("the repository that was chosen is used again after Docker has lost or replaced its record", async () => {
+  await using registry = await FakeRegistry.start();
+  const id = registry.addBlob(Uint8Array.of(1));
+  await withDocker(recordOf(`${registry.host}/app`), async (layer, deps) => {
+    const sources = { config: undefined, trustedOrigins: [], deps };
+    const choicePath = join(dirname(layer.home), "choice.json");
+    const choose = async () => {
+      const candidates = await backendCandidates(layer, sources, await chosenRepository(choicePath));
+      return await chooseBackend(
+        { candidates, blobs: [{ id }], choicePath, deadlineMs: 60_000 },
+        new AbortController().signal,
+      );
+    };
+    const { description } = await choose();
+    const { home } = await readJsonFile(choicePath) as { home: string };
+    for (const record of [undefined, recordOf(`${registry.host}/without-its-blobs`)]) {
+      for (const stored of [undefined, { home }]) { // the latter by an earlier version, while there was the record
+        if (stored !== undefined) {
+          await writeJsonFile(choicePath, stored);
+          await writeRecord(layer, recordOf(`${registry.host}/app`));
+          await choose();
+        }
+        await writeRecord(layer, record);
+        registry.requests.length = 0;
+        assert.equal((await choose()).description, description);
+        assert.deepEqual(registry.requests, []);
+      }
+    }
+  });
+});
 
 Deno.test("a new layer is placed when Docker has recorded its repository", () =>
   withDocker(undefined, async (layer, _deps) => {

@@ -12,7 +12,7 @@ import type { Backend } from "../../backend/blob_source.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { requiredBlobIds } from "../../rafs/flags.ts";
-import { chooseBackend } from "../choose_backend.ts";
+import { chooseBackend, chosenRepository } from "../choose_backend.ts";
 import { checkInodeDigests } from "../inode_digests.ts";
 import { MappedBootstrap, OpenImage } from "../open_image.ts";
 import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
@@ -50,7 +50,8 @@ export class ImageOpener {
     if (validate()) await checkInodeDigests(bootstrap.tree);
     const blobs = bootstrap.tree.blobs.flatMap(requiredBlobIds).map((id) => ({ id }));
     const choicePath = this.#choicePath(layer.id);
-    const search = { candidates: await candidates(layer), blobs, choicePath, deadlineMs };
+    const listed = await candidates(layer, await chosenRepository(choicePath));
+    const search = { candidates: listed, blobs, choicePath, deadlineMs };
     const backend = await chooseBackend(search, signal);
     const number = await numbers.of(layer.id);
     signal.throwIfAborted();

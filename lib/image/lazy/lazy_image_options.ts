@@ -9,7 +9,7 @@ import type { LayersLeft, LazyLayer } from "../../layer/lazy_images.ts";
 import type { DataPathChoice, FsDriver } from "../../mount/data_path.ts";
 import type { KernelImages } from "../../mount/erofs/kernel_images.ts";
 import type { ImageMounts, MountedBefore } from "../../mount/image_mounts.ts";
-import type { BackendCandidate } from "../choose_backend.ts";
+import type { BackendCandidate, PulledFrom } from "../choose_backend.ts";
 import type { Command } from "../programs/command_files.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
 import type { ImagePrefetchOptions } from "./image_prefetch.ts";
@@ -39,8 +39,11 @@ export interface LazyImageStoreOptions {
   readonly findMounted: (left: LayersLeft) => Promise<readonly RecordedLayer[]>;
   /** Timeout of the search for an image's blobs. */
   readonly deadlineMs: number;
-  /** Returns the backends that may have the blobs of a layer, in order of preference. */
-  readonly candidates: (layer: LazyLayer) => Promise<readonly BackendCandidate[]>;
+  /**
+   * Returns the backends that may have the blobs of a layer, in order of preference. `chosen`: the repository that was
+   * chosen before, if a user named it.
+   */
+  readonly candidates: (layer: LazyLayer, chosen?: PulledFrom) => Promise<readonly BackendCandidate[]>;
   /** Resolves when the registry of a new layer is known, or is not going to be. */
   readonly whenPlaced: (layer: LazyLayer, signal: AbortSignal) => Promise<void>;
   /** Milliseconds for which a new image stays mounted without a container. Default 30,000. */
