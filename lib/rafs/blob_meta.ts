@@ -163,12 +163,14 @@ class BatchContexts {
     const context = blob.chunkCount * CI.V2_SIZE + index * CI.CONTEXT_SIZE;
     const compressedSize = this.view.getUint32(context, true);
     const uncompressedSize = this.view.getUint32(context + 4, true);
-    const isStored = compressedSize > 0 && compressedSize <= storedLimit(uncompressedSize, blob.cipher !== undefined);
+    const isEncrypted = blob.cipher !== undefined;
+    const limit = isEncrypted ? Math.max(uncompressedSize, SHORT_ENCRYPTED.size) : uncompressedSize;
+    const isStored = compressedSize > 0 && compressedSize <= limit;
     if (!isStored || uncompressedSize > LIMIT.chunkSize) {
       unreadable(
         "blob meta batch",
         context,
-        `${uncompressedSize} bytes are stored in ${compressedSize}, expected at most ${LIMIT.chunkSize}`,
+        `${uncompressedSize} bytes are stored in ${compressedSize}, expected at most ${LIMIT.chunkSize} in ${limit}`,
       );
     }
     if (offset + (columns.uncompressedSize[i] as number) > uncompressedSize) {
@@ -183,16 +185,18 @@ class BatchContexts {
     columns.batch[i] = index;
     columns.batchOffset[i] = offset;
     columns.batchUncompressedSize[index] = uncompressedSize;
-    columns.flags[i] = CHUNK_FLAG.batch | (compressedSize === uncompressedSize ? 0 : CHUNK_FLAG.compressed) |
-      (blob.cipher === undefined ? 0 : CHUNK_FLAG.encrypted);
+    // of encrypted ones, equal sizes say nothing: a batch may be compressed to less than a block, and padded to its size
+    const isPlain = !isEncrypted && compressedSize === uncompressedSize;
+    columns.flags[i] = CHUNK_FLAG.batch | (isPlain ? 0 : CHUNK_FLAG.compressed) |
+      (isEncrypted ? CHUNK_FLAG.encrypted : 0);
   }
 }
 
-/** Plain data shorter than a cipher block grow when encrypted. */
+/** Data shorter than a cipher block, as they are or compressed, grow when encrypted. */
 const SHORT_ENCRYPTED = { plainBelow: 16, size: 18 } as const;
 
-/** Maximum stored bytes of a chunk or batch that does not compress. */
-function storedLimit(plainSize: number, encrypted: boolean): number {
+/** Stored bytes of a chunk that is not compressed. */
+function storedSizeOf(plainSize: number, encrypted: boolean): number {
   return encrypted && plainSize < SHORT_ENCRYPTED.plainBelow ? SHORT_ENCRYPTED.size : plainSize;
 }
 
@@ -258,7 +262,7 @@ function checkChunk(
   const isEncrypted = (flags & CHUNK_FLAG.encrypted) !== 0;
   if (isEncrypted && blob.cipher === undefined) unreadable(CHUNK, at, `chunk ${i} is encrypted, the blob is not`);
   const isPlain = columns.batch[i] === NO_BATCH && (flags & CHUNK_FLAG.compressed) === 0;
-  if (isPlain && stored !== storedLimit(size, isEncrypted)) {
+  if (isPlain && stored !== storedSizeOf(size, isEncrypted)) {
     unreadable(CHUNK, at, `chunk ${i} of ${size} bytes is stored in ${stored} bytes, but not compressed`);
   }
 }

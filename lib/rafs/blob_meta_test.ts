@@ -146,7 +146,7 @@ Deno.test("a batch may be larger than a chunk, as long as a chunk may be that la
     return parseBlobMeta({ ...blob, chunkSize: 4096 }, ci, header);
   };
   assert.deepEqual([...parse(8192).batchUncompressedSize], [8192]);
-  assert.throws(() => parse(2 ** 24 + 1), /16777217 bytes are stored in 100, expected at most 16777216/);
+  assert.throws(() => parse(2 ** 24 + 1), /16777217 bytes are stored in 100, expected at most 16777216 in 16777217/);
 });
 
 /** Three chunks, two of which share a batch. */
@@ -188,7 +188,7 @@ Deno.test("chunk tables that could corrupt the cache are refused", () => {
   assert.throws(changed(48 + 16, 11), /it ends beyond the 30 bytes of batch 0/);
   assert.throws(changed(48 + 20, 1), /batch is 1, the blob has 1/);
   assert.throws(changed(48 + 8, 101), /it is stored at 101, other members of batch 0 at 100/);
-  assert.throws(changed(72, 31), /30 bytes are stored in 31/);
+  assert.throws(changed(72, 31), /30 bytes are stored in 31, expected at most 16777216 in 30/);
   assert.throws(
     () => parseBlobMeta({ ...blob, chunkSize: 4096 }, ci, header),
     /chunk 0 has 5000 bytes, chunk size is 4096/,

@@ -170,7 +170,7 @@ function unpack(coding: ChunkCoding, row: number, { stored, offset }: StoredChun
   const size = batch === NO_BATCH ? columns.uncompressedSize[row] : columns.batchUncompressedSize[batch];
   try {
     const open = cipher !== undefined && (flags & CHUNK_FLAG.encrypted) !== 0 ? decryptXts(cipher, bytes) : bytes;
-    // padding changes the size of an encrypted batch shorter than a block, so its compressed flag says nothing
+    // padding changes the size of an encrypted batch, so only its size without padding tells whether it is compressed
     const isPlain = (flags & CHUNK_FLAG.compressed) === 0 || (open !== bytes && open.length === size);
     if (isPlain) return open;
     const plain = room(size as number);
