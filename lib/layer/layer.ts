@@ -45,7 +45,9 @@ export async function loadLayer(home: HomePaths, id: string): Promise<Layer> {
   ]);
   if (short === undefined) {
     if (await layerExists(home, id)) throw corrupt(id, "its file link is missing");
-    throw new NydusGdError("not-found", `Cannot find layer ${id}: there is none in ${home.home}`);
+    throw new NydusGdError("not-found", `Cannot find layer ${id}: there is none in ${home.home}`, {
+      hint: LOST_REMEDY,
+    });
   }
   if (!isShortName(short.trimEnd())) throw corrupt(id, "its file link is damaged");
   if (text === undefined && work !== undefined) throw corrupt(id, "its file lower is missing");
@@ -62,8 +64,11 @@ export async function loadLayer(home: HomePaths, id: string): Promise<Layer> {
   };
 }
 
-function corrupt(id: string, state: string): NydusGdError {
-  return new NydusGdError("corrupt", `Cannot use layer ${id}: ${state}`);
+/** Docker does not pull a layer that it has recorded, so what has it must be removed first. */
+const LOST_REMEDY = "nydus-gd doctor names what to remove, so that Docker pulls it again";
+
+function corrupt(id: string, state: string, hint?: string): NydusGdError {
+  return new NydusGdError("corrupt", `Cannot use layer ${id}: ${state}`, hint === undefined ? {} : { hint });
 }
 
 /**
@@ -99,7 +104,7 @@ export function lazyImageOf(layer: Layer, home: HomePaths): LazyLayer | undefine
 async function idOfShortName(home: HomePaths, short: string, wantedBy: string): Promise<string> {
   const target = await ignore(Deno.errors.NotFound, Deno.readLink(home.shortLink(short)));
   const id = target === undefined ? undefined : idOfLinkTarget(target);
-  if (id === undefined) throw corrupt(wantedBy, `a layer below it is gone (l/${short})`);
+  if (id === undefined) throw corrupt(wantedBy, `a layer below it is gone (l/${short})`, LOST_REMEDY);
   return id;
 }
 

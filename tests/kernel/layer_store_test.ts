@@ -227,7 +227,7 @@ test("Remove ends an ApplyDiff that waits for its tar", async (home) => {
 
 test("a failed Create leaves nothing, and quotas are refused by name", async (home) => {
   const { store } = home;
-  await rejects(() => store.create("a", { parent: "nobody" }), { code: "not-found" });
+  await rejects(() => store.create("a", { parent: "nobody" }), { code: "not-found", hint: /nydus-gd doctor/ });
   await rejects(() => store.create("a", { parent: "a" }), { code: "not-found" });
   const sized = { storageOptions: { size: "1G" } };
   const message = /^Cannot create layer a: a size needs project quotas, and \/\S+ is on \w+ without any$/;
