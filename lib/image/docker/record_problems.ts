@@ -65,7 +65,7 @@ function describe(record: string, words: LayerWords, images: readonly string[]):
     message: `layer ${words["cache-id"]} is gone, but ${record} names it`,
     remedy: ids.length === 0
       ? "remove the images and containers that have it, and pull the images again"
-      : `docker rmi --force ${ids.join(" ")}; then pull these images again`,
+      : `docker rm the containers, and docker rmi --force the images, of ${ids.join(" ")}; then pull these again`,
   };
 }
 

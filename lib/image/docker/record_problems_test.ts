@@ -73,7 +73,7 @@ Deno.test("a layer that is gone is named, with the images to remove", async () =
   Deno.removeSync(records.temp.join("home/top"));
   assert.deepEqual(await records.problems(), [{
     message: `layer top is gone, but ${records.record} names it`,
-    remedy: "docker rmi --force 111111111111; then pull these images again",
+    remedy: "docker rm the containers, and docker rmi --force the images, of 111111111111; then pull these again",
   }]);
 });
 
