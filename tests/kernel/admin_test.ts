@@ -97,31 +97,34 @@ function serveTest(
   });
 }
 
-serveTest("the record of a pull is kept as long as a layer of the same content needs it", "fuse", async (serving) => {
-  const { driver } = serving;
-  const scratch = serving.adminSocket.replace(/\/root\.admin\.sock$/, "");
-  await mountLazy(serving, scratch, "fuse");
-  const tar = bootstrapLayerTar(await readFixtureBootstrap(image));
-  const diffId = digestOf(tar);
-  await driver.call("GraphDriver.Create", { ID: "other" });
-  await driver.apply("other", tar);
-  const record = {
-    version: 1,
-    reference: "registry.example/app:1",
-    registry: "registry.example",
-    repository: "app",
-    pulledAt: new Date().toISOString(),
-    logins: [],
-  };
-  const { status } = await serving.ask(`/v1/pulled/${diffId}`, { method: "PUT", body: JSON.stringify(record) });
-  assert.equal(status, 204);
-  const records = () => Array.from(Deno.readDirSync(`${scratch}/root/state/pulled`), ({ name }) => name);
-  await driver.call("GraphDriver.Remove", { ID: "other" }); // dockerd had two, as of concurrent pulls
-  assert.deepEqual(records(), [`${diffId.slice("sha256:".length)}.json`]);
-  await driver.call("GraphDriver.Put", { ID: "box" });
-  for (const ID of ["box", "image"]) await driver.call("GraphDriver.Remove", { ID });
-  assert.deepEqual(records(), []);
-});
+serveTest(
+  "the record of a pull is kept as long as a layer of the same content needs it",
+  "fuse",
+  async (serving, scratch, fsDriver) => {
+    const { driver } = serving;
+    await mountLazy(serving, scratch, fsDriver);
+    const tar = bootstrapLayerTar(await readFixtureBootstrap(image));
+    const diffId = digestOf(tar);
+    await driver.call("GraphDriver.Create", { ID: "other" });
+    await driver.apply("other", tar);
+    const record = {
+      version: 1,
+      reference: "registry.example/app:1",
+      registry: "registry.example",
+      repository: "app",
+      pulledAt: new Date().toISOString(),
+      logins: [],
+    };
+    const { status } = await serving.ask(`/v1/pulled/${diffId}`, { method: "PUT", body: JSON.stringify(record) });
+    assert.equal(status, 204);
+    const records = () => Array.from(Deno.readDirSync(`${scratch}/root/state/pulled`), ({ name }) => name);
+    await driver.call("GraphDriver.Remove", { ID: "other" }); // dockerd had two, as of concurrent pulls
+    assert.deepEqual(records(), [`${diffId.slice("sha256:".length)}.json`]);
+    await driver.call("GraphDriver.Put", { ID: "box" });
+    for (const ID of ["box", "image"]) await driver.call("GraphDriver.Remove", { ID });
+    assert.deepEqual(records(), []);
+  },
+);
 
 for (const driver of TESTED_DATA_PATHS) {
   serveTest(

@@ -9,8 +9,10 @@ import { hasCode, messageOf } from "../../lib/base/errors.ts";
 import type { AppliedLayer } from "../../lib/layer/apply/apply.ts";
 import { cleanPath } from "../../lib/layer/apply/apply_tree.ts";
 import { applyTar } from "../support/apply_tar.ts";
+import type { ListedEntry } from "../support/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
 import {
+  CAPABILITY,
   device,
   dir,
   fifo,
@@ -37,27 +39,25 @@ class Layer implements Disposable {
     Deno.mkdirSync(`${this.canary}/sub`, { recursive: true });
     Deno.writeTextFileSync(`${this.canary}/secret`, "untouched");
   }
+
   apply(...entries: TestEntry[]): AppliedLayer {
     return applyTar([tarOf(...entries)], this.path);
   }
+
   /** Content in short form: "dir", file contents, "-> target", "hidden" for whiteouts. */
   view(): Record<string, string> {
-    const out: Record<string, string> = {};
-    for (const { entry } of listTree(this.path).map((entry) => ({ entry }))) {
-      if (entry.path === "/") continue;
-      const full = this.path + decodeURIComponent(entry.path);
-      out[entry.path.slice(1)] = entry.type === "dir"
-        ? hasOpaque(full) ? "opaque dir" : "dir"
-        : entry.type === "reg"
-        ? Deno.readTextFileSync(full)
-        : entry.type === "lnk"
-        ? `-> ${entry.target}`
-        : `${entry.type}` === "chr" && entry.rdev?.[0] === 0 && entry.rdev[1] === 0
-        ? "hidden"
-        : entry.type;
-    }
-    return out;
+    const entries = listTree(this.path).filter(({ path }) => path !== "/");
+    return Object.fromEntries(entries.map((entry) => [entry.path.slice(1), this.#shown(entry)]));
   }
+
+  #shown({ path, type, target, rdev }: ListedEntry): string {
+    const full = this.path + decodeURIComponent(path);
+    if (type === "dir") return hasOpaque(full) ? "opaque dir" : "dir";
+    if (type === "reg") return Deno.readTextFileSync(full);
+    if (type === "lnk") return `-> ${target}`;
+    return type === "chr" && rdev?.[0] === 0 && rdev[1] === 0 ? "hidden" : type;
+  }
+
   [Symbol.dispose](): void {
     this.#temp[Symbol.dispose]();
   }
@@ -140,14 +140,13 @@ rootTest("an opaque marker in the root is reported, and kept on the folder", () 
 rootTest("owner, mode, time, device and attributes of every type are those of the tar", () => {
   using layer = new Layer();
   const fields = { uid: 1234, gid: 65534, mtimeSec: 5, mtimeNsec: 123_456_789 };
-  const capability = "\x01\0\0\x02\0\x20" + "\0".repeat(14);
   layer.apply(
     dir("./", { mode: 0o1711, ...fields }),
     dir("d", { mode: 0o2750, ...fields, ...xattrs({ "user.on-dir": "v" }) }),
     file("d/f", "x", {
       mode: 0o6755,
       ...fields,
-      ...xattrs({ "security.capability": capability, "user.note": "a\0b" }),
+      ...xattrs({ "security.capability": CAPABILITY, "user.note": "a\0b" }),
     }),
     file("none", "x", { mode: 0 }),
     file("far", "x", { mtimeSec: 2 ** 33 }),
@@ -179,13 +178,12 @@ rootTest("owner, mode, time, device and attributes of every type are those of th
 
 rootTest("a hard link's entry describes its file anew, and an equal owner keeps its capabilities", () => {
   using layer = new Layer();
-  const capability = { "security.capability": "\x01\0\0\x02\0\x20" + "\0".repeat(14) };
   layer.apply(
     file("f", "x", { mode: 0o644, uid: 1 }),
     hardlink("g", "f", { mode: 0o4755, uid: 7, gid: 8, mtimeNsec: 9, ...xattrs({ "user.b": "2" }) }),
     symlink("s", "f"),
     hardlink("t", "s", { uid: 7, gid: 8, mtimeNsec: 9 }),
-    file("ping", "x", { uid: 7, ...xattrs(capability) }),
+    file("ping", "x", { uid: 7, ...xattrs({ "security.capability": CAPABILITY }) }),
     hardlink("ping6", "ping", { uid: 7 }),
   );
   const found = listTree(layer.path).map(({ path, mode, uid, gid, mtime_nsec, xattrs }) => {

@@ -141,7 +141,7 @@ class Rounds {
   /** Mounts, walks, unmounts and closes the cache. @param home where the blobs are */
   async walk(fixture: RafsFixture, cacheDir: string, home = join(fixture.directory, "blobs")) {
     await using cache = BlobCache.open(cacheDir);
-    const backend = new LocalFsBackend({ dir: home, altDirs: [], blobFile: undefined });
+    const backend = LocalFsBackend.inFolder(home);
     const name = `round-${++this.#number}`;
     await using image = OpenImage.open({ name, bootstrap: MappedBootstrap.open(fixture.bootstrap), backend, cache });
     const mount = await this.kit.session.add(image, this.#number);

@@ -14,49 +14,28 @@ import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { openSource } from "../../lib/image/against/open_source.ts";
 import { checkImage } from "../../lib/image/check/check_image.ts";
 import { locateImage } from "../../lib/image/source/locate_image.ts";
-import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";
 import { TarFile } from "../../lib/image/unpack/tar_output.ts";
 import { TarSink } from "../../lib/image/unpack/tar_sink.ts";
-import type { TreeSink } from "../../lib/image/unpack/tree_sink.ts";
-import { unpackImage } from "../../lib/image/unpack/unpack_image.ts";
 import { ImageCopy } from "../support/damage.ts";
-import { listRafsFixtures, MORE_FIXTURES, type RafsFixture, storedListing } from "../support/rafs_fixtures.ts";
+import { listRafsFixtures, MORE_FIXTURES, storedListing } from "../support/rafs_fixtures.ts";
+import { rootTest } from "../support/root_test.ts";
 import { anonymousAccess } from "../support/source_access.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
-
-const ignore = Deno.uid() !== 0;
-if (ignore) console.log("skipped without root: comparing folders, which hold devices and owners");
+import { unpackFixture, unpackInto } from "../support/unpack_fixture.ts";
 
 const own = listRafsFixtures();
 const fixtures = own.filter(({ blobsAbsent }) => !blobsAbsent);
 const fixtureOf = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
-const blobsIn = (dir: string) => new LocalFsBackend({ dir, altDirs: [], blobFile: undefined });
 const signal = new AbortController().signal;
 const onProgress = () => {};
-
-async function unpack(fixture: RafsFixture, sink: TreeSink, folder: string): Promise<void> {
-  const backend = blobsIn(join(fixture.directory, "blobs"));
-  const fetching = { decodeWorkers: 0 };
-  await unpackImage({
-    source: fixture.bootstrap,
-    sourceName: fixture.bootstrap,
-    backend,
-    sink,
-    folder,
-    cacheDir: undefined,
-    fetching,
-    signal,
-    onProgress,
-  });
-}
 
 /** Sorted differences. */
 async function differences(source: string, blobDir: string, against: string, folder: string): Promise<string[]> {
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
   const report = await checkImage({
     ...{ source, sourceName: source },
-    backend: blobsIn(blobDir),
+    backend: LocalFsBackend.inFolder(blobDir),
     chunks: false,
     against: await openSource(against, anonymousAccess(http, folder), signal, onProgress),
     folder,
@@ -67,19 +46,18 @@ async function differences(source: string, blobDir: string, against: string, fol
   return report.findings.map(({ kind, where, state }) => `${kind} ${where}: ${state}`).sort();
 }
 
-Deno.test({ name: "an image equals the folder and the tar that it is unpacked to", ignore }, async () => {
+rootTest("an image equals the folder and the tar that it is unpacked to", async () => {
   for (const fixture of fixtures) {
     using temp = new Tmpfs();
     const blobDir = join(fixture.directory, "blobs");
-    const sink = await FolderSink.open(temp.join("rootfs"));
-    await unpack(fixture, sink, sink.staging);
+    await unpackInto(temp.join("rootfs"), fixture);
     assert.deepEqual(
       await differences(fixture.bootstrap, blobDir, `dir:${temp.join("rootfs")}`, temp.path),
       [],
       fixture.name,
     );
     if (storedListing(fixture).some(({ type }) => type === "sock")) continue; // a tar cannot represent them
-    await unpack(fixture, new TarSink(await TarFile.create(temp.join("x.tar"))), temp.path);
+    await unpackFixture(fixture, new TarSink(await TarFile.create(temp.join("x.tar"))), temp.path);
     assert.deepEqual(
       await differences(fixture.bootstrap, blobDir, `tar:${temp.join("x.tar")}`, temp.path),
       [],
@@ -88,12 +66,11 @@ Deno.test({ name: "an image equals the folder and the tar that it is unpacked to
   }
 });
 
-Deno.test({ name: "any change in a source is reported, and nothing else", ignore }, async () => {
+rootTest("any change in a source is reported, and nothing else", async () => {
   const fixture = fixtureOf("v5-lz4-sha256-64k");
   using temp = new Tmpfs();
   const dir = temp.join("rootfs");
-  const sink = await FolderSink.open(dir);
-  await unpack(fixture, sink, sink.staging);
+  await unpackInto(dir, fixture);
   const entry = (path: string) => storedListing(fixture).find((listed) => listed.path === path) ?? assert.fail(path);
   /** Applies a change, and restores the times of the file and its parent. */
   const change = (path: string, how: (full: string) => void) => {
@@ -142,12 +119,11 @@ Deno.test({ name: "any change in a source is reported, and nothing else", ignore
   ]);
 });
 
-Deno.test({ name: "a hard link missing in the source or in the image is reported", ignore }, async () => {
+rootTest("a hard link missing in the source or in the image is reported", async () => {
   const fixture = fixtureOf("v6-none-sha256-4k");
   using temp = new Tmpfs();
   const dir = temp.join("rootfs");
-  const sink = await FolderSink.open(dir);
-  await unpack(fixture, sink, sink.staging);
+  await unpackInto(dir, fixture);
   const linked = storedListing(fixture).filter(({ link }) => link !== undefined);
   const [first] = linked;
   const second = linked.find(({ path, link }) => link === first?.link && path !== link) ?? assert.fail();
@@ -165,11 +141,10 @@ Deno.test({ name: "a hard link missing in the source or in the image is reported
   assert.ok(found.includes("source /data/dup-b: in the source it is one file with /data/dup-a"), found.join("\n"));
 });
 
-Deno.test({ name: "a corrupt chunk is reported with its files, and the others are compared", ignore }, async () => {
+rootTest("a corrupt chunk is reported with its files, and the others are compared", async () => {
   using temp = new Tmpfs();
   const fixture = fixtureOf("v6-layers-merged");
-  const sink = await FolderSink.open(temp.join("rootfs"));
-  await unpack(fixture, sink, sink.staging);
+  await unpackInto(temp.join("rootfs"), fixture);
   const copy = await ImageCopy.of("v6-layers-merged");
   const bytes = copy.blob(0);
   bytes[0] = (bytes[0] as number) ^ 1;

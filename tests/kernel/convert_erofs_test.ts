@@ -5,7 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
@@ -13,8 +13,6 @@ import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import type { RafsOptions } from "../../lib/image/convert/format/rafs_options.ts";
 import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
-import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";
-import { unpackImage } from "../../lib/image/unpack/unpack_image.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { ConvertKit, noise } from "../support/convert_kit.ts";
 import { canMountErofs, mountErofs, writeAddressSpace } from "../support/erofs_mount.ts";
@@ -23,6 +21,7 @@ import { allRafsFixtures, type ListedEntry, type RafsFixture } from "../support/
 import { anonymousAccess } from "../support/source_access.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
 import { listTree, walkInChild } from "../support/tree_walk.ts";
+import { unpackInto } from "../support/unpack_fixture.ts";
 
 /** One image of each tree, by the name of its listing. */
 function treesOf(fixtures: readonly RafsFixture[]): Map<string, RafsFixture> {
@@ -52,15 +51,8 @@ function asConverted(entries: readonly ListedEntry[]): ListedEntry[] {
 }
 
 /** Writes the tree of an image to a folder. @returns the expected listing of an image of that folder */
-async function unpackTree({ bootstrap, directory }: RafsFixture, dir: string): Promise<ListedEntry[]> {
-  const sink = await FolderSink.open(dir);
-  await unpackImage({
-    ...{ source: bootstrap, sourceName: bootstrap, sink, folder: sink.staging, signal },
-    backend: new LocalFsBackend({ dir: join(directory, "blobs"), altDirs: [], blobFile: undefined }),
-    cacheDir: undefined,
-    fetching: { decodeWorkers: 0 },
-    onProgress: () => {},
-  });
+async function unpackTree(fixture: RafsFixture, dir: string): Promise<ListedEntry[]> {
+  await unpackInto(dir, fixture);
   return asConverted(listTree(dir));
 }
 
@@ -126,7 +118,7 @@ dataPathTest(
       const options = { ...OPTIONS[number % OPTIONS.length], fsVersion } as const;
       await kit.convert(`dir:${tree.join("tree")}`, kit.named("target"), options);
       const { bootstrap, blobDir } = await made(kit);
-      const backend = new LocalFsBackend({ dir: blobDir, altDirs: [], blobFile: undefined });
+      const backend = LocalFsBackend.inFolder(blobDir);
       await using image = OpenImage.open({
         ...{ name: `tree-${number}`, backend, cache },
         bootstrap: MappedBootstrap.open(bootstrap),

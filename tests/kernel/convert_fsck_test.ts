@@ -4,20 +4,12 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { geteuid } from "../../ffi/unistd.ts";
 import { buildFrom } from "../support/built_rafs.ts";
-import { writeAddressSpace } from "../support/erofs_mount.ts";
+import { FSCK, hasFsck, writeAddressSpace } from "../support/erofs_mount.ts";
+import { isRoot } from "../support/root_test.ts";
 import { device, dir, fifo, file, hardlink, symlink, tarOf, xattrs } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
-
-const FSCK = "/usr/bin/fsck.erofs";
-const hasFsck = await Deno.stat(FSCK).then(() => true, (error) => {
-  if (error instanceof Deno.errors.NotFound) return false;
-  throw error;
-});
-const canRun = hasFsck && geteuid() === 0;
-if (!canRun) console.log(`skipped without root or ${FSCK} (package erofs-utils): built images unpacked by fsck.erofs`);
 
 async function run(program: string, ...args: string[]): Promise<void> {
   const { code, stdout, stderr } = await new Deno.Command(program, { args, stdout: "piped", stderr: "piped" }).output();
@@ -29,7 +21,7 @@ const text = (length: number, seed: number) =>
 
 Deno.test({
   name: "fsck.erofs extracts a built image like GNU tar extracts its archive",
-  ignore: !canRun,
+  ignore: !hasFsck || !isRoot,
   fn: async () => {
     using temp = TempDir.make();
     const archive = tarOf(

@@ -41,7 +41,7 @@ async function mountAndWalk(copy: ImageCopy, number: number, kit: TestMounts, wa
   try {
     await using cache = BlobCache.open(`${folder}/cache`, number % 8 === 0 ? {} : { decodeWorkers: 0 });
     const { path: bootstrapPath, container } = await findBootstrap(source, `${folder}/image.boot`, source);
-    const backend = new LocalFsBackend({ dir: blobDir, altDirs: [], blobFile: undefined });
+    const backend = LocalFsBackend.inFolder(blobDir);
     await using image = OpenImage.open({
       name: `image-${number}`,
       bootstrap: MappedBootstrap.open(bootstrapPath),

@@ -30,7 +30,7 @@ interface Shown extends AsyncDisposable {
 let nextNumber = 1;
 
 async function show({ mounts }: TestMounts, cache: BlobCache, fixture: RafsFixture): Promise<Shown> {
-  const backend = new LocalFsBackend({ dir: join(fixture.directory, "blobs"), altDirs: [], blobFile: undefined });
+  const backend = LocalFsBackend.inFolder(join(fixture.directory, "blobs"));
   const bootstrap = MappedBootstrap.open(fixture.bootstrap);
   const owners = bootstrap.blobNames().flatMap((names) => names.owners);
   const number = nextNumber++;

@@ -11,6 +11,7 @@ import { Differ } from "../../lib/layer/diff/differ.ts";
 import { applyTar } from "../support/apply_tar.ts";
 import { rootTest } from "../support/root_test.ts";
 import {
+  CAPABILITY,
   device,
   dir,
   entriesOf,
@@ -38,10 +39,7 @@ class Layers implements Disposable {
 
   /** Makes a layer with the given entries. */
   layer(...entries: TestEntry[]): string {
-    const path = this.#temp.join(`layer${this.#count++}`);
-    Deno.mkdirSync(path);
-    applyTar([tarOf(...entries)], path);
-    return path;
+    return this.applied(tarOf(...entries));
   }
 
   /** Makes a layer from an archive. */
@@ -84,14 +82,12 @@ class Layers implements Disposable {
 /** The tar of one layer's own files. */
 const ownTar = (layer: string) => diffTar({ layers: [layer], below: [] });
 
-const capability = "\x01\0\0\x02\0\x20" + "\0".repeat(14);
-
-/** The same for the root of a user namespace: version 3, with the id of that root. */
+/** {@link CAPABILITY} for the root of a user namespace: version 3, with the id of that root. */
 const capabilityOfNamespace = "\x01\0\0\x03\0\x20" + "\0".repeat(14) + "\xa0\x86\x01\0";
 
 /** One entry of each kind, in the order of a diff. */
 function everything(): TestEntry[] {
-  const note = xattrs({ "security.capability": capability, "user.note": "a\0\nb" });
+  const note = xattrs({ "security.capability": CAPABILITY, "user.note": "a\0\nb" });
   return [
     file("-rf *", "x"),
     file("big", new Uint8Array(700_000).map((_, i) => i * 31 >> 3)),
@@ -115,7 +111,7 @@ rootTest("a capability for one user namespace is in a tar as one for any, as in 
   using layers = new Layers();
   const upper = layers.layer(file("f", "x", xattrs({ "security.capability": capabilityOfNamespace })));
   const [entry] = entriesOf(concatenate(ownTar(upper)));
-  deepEqual(entry?.xattrs.get("security.capability"), fromByteString(capability));
+  deepEqual(entry?.xattrs.get("security.capability"), fromByteString(CAPABILITY));
 });
 
 rootTest("an unpacked layer is diffed to a tar that unpacks to the same", () => {
@@ -216,7 +212,7 @@ const work: [string, Work, Record<string, string>][] = [
   ["a hard link", (at) => Deno.linkSync(at("d/f"), at("d/hard")), { "/d": "modify", "/d/hard": "add" }],
   ["a capability", (at) => {
     using fd = open(at("d/f"), O.WRONLY);
-    fsetxattr(fd, "security.capability", fromByteString(capability));
+    fsetxattr(fd, "security.capability", fromByteString(CAPABILITY));
   }, { "/d": "modify", "/d/f": "modify" }],
 ];
 

@@ -15,11 +15,9 @@ import { plainDocker, serveFakeDocker } from "../support/fake_docker.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { LazyServe } from "../support/lazy_serve.ts";
 import { RAFS_FIXTURES } from "../support/rafs_fixtures.ts";
+import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
-
-const ignore = Deno.uid() !== 0;
-if (ignore) console.log("skipped: not root");
 
 /** Results of a doctor on an installation in `temp`, by the names of its checks. */
 async function doctor(
@@ -56,7 +54,7 @@ const NO_FUSE = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && mk
 const hideLibrary = (name: string) =>
   `for f in $(ldconfig -p | sed -n 's|.*=> \\(.*/${name}\\.so\\..*\\)|\\1|p'); do mount --bind /dev/null "$f"; done`;
 
-Deno.test({ name: "an unused installation is checked, and nothing is left behind", ignore }, async () => {
+rootTest("an unused installation is checked, and nothing is left behind", async () => {
   using temp = TempDir.make();
   const mounts = mountsBelow("/").length;
   const seen = await doctor(temp);
@@ -76,7 +74,7 @@ Deno.test({ name: "an unused installation is checked, and nothing is left behind
   assert.equal(mountsBelow("/").length, mounts);
 });
 
-Deno.test({ name: "text output has groups, verdicts, fixes and a summary", ignore }, async () => {
+rootTest("text output has groups, verdicts, fixes and a summary", async () => {
   using temp = TempDir.make();
   const { code, stdout } = await run(["doctor", "--root", temp.join("root"), "--docker-host", "tcp://h:1"]);
   assert.equal(code, 3);
@@ -88,7 +86,7 @@ Deno.test({ name: "text output has groups, verdicts, fixes and a summary", ignor
   assert.match(stdout, /\n\n\d+ failed, \d+ warnings?, \d+ skipped, \d+ ok\n$/);
 });
 
-Deno.test({ name: "missing kernel features and libraries are reported with what provides them", ignore }, async () => {
+rootTest("missing kernel features and libraries are reported with what provides them", async () => {
   using temp = TempDir.make();
   const bare = await doctor(temp, [], { within: inNamespace(NO_FUSE) });
   says(bare, "FUSE", "fail", /"\/dev\/fuse": ENOENT/, /modprobe fuse/);
@@ -104,7 +102,7 @@ Deno.test({ name: "missing kernel features and libraries are reported with what 
   says(poor, "liblz4", "fail", /Cannot load liblz4\.so\.1/, /apt-get install liblz4-1/);
 });
 
-Deno.test({ name: "an invalid configuration, or one with ineffective keys, is reported by key", ignore }, async () => {
+rootTest("an invalid configuration, or one with ineffective keys, is reported by key", async () => {
   using temp = TempDir.make();
   const [settings, config] = [temp.join("settings.toml"), temp.join("config.json")];
   const files = ["--settings", settings, "--config", config];
@@ -130,7 +128,7 @@ Deno.test({ name: "an invalid configuration, or one with ineffective keys, is re
   says(await doctor(temp, files), "nydusd's file", "fail", /it is not valid JSON/, /config\.json/);
 });
 
-Deno.test({ name: "a cache in memory, a full disk and a nearly full one are reported", ignore }, async () => {
+rootTest("a cache in memory, a full disk and a nearly full one are reported", async () => {
   using temp = TempDir.make();
   const cache = temp.join("cache");
   await Deno.mkdir(cache);
@@ -147,7 +145,7 @@ Deno.test({ name: "a cache in memory, a full disk and a nearly full one are repo
   says(nearly, "free space", "warn", /less than cache\.min_free/, /cache\.dir/);
 });
 
-Deno.test({ name: "folders that the daemon cannot use are told before it fails to start", ignore }, async () => {
+rootTest("folders that the daemon cannot use are told before it fails to start", async () => {
   using temp = TempDir.make();
   await Deno.writeTextFile(temp.join("file"), "");
   const within = (folder: string) => ({ env: { NYDUS_GD_CACHE_DIR: folder } });
@@ -166,7 +164,7 @@ Deno.test({ name: "folders that the daemon cannot use are told before it fails t
   says(await doctor(temp), "state", "fail", /root\/state is not a folder$/, /rm /);
 });
 
-Deno.test({ name: "a Docker that does not answer is told once, with where to look", ignore }, async () => {
+rootTest("a Docker that does not answer is told once, with where to look", async () => {
   using temp = TempDir.make();
   using silent = Deno.listen({ transport: "unix", path: temp.join("docker.sock") });
   const seen = await doctor(temp);
@@ -175,8 +173,8 @@ Deno.test({ name: "a Docker that does not answer is told once, with where to loo
   assert.ok(silent);
 });
 
-Deno.test(
-  { name: "an unavailable named data path and an unsuitable data-root are reported", ignore },
+rootTest(
+  "an unavailable named data path and an unsuitable data-root are reported",
   async () => {
     using temp = TempDir.make();
     const docker = plainDocker();
@@ -197,7 +195,7 @@ Deno.test(
   },
 );
 
-Deno.test({ name: "where Docker keeps its images in containerd, the snapshots' place is tried", ignore }, async () => {
+rootTest("where Docker keeps its images in containerd, the snapshots' place is tried", async () => {
   using temp = TempDir.make();
   const docker = plainDocker();
   docker.version = "28.5.2";
@@ -214,7 +212,7 @@ Deno.test({ name: "where Docker keeps its images in containerd, the snapshots' p
   says(await doctor(temp), "snapshots", "skipped", /no snapshotter is set up/);
 });
 
-Deno.test({ name: "a daemon is ok, failed or missing; its sockets are accessible to root only", ignore }, async () => {
+rootTest("a daemon is ok, failed or missing; its sockets are accessible to root only", async () => {
   using temp = TempDir.make();
   const serve = ["serve", "--root", temp.join("root"), "--socket", temp.join("gd.sock")];
   const admin = temp.join("root.admin.sock");
@@ -243,7 +241,7 @@ Deno.test({ name: "a daemon is ok, failed or missing; its sockets are accessible
   says(await doctor(temp), "admin socket", "fail", /is not a socket/, /rm /);
 });
 
-Deno.test({ name: "lazy images whose daemon or keeper is gone are reported", ignore }, async () => {
+rootTest("lazy images whose daemon or keeper is gone are reported", async () => {
   using temp = TempDir.make();
   await using serve = await LazyServe.start(temp.path);
   says(await doctor(temp), "lazy images", "ok", /served, and kept by process \d+/);
@@ -265,7 +263,7 @@ Deno.test({ name: "lazy images whose daemon or keeper is gone are reported", ign
   says(await doctor(temp), "lazy images", "fail", /daemon and keeper are gone/, /stop and start the containers/);
 });
 
-Deno.test({ name: "a manual mount whose server was killed is reported", ignore }, async () => {
+rootTest("a manual mount whose server was killed is reported", async () => {
   using temp = TempDir.make();
   const place = temp.join("mnt");
   await Deno.mkdir(place);
@@ -276,7 +274,7 @@ Deno.test({ name: "a manual mount whose server was killed is reported", ignore }
   assert.equal((await run(["umount", place])).code, 0);
 });
 
-Deno.test({ name: "the remains of a killed doctor are removed by the next one", ignore }, async () => {
+rootTest("the remains of a killed doctor are removed by the next one", async () => {
   using temp = TempDir.make();
   const folder = temp.join(".nydus-gd-doctor");
   const words = ["doctor", "--root", temp.join("root"), "--docker-host", `unix://${temp.join("docker.sock")}`];
@@ -303,7 +301,7 @@ async function stop(pid: number): Promise<void> {
   await until("it has stopped", () => threads().every((thread) => processStat(`${pid}/task/${thread}`)?.[0] === "T"));
 }
 
-Deno.test({ name: "without root the checks that need it are skipped by name", ignore }, async () => {
+rootTest("without root the checks that need it are skipped by name", async () => {
   using temp = TempDir.make();
   await Deno.chmod(temp.path, 0o777);
   const within = ["unshare", "--user", "--map-user=65534", "--map-group=65534"];

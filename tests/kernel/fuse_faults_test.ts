@@ -11,16 +11,12 @@ import { pwriteAll } from "../../ffi/unistd.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { INODE, SUPER, UNIT } from "../../lib/rafs/v5/layout.ts";
 import { forgetUnused, fuseTest, mountsBelow, TestSession, untilReleased } from "../support/fuse_mount_kit.ts";
-import { MountableSynthetic, patternByte } from "../support/mountable_synthetic.ts";
+import { MountableSynthetic } from "../support/mountable_synthetic.ts";
+import { CHUNK, pattern } from "../support/mounted_synthetic.ts";
 import { type Probe, probe } from "../support/fs_probe.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
+import { sh } from "../support/shell.ts";
 import { untilEqual } from "../support/until.ts";
-
-const CHUNK = 64 << 10;
-
-function pattern(offset: number, length: number): string {
-  return Uint8Array.from({ length }, (_, i) => patternByte(offset + i)).toHex();
-}
 
 /** A read that bypasses the page cache: without readahead and without a retry by the kernel. */
 function directRead(path: string, chunk: number): Probe {
@@ -82,24 +78,20 @@ fuseTest("an overlay on an image works, also after the image was removed", async
   const mount = await kit.session.add(image.image, 1);
   for (const name of ["upper", "work", "merged"]) Deno.mkdirSync(temp.join(name));
   const options = `lowerdir=${mount.path},upperdir=${temp.join("upper")},workdir=${temp.join("work")}`;
-  const shell = async (script: string) => {
-    const { code, stderr } = await new Deno.Command("sh", { args: ["-ec", script], stderr: "piped" }).output();
-    assert.equal(code, 0, new TextDecoder().decode(stderr));
-  };
   const merged = temp.join("merged");
-  await shell(`mount -t overlay overlay -o ${options} ${merged}`);
+  await sh(`mount -t overlay overlay -o ${options} ${merged}`);
   try {
     await mount[Symbol.asyncDispose]();
     forgetUnused(merged);
     forgetUnused(kit.session.mountpoint, MS.RDONLY);
-    await shell(`echo more >> ${merged}/dir/file; mv ${merged}/other ${merged}/moved; rm ${merged}/moved`);
+    await sh(`echo more >> ${merged}/dir/file; mv ${merged}/other ${merged}/moved; rm ${merged}/moved`);
     const [start, names] = await probe([
       { op: "read", path: `${merged}/dir/file`, offset: CHUNK, length: 8 },
       { op: "names", path: merged },
     ]);
     assert.deepEqual([start, names], [pattern(4096 + CHUNK, 8), "1 1"]); // "other" precedes it in the blob
   } finally {
-    await shell(`umount ${merged}`);
+    await sh(`umount ${merged}`);
   }
   await untilReleased(kit, mount);
 });

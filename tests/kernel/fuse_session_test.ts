@@ -15,17 +15,11 @@ import {
   untilReleased,
   workerThreads,
 } from "../support/fuse_mount_kit.ts";
-import { MountableSynthetic, patternByte } from "../support/mountable_synthetic.ts";
+import { MountableSynthetic } from "../support/mountable_synthetic.ts";
+import { CHUNK, pattern } from "../support/mounted_synthetic.ts";
 import { probe } from "../support/fs_probe.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until, untilEqual } from "../support/until.ts";
-
-const CHUNK = 64 << 10;
-
-/** Hexadecimal of the pattern at an offset of the blob. */
-function pattern(offset: number, length: number): string {
-  return Uint8Array.from({ length }, (_, i) => patternByte(offset + i)).toHex();
-}
 
 fuseTest("names are bytes, at most 255, and a missing name stays missing", async () => {
   const longest = "n".repeat(255);

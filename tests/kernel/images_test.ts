@@ -82,7 +82,7 @@ dataPathTest("images are served from the blob cache, and a warm cache fetches no
     for (const [index, fixture] of chosen.entries()) {
       using mountable = await MountableFixture.open(fixture, temp.path);
       const { tree } = mountable.image;
-      const backend = new LocalFsBackend({ dir: join(fixture.directory, "blobs"), altDirs: [], blobFile: undefined });
+      const backend = LocalFsBackend.inFolder(join(fixture.directory, "blobs"));
       const blobs = tree.blobs.map((descriptor) => {
         const id = effectiveBlobId(descriptor, fixture.container);
         const { metaBlobId } = descriptor;

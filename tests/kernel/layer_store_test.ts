@@ -5,18 +5,9 @@ import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
 import { lazyLayersIn } from "../../lib/layer/lazy_layers.ts";
 import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
-import { rootTest } from "../support/root_test.ts";
-import { StoreHome, WITHOUT_DOCKER } from "../support/store_home.ts";
+import { storeTest, WITHOUT_DOCKER } from "../support/store_home.ts";
 import { container, layer, lazyLayer, namesIn } from "../support/store_layers.ts";
 import { dir, file, namesOf, opaque, tarOf, whiteout } from "../support/tar_builder.ts";
-
-function test(name: string, fn: (home: StoreHome) => Promise<void>, homeName?: string): void {
-  rootTest(name, async () => {
-    await using home = await StoreHome.make(homeName);
-    await fn(home);
-    deepEqual(mountsBelow(home.scratch).map((mount) => mount.mountPoint), []);
-  });
-}
 
 /** Names that the layer has in one folder. */
 async function shown(store: LayerStore, id: string, folder = ""): Promise<string[]> {
@@ -28,7 +19,7 @@ async function shown(store: LayerStore, id: string, folder = ""): Promise<string
   }
 }
 
-test("a container sees its layers, writes to its own, and is removed completely", async (home) => {
+storeTest("a container sees its layers, writes to its own, and is removed completely", async (home) => {
   const { store } = home;
   await layer(store, "base", "", dir("d"), file("d/kept", "1"), file("d/gone", "2"));
   await layer(store, "top", "base", whiteout("d/gone"), file("new", "3"));
@@ -48,7 +39,7 @@ test("a container sees its layers, writes to its own, and is removed completely"
   deepEqual(namesIn(`${home.path}/l`), []);
 });
 
-test("a bootstrap layer is replaced by its image; upper layers are ordinary, lower ones hidden", async (home) => {
+storeTest("a bootstrap layer is replaced by its image; upper layers are ordinary, lower ones hidden", async (home) => {
   const { store, images } = home;
   await layer(store, "hidden", "", file("below", "x"));
   const image = await lazyLayer(home, "lazy", "hidden");
@@ -85,7 +76,7 @@ test("a bootstrap layer is replaced by its image; upper layers are ordinary, low
   deepEqual(images.forgotten, ["lazy"]);
 });
 
-test("an invalid bootstrap fails its ApplyDiff with an error, and nothing of the layer is left", async (home) => {
+storeTest("an invalid bootstrap fails its ApplyDiff with an error, and nothing of the layer is left", async (home) => {
   const { store } = home;
   await store.create("foreign");
   const tar = tarOf(dir("image"), file("image/image.boot", "something else"));
@@ -104,7 +95,7 @@ test("an invalid bootstrap fails its ApplyDiff with an error, and nothing of the
   equal(await store.exists("foreign"), false);
 });
 
-test("a bootstrap layer written without ApplyDiff is recognised once another is created on it", async (home) => {
+storeTest("a bootstrap layer written without ApplyDiff is recognised once another is created on it", async (home) => {
   const { store } = home;
   const image = `${home.scratch}/image`;
   await Deno.mkdir(`${image}/etc`, { recursive: true });
@@ -117,7 +108,7 @@ test("a bootstrap layer written without ApplyDiff is recognised once another is 
   deepEqual(await shown(store, "box"), ["etc"]);
 });
 
-test("the bootstrap layers that the store knows are those on the disk, after every change", async (home) => {
+storeTest("the bootstrap layers that the store knows are those on the disk, after every change", async (home) => {
   const byId = (layers: readonly LazyLayer[]) => layers.toSorted((a, b) => a.id < b.id ? -1 : 1);
   const requireKnown = async (...expected: string[]) => {
     deepEqual(byId(home.store.lazyLayers), byId(await lazyLayersIn(home.path)));
@@ -148,7 +139,7 @@ test("the bootstrap layers that the store knows are those on the disk, after eve
   await requireKnown("applied", "written");
 });
 
-test("an image that cannot be mounted fails the Get and leaves nothing mounted or held", async (home) => {
+storeTest("an image that cannot be mounted fails the Get and leaves nothing mounted or held", async (home) => {
   const { store, images } = home;
   await lazyLayer(home, "lazy");
   await container(store, "box", "lazy");
@@ -160,7 +151,7 @@ test("an image that cannot be mounted fails the Get and leaves nothing mounted o
   deepEqual(await shown(store, "box"), ["usr"]);
 });
 
-test("a layer with an opaque root hides everything below it", async (home) => {
+storeTest("a layer with an opaque root hides everything below it", async (home) => {
   const { store } = home;
   await layer(store, "base", "", file("below"));
   await layer(store, "top", "base", opaque(""), file("above"));
@@ -169,7 +160,7 @@ test("a layer with an opaque root hides everything below it", async (home) => {
   ok((await shown(store, "top")).includes("above"));
 });
 
-test("mounts outlive the process: counted once, at the same path, with their image", async (home) => {
+storeTest("mounts outlive the process: counted once, at the same path, with their image", async (home) => {
   await lazyLayer(home, "lazy");
   await container(home.store, "box", "lazy");
   const path = await home.store.get("box");
@@ -189,7 +180,7 @@ test("mounts outlive the process: counted once, at the same path, with their ima
   deepEqual(home.images.heldBy("lazy"), []);
 });
 
-test("Cleanup unmounts everything, and keeps the layers", async (home) => {
+storeTest("Cleanup unmounts everything, and keeps the layers", async (home) => {
   const { store } = home;
   await layer(store, "base", "", file("f", "x"));
   await container(store, "box", "base");
@@ -199,12 +190,12 @@ test("Cleanup unmounts everything, and keeps the layers", async (home) => {
   deepEqual(await shown(store, "box"), ["f"]);
 });
 
-test("a home has one store at a time", async (home) => {
+storeTest("a home has one store at a time", async (home) => {
   await rejects(() => home.open(), { code: "busy", message: /another nydus-gd uses it/ });
   await home.reopen();
 });
 
-test("Remove ends an ApplyDiff that waits for its tar", async (home) => {
+storeTest("Remove ends an ApplyDiff that waits for its tar", async (home) => {
   const { store } = home;
   await store.create("slow");
   const reading = Promise.withResolvers<void>();
@@ -225,7 +216,7 @@ test("Remove ends an ApplyDiff that waits for its tar", async (home) => {
   await rejects(() => store.applyDiff("slow", new Blob([]).stream()), { code: "not-found" });
 });
 
-test("a failed Create leaves nothing, and quotas are refused by name", async (home) => {
+storeTest("a failed Create leaves nothing, and quotas are refused by name", async (home) => {
   const { store } = home;
   await rejects(() => store.create("a", { parent: "nobody" }), { code: "not-found", hint: /nydus-gd doctor/ });
   await rejects(() => store.create("a", { parent: "a" }), { code: "not-found" });
@@ -242,7 +233,7 @@ test("a failed Create leaves nothing, and quotas are refused by name", async (ho
   deepEqual(namesIn(`${home.path}/.making`), []);
 });
 
-test("a repeated Create succeeds while the layer is untouched", async (home) => {
+storeTest("a repeated Create succeeds while the layer is untouched", async (home) => {
   const { store } = home;
   await store.create("base");
   await store.create("base");
@@ -252,7 +243,7 @@ test("a repeated Create succeeds while the layer is untouched", async (home) => 
   await rejects(() => store.applyDiff("base", new Blob([]).stream()), /other layers are stacked on it/);
 });
 
-test("nothing is deleted through a foreign mount", async (home) => {
+storeTest("nothing is deleted through a foreign mount", async (home) => {
   const { store } = home;
   await store.create("a");
   const outside = `${home.scratch}/outside`;
@@ -272,7 +263,7 @@ test("nothing is deleted through a foreign mount", async (home) => {
   deepEqual(namesIn(outside), ["precious"]);
 });
 
-test("a home on an overlay is refused by name", async (home) => {
+storeTest("a home on an overlay is refused by name", async (home) => {
   const { store } = home;
   await layer(store, "base", "", file("f"));
   await container(store, "box", "base");
@@ -290,7 +281,7 @@ test("a home on an overlay is refused by name", async (home) => {
   }
 });
 
-test("an SELinux label has no effect without SELinux", async (home) => {
+storeTest("an SELinux label has no effect without SELinux", async (home) => {
   const { store } = home;
   await layer(store, "base", "", file("f"));
   await container(store, "box", "base");
@@ -299,7 +290,7 @@ test("an SELinux label has no effect without SELinux", async (home) => {
   await store.put("box");
 });
 
-test("200 layers stack, in a home whose name contains all option separators", async (home) => {
+storeTest("200 layers stack, in a home whose name contains all option separators", async (home) => {
   const { store } = home;
   let parent = "";
   for (let i = 0; i < 200; i++) {

@@ -2,20 +2,11 @@ import { deepEqual, equal, rejects } from "node:assert/strict";
 import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
 import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
-import { rootTest } from "../support/root_test.ts";
-import { StoreHome, WITHOUT_DOCKER } from "../support/store_home.ts";
+import { storeTest, WITHOUT_DOCKER } from "../support/store_home.ts";
 import { container, layer, lazyLayer, namesIn } from "../support/store_layers.ts";
 import { device, dir, entriesOf, file, symlink, tarOf } from "../support/tar_builder.ts";
 
-function test(name: string, fn: (home: StoreHome) => Promise<void>): void {
-  rootTest(name, async () => {
-    await using home = await StoreHome.make();
-    await fn(home);
-    deepEqual(mountsBelow(home.scratch), []);
-  });
-}
-
-test("with a user namespace owners are shifted when unpacking and back when diffing", async (home) => {
+storeTest("with a user namespace owners are shifted when unpacking and back when diffing", async (home) => {
   const { images: lazyImages, applier, differ } = home;
   const { LayerStore } = await import("../../lib/layer/layer_store.ts");
   const idMaps = {
@@ -75,7 +66,7 @@ test("with a user namespace owners are shifted when unpacking and back when diff
   await rejects(store.applyDiff("far", new Blob([far]).stream()), /owner 65536:0 is outside the user namespace/);
 });
 
-test("with a user namespace a lazy image shows shifted owners, and its files keep theirs", async (home) => {
+storeTest("with a user namespace a lazy image shows shifted owners, and its files keep theirs", async (home) => {
   const idMaps = {
     uids: [{ containerId: 0, hostId: 100_000, size: 1000 }, { containerId: 1000, hostId: 300_000, size: 1000 }],
     gids: [],
@@ -119,7 +110,7 @@ test("with a user namespace a lazy image shows shifted owners, and its files kee
   deepEqual(home.images.heldBy("lazy"), []);
 });
 
-test("what a process that was killed while it mounted an image has left is removed", async (home) => {
+storeTest("what a process that was killed while it mounted an image has left is removed", async (home) => {
   const place = `${home.path}/.making/.view-box`;
   await home.reopen();
   await Deno.mkdir(place);
@@ -128,7 +119,7 @@ test("what a process that was killed while it mounted an image has left is remov
   deepEqual([mountCount(place), namesIn(`${home.path}/.making`)], [0, []]);
 });
 
-test("a kernel that cannot map the owners of an image's file system is told by name", async (home) => {
+storeTest("a kernel that cannot map the owners of an image's file system is told by name", async (home) => {
   const idMaps = { uids: [{ containerId: 0, hostId: 100_000, size: 65_536 }], gids: [] };
   const store = await home.reopen({ idMaps });
   const image = await lazyLayer(home, "lazy");

@@ -6,7 +6,6 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { umount2 } from "../../ffi/sys_mount.ts";
-import type { Backend } from "../../lib/backend/blob_source.ts";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { unlessAborted } from "../../lib/base/abort.ts";
 import { hasCode, NydusGdError } from "../../lib/base/errors.ts";
@@ -87,7 +86,7 @@ class Kit implements AsyncDisposable {
   }
 
   get candidate(): BackendCandidate {
-    const backend = new LocalFsBackend({ dir: this.temp.join("blobs"), altDirs: [], blobFile: undefined });
+    const backend = LocalFsBackend.inFolder(this.temp.join("blobs"));
     return { description: "folder", open: () => backend };
   }
 
@@ -220,16 +219,10 @@ fuseTest("an image without a container is unmounted after a while, and its blobs
 
 fuseTest("an image is not mounted ahead if its layer is removed or no backend has it", async () => {
   const { promise: never } = Promise.withResolvers<void>();
-  const untilAborted = (signal: AbortSignal) => unlessAborted(never, signal);
   const asked = Promise.withResolvers<void>();
   await using kit: Kit = await Kit.make({
-    whenPlaced: ({ id }, signal) => id === "a" ? untilAborted(signal) : Promise.resolve(),
-    candidates: ({ id }) => {
-      if (id === "b") asked.resolve();
-      const blob = () => ({ size: (signal?: AbortSignal) => untilAborted(signal as AbortSignal) });
-      const silent = { description: "silent", open: () => ({ description: "silent", blob }) as unknown as Backend };
-      return Promise.resolve(id === "b" ? [silent] : []);
-    },
+    whenPlaced: ({ id }, signal) => id === "a" ? unlessAborted(never, signal) : Promise.resolve(),
+    candidates: ({ id }) => Promise.resolve(id === "b" ? [silentCandidate(asked.resolve)] : []),
   });
   for (const id of ["a", "b", "c"]) kit.store.prepare(kit.layer(id));
   await asked.promise;

@@ -19,6 +19,7 @@ import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LAZY_IMAGE, LazyServe } from "../support/lazy_serve.ts";
 import { readFixtureBootstrap } from "../support/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
+import { sh } from "../support/shell.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { turn } from "../support/until.ts";
 import { unmountBelow } from "../support/unmount_below.ts";
@@ -29,12 +30,6 @@ const FILES = 24;
 const DROPS = 5;
 /** Reads while the kernel loses pages all the time. */
 const HARD_READS = 150;
-
-/** Runs a shell script that must succeed. */
-async function sh(script: string, ...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command("sh", { args: ["-ec", script, "sh", ...args] }).output();
-  assert.ok(success, new TextDecoder().decode(stderr));
-}
 
 /**
  * Mounts a file system on `cache` whose disk has its data in `under`. Each request is a page, since the loop driver

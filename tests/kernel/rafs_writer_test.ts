@@ -8,18 +8,11 @@ import fc from "fast-check";
 import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
-import { canMountErofs, mountErofs } from "../support/erofs_mount.ts";
+import { canMountErofs, FSCK, hasFsck, mountErofs } from "../support/erofs_mount.ts";
 import { listBootstrap } from "../support/rafs_fixtures.ts";
 import { type RandomNode, randomTree, TREE_CHUNK, treeBlob, writeTree } from "../support/rafs_trees.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
-
-const FSCK = "/usr/bin/fsck.erofs";
-const hasFsck = await Deno.stat(FSCK).then(() => true, (error) => {
-  if (error instanceof Deno.errors.NotFound) return false;
-  throw error;
-});
-if (!hasFsck) console.log(`skipped without ${FSCK} (package erofs-utils): fsck.erofs of written trees`);
 
 /** Adjusts an inode to what the kernel shows: it hides user.* on special files and requires valid ACLs. */
 function presentable(node: RandomNode): RandomNode {

@@ -13,6 +13,7 @@ import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { untilIdle } from "../support/idle_process.ts";
 import { backendOf, LazyServe, startLazyRegistry } from "../support/lazy_serve.ts";
+import { sh } from "../support/shell.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { unmountBelow } from "../support/unmount_below.ts";
 import { until } from "../support/until.ts";
@@ -29,13 +30,6 @@ interface Parts {
   readonly serve: LazyServe;
   /** Folder of the cache, on its own file system. */
   readonly cache: string;
-}
-
-/** Runs a shell script that must succeed. */
-async function sh(script: string, ...args: string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command("sh", { args: ["-ec", script, "sh", ...args] }).output();
-  assert.ok(success, new TextDecoder().decode(stderr));
-  return new TextDecoder().decode(stdout).trim();
 }
 
 /** Runs `test` with the cache on a tmpfs with these options. */
@@ -246,20 +240,30 @@ fuseTest(
     }),
 );
 
+/** Runs `task` while a process gets no descriptor with a number from `limit` on. */
+async function whileLimited(pid: number, limit: number, task: () => Promise<unknown>): Promise<void> {
+  const limits = await sh('prlimit --nofile --noheadings --output SOFT,HARD --pid "$1"', `${pid}`);
+  const [soft = "", hard = ""] = limits.split(/\s+/);
+  const setTo = (most: string) => sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, most, hard);
+  await untilIdle(pid); // a thread that is being started needs descriptors, or the runtime ends the program
+  await setTo(`${limit}`);
+  try {
+    await task();
+  } finally {
+    await setTo(soft);
+  }
+}
+
 fuseTest("a server without free descriptors yields errors, and recovers", () =>
   withServe(async (serve) => {
-    const { pid } = serve.driver;
-    const limit = await sh('prlimit --nofile --noheadings --output SOFT,HARD --pid "$1"', `${pid}`);
-    const [soft = "", hard = ""] = limit.split(/\s+/);
-    await untilIdle(pid); // a thread that is being started needs descriptors, or the runtime ends the program
     // the three descriptors that always exist: any further one is refused
-    await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, "3", hard);
-    assert.deepEqual(await serve.readAll(0, 3), { right: 0, wrong: 0, error: 3 });
-    const refused = await Promise.allSettled(
-      ["a", "b", "c"].map((ID) => serve.driver.call("GraphDriver.Create", { ID }, AbortSignal.timeout(2_000))),
-    );
-    assert.ok(refused.some(({ status }) => status === "rejected"));
-    await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, soft, hard);
+    await whileLimited(serve.driver.pid, 3, async () => {
+      assert.deepEqual(await serve.readAll(0, 3), { right: 0, wrong: 0, error: 3 });
+      const refused = await Promise.allSettled(
+        ["a", "b", "c"].map((ID) => serve.driver.call("GraphDriver.Create", { ID }, AbortSignal.timeout(2_000))),
+      );
+      assert.ok(refused.some(({ status }) => status === "rejected"));
+    });
     assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
     await serve.driver.call("GraphDriver.Create", { ID: "after", Parent: "box" });
   }));
@@ -269,19 +273,13 @@ fuseTest(
   () =>
     withServe(async (serve) => {
       const { pid } = serve.driver;
-      const [soft = "", hard = ""] = (await sh('prlimit --nofile --noheadings --output SOFT,HARD --pid "$1"', `${pid}`))
-        .split(/\s+/);
       const used = new Set([...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => Number(name)));
       const unused = Array.from({ length: 1_000 }, (_, fd) => fd).filter((fd) => !used.has(fd));
       for (let more = 4; more < 16; more++) {
-        await untilIdle(pid);
-        await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, `${unused[more]}`, hard);
         const ids = Array.from({ length: 4 }, (_, i) => `few${more}-${i}`);
-        const calls = ids.map((ID) =>
-          serve.driver.call("GraphDriver.Create", { ID, Parent: "image" }, AbortSignal.timeout(2_000))
-        );
-        await Promise.allSettled(calls);
-        await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, soft, hard);
+        const create = (ID: string) =>
+          serve.driver.call("GraphDriver.Create", { ID, Parent: "image" }, AbortSignal.timeout(2_000));
+        await whileLimited(pid, unused[more] as number, () => Promise.allSettled(ids.map(create)));
         await until("it listens again", () =>
           // without descriptors it could not accept connections
           serve.driver.call("GraphDriver.Exists", { ID: "image" }).then(() => true, () => false));

@@ -22,6 +22,13 @@ const garbage = (text: string) => text.replaceAll('"', "\0");
 const ofAnotherVersion = () => '{"version":99}';
 const removed = () => undefined;
 
+/** Starts another container of the image, which must read it. */
+async function startOther(container: LazyContainer): Promise<void> {
+  await container.driver.call("GraphDriver.CreateReadWrite", { ID: "other", Parent: "image" });
+  const { Dir } = await container.driver.call("GraphDriver.Get", { ID: "other" });
+  deepEqual(await Deno.readFile(`${Dir}/2`), container.content(2), "the next container reads");
+}
+
 /** Damages the files of the state folder after the server was killed, and starts the next one under a reader. */
 async function startDamaged(
   container: LazyContainer,
@@ -64,9 +71,7 @@ for (const fsDriver of TESTED_DATA_PATHS) {
         const { wrong, errors } = await startDamaged(container, names, damage);
         equal(wrong, 0);
         if (!mayFail) deepEqual(errors, []);
-        await container.driver.call("GraphDriver.CreateReadWrite", { ID: "other", Parent: "image" });
-        const { Dir } = await container.driver.call("GraphDriver.Get", { ID: "other" });
-        deepEqual(await Deno.readFile(`${Dir}/2`), container.content(2), "the next container reads");
+        await startOther(container);
         await container.driver.call("GraphDriver.Put", { ID: "other" });
         await container.driver.call("GraphDriver.Remove", { ID: "other" });
       });
@@ -135,9 +140,7 @@ for (const fsDriver of TESTED_DATA_PATHS.filter((driver) => driver === "erofs-fu
     const path = `${container.stateDir}/image.erofs`;
     await Deno.writeFile(path, (await Deno.readFile(path)).map((byte) => byte ^ 0xff));
     await container.driver.restart();
-    await container.driver.call("GraphDriver.CreateReadWrite", { ID: "other", Parent: "image" });
-    const { Dir } = await container.driver.call("GraphDriver.Get", { ID: "other" });
-    deepEqual(await Deno.readFile(`${Dir}/2`), container.content(2));
+    await startOther(container);
     await container.driver.call("GraphDriver.Put", { ID: "box" });
     container.root = (await container.driver.call("GraphDriver.Get", { ID: "box" }))["Dir"] as string;
     deepEqual(await Deno.readFile(`${container.root}/3`), container.content(3));
@@ -153,9 +156,7 @@ for (const fsDriver of TESTED_DATA_PATHS) {
       await Deno.remove(`${container.stateDir}/${name}`);
     }
     await container.driver.restart();
-    await container.driver.call("GraphDriver.CreateReadWrite", { ID: "other", Parent: "image" });
-    const { Dir } = await container.driver.call("GraphDriver.Get", { ID: "other" });
-    deepEqual(await Deno.readFile(`${Dir}/2`), container.content(2));
+    await startOther(container);
     await container.driver.call("GraphDriver.Put", { ID: "other" });
   });
 }

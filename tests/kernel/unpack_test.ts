@@ -11,67 +11,35 @@ import { NydusGdError } from "../../lib/base/errors.ts";
 import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";
 import { TarFile, TarStream } from "../../lib/image/unpack/tar_output.ts";
 import { TarSink } from "../../lib/image/unpack/tar_sink.ts";
-import type { TreeSink } from "../../lib/image/unpack/tree_sink.ts";
-import { unpackImage } from "../../lib/image/unpack/unpack_image.ts";
 import { ImageCopy } from "../support/damage.ts";
 import { allRafsFixtures, type ListedEntry, type RafsFixture, storedListing } from "../support/rafs_fixtures.ts";
+import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
 import { listTree } from "../support/tree_walk.ts";
-
-const ignore = Deno.uid() !== 0;
-if (ignore) console.log("skipped without root: unpacking, which sets owners and makes devices");
+import { unpackFixture, unpackInto } from "../support/unpack_fixture.ts";
 
 const fixtures = allRafsFixtures().filter(({ blobsAbsent }) => !blobsAbsent);
 const fixtureOf = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
 
-const blobsOf = (fixture: RafsFixture) =>
-  new LocalFsBackend({ dir: join(fixture.directory, "blobs"), altDirs: [], blobFile: undefined });
-
-interface Extra {
-  readonly backend?: Backend;
-  readonly signal?: AbortSignal;
-  readonly folder?: string;
-}
-
-async function unpack(
-  fixture: Pick<RafsFixture, "bootstrap" | "directory">,
-  sink: TreeSink,
-  folder: string,
-  extra: Extra = {},
-) {
-  return await unpackImage({
-    source: fixture.bootstrap,
-    sourceName: fixture.bootstrap,
-    backend: extra.backend ?? blobsOf(fixture as RafsFixture),
-    sink,
-    folder,
-    cacheDir: undefined,
-    fetching: { decodeWorkers: 0 },
-    signal: extra.signal ?? new AbortController().signal,
-    onProgress: () => {},
-  });
-}
-
 const names = (dir: string) => [...Deno.readDirSync(dir)].map(({ name }) => name);
 
-Deno.test({ name: "every image unpacks to the folder that it was made from", ignore }, async () => {
+rootTest("every image unpacks to the folder that it was made from", async () => {
   for (const fixture of fixtures) {
     using temp = new Tmpfs();
     const dir = temp.join("rootfs");
-    const sink = await FolderSink.open(dir);
-    const { names: count, leftOut } = await unpack(fixture, sink, sink.staging);
+    const { names: count, leftOut } = await unpackInto(dir, fixture);
     const listing = storedListing(fixture);
     assert.deepEqual(listTree(dir), listing, fixture.name);
     assert.deepEqual([count, leftOut], [listing.length, { xattrs: 0, sockets: 0 }]);
   }
 });
 
-Deno.test({ name: "every image unpacks to a tar that GNU tar extracts to the same tree", ignore }, async () => {
+rootTest("every image unpacks to a tar that GNU tar extracts to the same tree", async () => {
   for (const fixture of fixtures) {
     using temp = new Tmpfs();
     const tar = temp.join("tree.tar");
-    const { leftOut } = await unpack(fixture, new TarSink(await TarFile.create(tar)), temp.path);
+    const { leftOut } = await unpackFixture(fixture, new TarSink(await TarFile.create(tar)), temp.path);
     const dir = temp.join("rootfs");
     Deno.mkdirSync(dir);
     const args = ["-xpf", tar, "-C", dir, "--xattrs", "--xattrs-include=*", "--numeric-owner", "--same-owner"];
@@ -84,7 +52,7 @@ Deno.test({ name: "every image unpacks to a tar that GNU tar extracts to the sam
   }
 });
 
-Deno.test({ name: "a tar written to a stream equals one written to a file", ignore }, async () => {
+rootTest("a tar written to a stream equals one written to a file", async () => {
   using temp = TempDir.make();
   const fixture = fixtureOf("v6-layers-merged");
   const pieces: Uint8Array[] = [];
@@ -94,17 +62,16 @@ Deno.test({ name: "a tar written to a stream equals one written to a file", igno
       return Promise.resolve(Math.min(1000, bytes.length));
     },
   };
-  await unpack(fixture, new TarSink(new TarStream(stream)), temp.path);
-  await unpack(fixture, new TarSink(await TarFile.create(temp.join("x.tar"))), temp.path);
+  await unpackFixture(fixture, new TarSink(new TarStream(stream)), temp.path);
+  await unpackFixture(fixture, new TarSink(await TarFile.create(temp.join("x.tar"))), temp.path);
   const whole = new Uint8Array(await new Blob(pieces as Uint8Array<ArrayBuffer>[]).arrayBuffer());
   assert.deepEqual(whole, await Deno.readFile(temp.join("x.tar")));
 });
 
-Deno.test({ name: "zeros become holes", ignore }, async () => {
+rootTest("zeros become holes", async () => {
   using temp = new Tmpfs();
   const fixture = fixtureOf("v6-none-sha256-4k");
-  const sink = await FolderSink.open(temp.join("rootfs"));
-  await unpack(fixture, sink, sink.staging);
+  await unpackInto(temp.join("rootfs"), fixture);
   const isSparse = (path: string) => {
     const { size, blocks } = Deno.statSync(temp.join(`rootfs${path}`));
     return (blocks ?? 0) * 512 < size;
@@ -116,8 +83,9 @@ Deno.test({ name: "zeros become holes", ignore }, async () => {
   assert.ok(files.some(({ path }) => !isSparse(path)));
 });
 
-/** Blobs that serve `stopAt` reads, and then never answer. */
-function stalling(backend: Backend, stopAt: number, onStall: () => void): Backend {
+/** The blobs of an image that serve `stopAt` reads, and then never answer. */
+function stalling({ directory }: RafsFixture, stopAt: number, onStall: () => void): Backend {
+  const backend = LocalFsBackend.inFolder(join(directory, "blobs"));
   let reads = 0;
   return {
     description: backend.description,
@@ -138,10 +106,7 @@ function stalling(backend: Backend, stopAt: number, onStall: () => void): Backen
   };
 }
 
-Deno.test({
-  name: "an incomplete folder contains only a marker, and an aborted unpack leaves nothing",
-  ignore,
-}, async () => {
+rootTest("an incomplete folder contains only a marker, and an aborted unpack leaves nothing", async () => {
   for (const isNew of [true, false]) {
     using temp = TempDir.make();
     const dir = temp.join("rootfs");
@@ -150,8 +115,8 @@ Deno.test({
     const abort = new AbortController();
     const stalled = Promise.withResolvers<void>();
     const sink = await FolderSink.open(dir);
-    const backend = stalling(blobsOf(fixture), 1, stalled.resolve);
-    const unpacking = unpack(fixture, sink, sink.staging, { backend, signal: abort.signal });
+    const backend = stalling(fixture, 1, stalled.resolve);
+    const unpacking = unpackFixture(fixture, sink, sink.staging, { backend, signal: abort.signal });
     await stalled.promise;
     const [name, ...others] = names(dir);
     assert.match(name ?? "", /^\.nydus-gd-unpack-/);
@@ -163,37 +128,39 @@ Deno.test({
   }
 });
 
-Deno.test({ name: "an aborted unpack leaves no tar, and an existing file is not overwritten", ignore }, async () => {
+rootTest("an aborted unpack leaves no tar, and an existing file is not overwritten", async () => {
   using temp = TempDir.make();
   using scratch = TempDir.make();
   const fixture = fixtureOf("v5-layers-merged");
   const abort = new AbortController();
   const backend = stalling(
-    blobsOf(fixture),
+    fixture,
     1,
     () => abort.abort(new NydusGdError("interrupted", "Cannot finish: stop")),
   );
   const sink = new TarSink(await TarFile.create(temp.join("x.tar")));
-  await assert.rejects(unpack(fixture, sink, scratch.path, { backend, signal: abort.signal }), { code: "interrupted" });
+  await assert.rejects(unpackFixture(fixture, sink, scratch.path, { backend, signal: abort.signal }), {
+    code: "interrupted",
+  });
   assert.deepEqual(names(temp.path), []);
   await Deno.writeTextFile(temp.join("x.tar"), "mine");
   await assert.rejects(TarFile.create(temp.join("x.tar")), { code: "exists", hint: `rm ${temp.join("x.tar")}` });
 });
 
-Deno.test({ name: "an image with a corrupt chunk unpacks to nothing", ignore }, async () => {
+rootTest("an image with a corrupt chunk unpacks to nothing", async () => {
   using temp = TempDir.make();
   const copy = await ImageCopy.of("v6-layers-merged");
   const bytes = copy.blob(0);
   bytes[0] = (bytes[0] as number) ^ 1;
   const { source, blobDir } = await copy.write(temp.join("image"));
   const sink = await FolderSink.open(temp.join("rootfs"));
-  const backend = new LocalFsBackend({ dir: blobDir, altDirs: [], blobFile: undefined });
+  const backend = LocalFsBackend.inFolder(blobDir);
   const fixture = { bootstrap: source, directory: temp.path };
-  await assert.rejects(unpack(fixture, sink, sink.staging, { backend }), { code: "corrupt" });
+  await assert.rejects(unpackFixture(fixture, sink, sink.staging, { backend }), { code: "corrupt" });
   assert.deepEqual(names(temp.path), ["image"]);
 });
 
-Deno.test({ name: "only a new or empty folder is accepted", ignore }, async () => {
+rootTest("only a new or empty folder is accepted", async () => {
   using temp = TempDir.make();
   await Deno.writeTextFile(temp.join("file"), "");
   await assert.rejects(FolderSink.open(temp.path), {
@@ -209,7 +176,7 @@ Deno.test({ name: "only a new or empty folder is accepted", ignore }, async () =
   );
 });
 
-Deno.test({ name: "one process at a time unpacks into a folder, under any of its names", ignore }, async () => {
+rootTest("one process at a time unpacks into a folder, under any of its names", async () => {
   using temp = TempDir.make();
   const dir = temp.join("rootfs");
   await Deno.symlink("rootfs", temp.join("link"));
@@ -221,15 +188,14 @@ Deno.test({ name: "one process at a time unpacks into a folder, under any of its
   await second.discard();
 });
 
-Deno.test({ name: "group and setgid bit of the target folder are not inherited by the tree", ignore }, async () => {
+rootTest("group and setgid bit of the target folder are not inherited by the tree", async () => {
   using temp = new Tmpfs();
   const dir = temp.join("rootfs");
   Deno.mkdirSync(dir);
   Deno.chmodSync(dir, 0o2777);
   Deno.chownSync(dir, 0, 1234);
   const fixture = fixtureOf("v5-lz4-sha256-64k");
-  const sink = await FolderSink.open(dir);
-  await unpack(fixture, sink, sink.staging);
+  await unpackInto(dir, fixture);
   const strip = (entries: readonly ListedEntry[]) => entries.filter(({ path }) => path !== "/");
   assert.deepEqual(strip(listTree(dir)), strip(storedListing(fixture)));
 });

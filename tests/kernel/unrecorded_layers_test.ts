@@ -7,16 +7,11 @@ import { deepEqual } from "node:assert/strict";
 import { recordedLayers } from "../../lib/image/docker/layers.ts";
 import { rootTest } from "../support/root_test.ts";
 import { StoreHome } from "../support/store_home.ts";
-import { container, layer, lazyLayer, namesIn } from "../support/store_layers.ts";
+import { container, layer, layersIn, lazyLayer } from "../support/store_layers.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { until } from "../support/until.ts";
 
 const id = (digit: string) => digit.repeat(64);
-
-/** The layers in a home. */
-function layersIn(home: string): string[] {
-  return namesIn(home).filter((name) => !name.startsWith(".") && name !== "l");
-}
 
 /** Makes a record of dockerd. */
 async function record(imageDir: string, path: string, layerId: string): Promise<void> {

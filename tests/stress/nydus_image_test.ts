@@ -99,7 +99,7 @@ for (const fsDriver of TESTED_DATA_PATHS) {
       makeTree(temp.join("tree"));
       const made = listTree(temp.join("tree"));
       const expected = made.map((entry) => entry.path === "/" ? { ...entry, mtime: 0, mtime_nsec: 0 } : entry);
-      const backend = new LocalFsBackend({ dir: temp.join("blobs"), altDirs: [], blobFile: undefined });
+      const backend = LocalFsBackend.inFolder(temp.join("blobs"));
       for (let k = 1; k <= IMAGES; k++) {
         const { source, command } = await make(temp, k);
         const { path, container } = await findBootstrap(source, temp.join(`${k}.unpacked`), source);

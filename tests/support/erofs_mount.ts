@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { isErrno } from "../../ffi/errno.ts";
 import { mount, MS, umount2 } from "../../ffi/sys_mount.ts";
 import { geteuid } from "../../ffi/unistd.ts";
@@ -13,6 +14,11 @@ import { MemoryBlob } from "./rafs_fixtures.ts";
 export const canMountErofs = geteuid() === 0 && /\terofs$/m.test(Deno.readTextFileSync("/proc/filesystems"));
 console.log(`kernel ${Deno.osRelease()}`);
 if (!canMountErofs) console.log("skipped without root or EROFS in /proc/filesystems: images in the kernel's EROFS");
+
+/** The program of erofs-utils that checks and extracts images. */
+export const FSCK = "/usr/bin/fsck.erofs";
+export const hasFsck = existsSync(FSCK);
+if (!hasFsck) console.log(`skipped without ${FSCK} (package erofs-utils): images checked by fsck.erofs`);
 
 /** Mounts the image until the object is disposed; undefined if the kernel requires a block device. */
 export function mountErofs(image: string, devices: readonly string[], at: string): Disposable | undefined {

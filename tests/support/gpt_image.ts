@@ -8,7 +8,7 @@
 import { crc32 } from "node:zlib";
 
 /** "Linux filesystem data" and "Microsoft basic data". */
-const LINUX_DATA = "0fc63daf-8483-4772-8e79-3d69d8477de4";
+export const LINUX_DATA = "0fc63daf-8483-4772-8e79-3d69d8477de4";
 export const BASIC_DATA = "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7";
 
 /** A partition to create. */

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { O, open } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
+import { unlessAborted } from "../../lib/base/abort.ts";
 import type { MountableImage, OpenBlob } from "../../lib/mount/image_mount.ts";
 import type { Priority } from "../../lib/base/limiter.ts";
 import { chunkColumnsFromRecords } from "../../lib/rafs/chunk_records.ts";
@@ -65,7 +66,7 @@ export class MountableSynthetic extends SimpleStore implements Disposable {
   }
 
   async ensure(offset: number, length: number, _priority: Priority, signal?: AbortSignal): Promise<void> {
-    for (const chunk of missingChunks(this.opened, offset, length)) await abortable(this.#fetch(chunk), signal);
+    for (const chunk of missingChunks(this.opened, offset, length)) await unlessAborted(this.#fetch(chunk), signal);
   }
 
   async #fetch(index: number): Promise<void> {
@@ -84,17 +85,4 @@ export class MountableSynthetic extends SimpleStore implements Disposable {
 
 function idOf(name: string): string {
   return createHash("sha256").update(name).digest("hex");
-}
-
-/** Settles like `promise`, or rejects with the signal's reason as soon as it is aborted. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await promise;
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }

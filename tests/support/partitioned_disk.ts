@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { partitionOfBlob } from "./gpt_image.ts";
+import { BASIC_DATA, LINUX_DATA, partitionOfBlob } from "./gpt_image.ts";
 
 /** Sectors before and between partitions: sfdisk's own alignment would make the disk large. */
 const GAP_SECTORS = 64;
@@ -31,7 +31,7 @@ export async function makePartitionedDisk(
   await Deno.truncate(path, (next + GAP_SECTORS) * SECTOR_BYTES);
   const lines = places.map(({ id, start, sectors }) => {
     const { name, guid } = partitionOfBlob(id);
-    const kind = legacy ? "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7" : `0FC63DAF-8483-4772-8E79-3D69D8477DE4, uuid=${guid}`;
+    const kind = legacy ? BASIC_DATA : `${LINUX_DATA}, uuid=${guid}`;
     return `start=${start}, size=${sectors}, type=${kind}, name="${name}"`;
   });
   const sfdisk = new Deno.Command("sfdisk", { args: ["--quiet", path], stdin: "piped", stderr: "piped" }).spawn();

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { unlessAborted } from "../../lib/base/abort.ts";
 import type { BackendCandidate } from "../../lib/image/choose_backend.ts";
 
 /** Every question about a size waits until it is aborted. @param onAsked called when one is put */
@@ -10,9 +11,7 @@ export function silentCandidate(onAsked = () => {}): BackendCandidate {
   const description = "silent";
   const size = (signal?: AbortSignal) => {
     onAsked();
-    return new Promise<number>((_, reject) =>
-      signal?.addEventListener("abort", () => reject(signal.reason), { once: true })
-    );
+    return unlessAborted(new Promise<never>(() => {}), signal);
   };
   const read = () => Promise.reject(new Error("unused"));
   return { description, open: () => ({ description, blob: () => ({ description, read, size }) }) };

@@ -3,11 +3,14 @@
  *
  * @module
  */
+import { deepEqual } from "node:assert/strict";
+import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { Applier } from "../../lib/layer/apply/applier.ts";
 import { NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
 import { LayerStore, type LayerStoreParts } from "../../lib/layer/layer_store.ts";
 import { UNBORN_AFTER_MS } from "../../lib/layer/unborn_layers.ts";
 import { ReopenedStore } from "./reopened_store.ts";
+import { rootTest } from "./root_test.ts";
 
 /** What a store has where no dockerd has recorded anything, and nothing is mapped or limited. */
 export const WITHOUT_DOCKER = {
@@ -53,4 +56,13 @@ export class StoreHome extends ReopenedStore<LayerStore> {
     await this.applier[Symbol.asyncDispose]();
     await super[Symbol.asyncDispose]();
   }
+}
+
+/** Defines a test with a home of its own, in which no mount may be left. @param homeName name of its directory */
+export function storeTest(name: string, fn: (home: StoreHome) => Promise<void>, homeName?: string): void {
+  rootTest(name, async () => {
+    await using home = await StoreHome.make(homeName);
+    await fn(home);
+    deepEqual(mountsBelow(home.scratch).map(({ mountPoint }) => mountPoint), []);
+  });
 }

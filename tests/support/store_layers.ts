@@ -25,6 +25,11 @@ export function namesIn(folder: string): string[] {
   return [...Deno.readDirSync(folder)].map((entry) => entry.name).sort();
 }
 
+/** Ids of the layers in a home, sorted. */
+export function layersIn(home: string): string[] {
+  return namesIn(home).filter((name) => !name.startsWith(".") && name !== "l");
+}
+
 /** An image in a folder, and the bootstrap layer that stands for it. */
 export async function lazyLayer(home: StoreHome, id: string, parent = ""): Promise<string> {
   const image = `${home.scratch}/image of ${id}`;

@@ -57,6 +57,9 @@ export function xattrs(pairs: Record<string, string>): Pick<TarEntry, "xattrs"> 
   return { xattrs: new Map(Object.entries(pairs).map(([key, value]) => [key, fromByteString(value)])) };
 }
 
+/** A value of security.capability: cap_net_raw, effective. Source: struct vfs_cap_data version 2, linux/capability.h. */
+export const CAPABILITY = "\x01\0\0\x02\0\x20" + "\0".repeat(14);
+
 /** A whole archive, including the end marker. */
 export function tarOf(...entries: readonly TestEntry[]): Uint8Array<ArrayBuffer> {
   return concatenate([

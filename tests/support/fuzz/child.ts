@@ -8,6 +8,7 @@
  */
 import { O, open } from "../../../ffi/fcntl.ts";
 import { Mapping } from "../../../ffi/sys_mman.ts";
+import { isFolder } from "../is_folder.ts";
 import { TempDir } from "../temp_dir.ts";
 import { turn } from "../until.ts";
 import { AllocationMeter } from "./allocations.ts";
@@ -27,7 +28,7 @@ const [seed, from, to] = [Number(seedText), Number(fromText), Number(toText)];
 const meter = AllocationMeter.install();
 await import(module);
 
-using scratch = TempDir.make(await isDirectory("/dev/shm") ? "/dev/shm" : undefined);
+using scratch = TempDir.make(await isFolder("/dev/shm") ? "/dev/shm" : undefined);
 using file = open(progressPath, O.RDWR);
 using mapping = Mapping.ofFile(file, PROGRESS_BYTES, { shared: true, writable: true });
 const progress = new Float64Array(mapping.bytes.buffer, 0, 2);
@@ -60,13 +61,4 @@ async function runAll(): Promise<number> {
   progress[0] = to;
   progress[1] = judge.accepted;
   return 0;
-}
-
-async function isDirectory(path: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(path)).isDirectory;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }

@@ -64,7 +64,7 @@ class Lies implements AsyncDisposable {
     const { temp, mounts } = this.kit;
     const before = mounts.counters().misses;
     await using cache = BlobCache.open(temp.join("cache"), { decodeWorkers: 0 });
-    const backend = new LocalFsBackend({ blobFile: undefined, dir: home, altDirs: [] });
+    const backend = LocalFsBackend.inFolder(home);
     await using image = OpenImage.open({ name, bootstrap: MappedBootstrap.open(bootstrapPath), backend, cache });
     await use(image);
     return { fetched: cache.stats().bytesFetched, asked: mounts.counters().misses - before };
