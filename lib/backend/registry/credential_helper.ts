@@ -8,6 +8,7 @@
  */
 import * as v from "valibot";
 import { Deadline, throwIfAborted, unlessAborted } from "../../base/abort.ts";
+import { concatenate } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { parseWith } from "../../base/schema.ts";
 import type { Credential } from "./credential.ts";
@@ -31,17 +32,22 @@ export async function runCredentialHelper(
   // The name comes from a file and is executed.
   if (!/^[A-Za-z0-9._-]+$/.test(name)) throw failed(name, "its name is not a plain word");
   using deadline = new Deadline(timeoutMs, signal, () => failed(name, `it did not answer within ${timeoutMs} ms`));
-  const output = await askHelper(name, server, deadline.signal);
-  const text = new TextDecoder().decode(output.stdout);
-  if (!output.success) {
+  const { status, text } = await askHelper(name, server, deadline.signal);
+  if (!status.success) {
     if (NOT_FOUND.test(text)) return undefined;
-    throw failed(name, `it ended with status ${output.code}`);
+    throw failed(name, `it ended with status ${status.code}`);
   }
   return parseHelperOutput(name, text);
 }
 
-/** Runs the helper with `server` as its input. It is killed when the signal is aborted. */
-async function askHelper(name: string, server: string, signal: AbortSignal): Promise<Deno.CommandOutput> {
+/** How a helper ended, and what it printed. */
+interface Answer {
+  readonly status: Deno.CommandStatus;
+  readonly text: string;
+}
+
+/** Runs the helper with `server` as its input. When the signal is aborted it is killed, and its output closed. */
+async function askHelper(name: string, server: string, signal: AbortSignal): Promise<Answer> {
   try {
     const child = new Deno.Command(programOf(name), {
       args: ["get"],
@@ -50,9 +56,12 @@ async function askHelper(name: string, server: string, signal: AbortSignal): Pro
       stderr: "null",
       signal,
     }).spawn();
+    const pieces: Uint8Array[] = [];
+    const keep = new WritableStream<Uint8Array>({ write: (piece) => void pieces.push(piece) });
     // what it has started may have its output open for longer than itself
-    const [, output] = await unlessAborted(Promise.all([writeAll(child.stdin, server), child.output()]), signal);
-    return output;
+    const ended = Promise.all([child.status, child.stdout.pipeTo(keep, { signal }), writeAll(child.stdin, server)]);
+    const [status] = await unlessAborted(ended, signal);
+    return { status, text: new TextDecoder().decode(concatenate(pieces)) };
   } catch (error) {
     throwIfAborted(signal);
     if (error instanceof Deno.errors.NotFound) throw failed(name, "it is not in PATH");

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { processStat } from "../../../ffi/procfs.ts";
 import { inPath } from "../../../tests/support/path_folder.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { thrownBy } from "../../../tests/support/thrown_by.ts";
@@ -138,7 +139,7 @@ Deno.test("a failing helper is named, without its output", () =>
 Deno.test("a helper is given up although a program that it has started has its output open", () =>
   withConfig({ credHelpers: { a: "wrapper" } }, async (keychain, folder) => {
     const started = join(folder, "started");
-    await helper(folder, "wrapper", `sleep 60 & echo $! > ${started}.new; mv ${started}.new ${started}; wait`);
+    await helper(folder, "wrapper", `sleep 60 & echo $$ $! > ${started}.new; mv ${started}.new ${started}; wait`);
     const abort = new AbortController();
     const resolving = assert.rejects(keychain.resolve("a", abort.signal), (error) => hasCode(error, "interrupted"));
     await until(
@@ -147,9 +148,10 @@ Deno.test("a helper is given up although a program that it has started has its o
     );
     abort.abort();
     await resolving;
-    const pid = Number(await Deno.readTextFile(started));
+    const [helperPid = "", pid = ""] = (await Deno.readTextFile(started)).trim().split(" ");
     assert.match(await Deno.readTextFile(`/proc/${pid}/cmdline`), /^sleep/, "it runs on");
-    Deno.kill(pid, "SIGKILL");
+    Deno.kill(Number(pid), "SIGKILL");
+    await until("the helper has ended", () => processStat(helperPid) === undefined);
   }));
 
 Deno.test("the first keychain with a credential is used", async () => {
