@@ -9,15 +9,18 @@ import { isDiskFull } from "../base/disk_full.ts";
 import { describeError } from "../base/error_report.ts";
 import { ignore } from "../base/errors.ts";
 import { limitInBytes } from "../base/setting_values.ts";
-import { backingFileSystem, probeHome, unfitReason } from "../layer/home_probe.ts";
+import { probeHome, unfitReason } from "../layer/home_probe.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
 import { pluginSupport } from "../setup/docker/docker_version.ts";
 import { snapshotterDir } from "../snapshot/snapshot_paths.ts";
 import { type Check, fail, ok, type Outcome, skipped, warn } from "./check.ts";
+import { statusOf } from "./daemon_checks.ts";
 import type { Installation } from "./installation.ts";
 import { nearestFolder, scratchIn } from "./scratch.ts";
 
 const GROUP = "storage";
+
+const NEEDS_ROOT = "sudo nydus-gd doctor";
 
 /** Network file systems: allowed for a cache, but rarely intended. */
 const REMOTE = new Set(["nfs", "fuse"]);
@@ -38,7 +41,7 @@ export function storageChecks(installation: Installation): Check[] {
   let asked: Promise<DockerInfo | undefined> | undefined;
   const askDocker = (signal: AbortSignal) => asked ??= dockerInfo(installation, signal);
   return [
-    { group: GROUP, name: "state", run: () => checkState(installation) },
+    { group: GROUP, name: "state", run: (signal) => checkState(installation, signal) },
     { group: GROUP, name: "cache", run: () => checkCache(installation) },
     { group: GROUP, name: "free space", run: () => checkSpace(installation) },
     ...places.map(([name, check]): Check => ({
@@ -50,16 +53,29 @@ export function storageChecks(installation: Installation): Check[] {
   ];
 }
 
-async function checkState({ options: { root }, isRoot }: Installation): Promise<Outcome> {
+async function checkState({ options: { root, adminSocket }, isRoot }: Installation, signal: AbortSignal) {
   const folder = `${root}/state`;
-  if (!isRoot) return skipped("only root can write it", "sudo nydus-gd doctor");
+  if (!isRoot) return skipped("only root can write it", NEEDS_ROOT);
+  const served = (await statusOf(adminSocket, signal))?.root;
+  if (served !== undefined && !await isSameFolder(served, root)) {
+    return warn(`${folder}, but the daemon that runs has ${served}/state`, `nydus-gd doctor --root ${served}`);
+  }
   return await whyUnusable(folder, "nydus-gd serve --root /another/folder") ?? ok(folder);
+}
+
+async function isSameFolder(one: string, other: string): Promise<boolean> {
+  if (one === other) return true;
+  const look = (path: string) => ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
+  const [a, b] = [await look(one), await look(other)];
+  return a !== undefined && a.dev === b?.dev && a.ino === b.ino;
 }
 
 async function checkCache({ cacheDir, isRoot }: Installation): Promise<Outcome> {
   const unusable = isRoot ? await whyUnusable(cacheDir, OTHER_CACHE) : undefined;
   if (unusable !== undefined) return unusable;
-  const name = fsName(statfs(await nearestFolder(cacheDir)).type);
+  const place = await visibleFolder(cacheDir);
+  if (place === undefined) return forbidden(cacheDir);
+  const name = fsName(statfs(place).type);
   const seen = `${cacheDir} on ${name}`;
   if (name === "tmpfs") return warn(`${seen}: it uses memory, and is empty after a reboot`, 'cache.dir = "/a/disk"');
   if (REMOTE.has(name)) return warn(`${seen}: every read goes over the network`, 'cache.dir = "/a/local/disk"');
@@ -86,7 +102,9 @@ async function whyUnusable(folder: string, elsewhere: string): Promise<Outcome |
 }
 
 async function checkSpace({ cacheDir, settings: { cache: { minFree } } }: Installation): Promise<Outcome> {
-  const { blockSize, blocks, availableBlocks, files, freeFiles } = statfs(await nearestFolder(cacheDir));
+  const place = await visibleFolder(cacheDir);
+  if (place === undefined) return forbidden(cacheDir);
+  const { blockSize, blocks, availableBlocks, files, freeFiles } = statfs(place);
   const [free, total] = [availableBlocks * blockSize, blocks * blockSize];
   const least = limitInBytes(minFree, total);
   const seen = `${bytesText(free)} free of ${bytesText(total)}`;
@@ -135,14 +153,24 @@ function keepsInContainerd({ version, usesContainerdStore }: DockerInfo): boolea
 
 /** @param elsewhere what to use if its file system is unfit */
 async function tryOverlay({ isRoot }: Installation, home: string, elsewhere: string): Promise<Outcome> {
-  const place = await nearestFolder(home);
+  const place = await visibleFolder(home);
+  if (place === undefined) return forbidden(home);
   const name = fsName(statfs(place).type);
   const reason = unfitReason(name);
   if (reason !== undefined) return fail(`${home} is on ${name}: ${reason}`, elsewhere);
   if (!isRoot) {
-    return skipped(`${home} is on ${backingFileSystem(place)}; an overlay was not tested`, "sudo nydus-gd doctor");
+    return skipped(`${home} is on ${name}; an overlay was not tested`, NEEDS_ROOT);
   }
   await using scratch = await scratchIn(place, "layers");
   await probeHome(scratch.path, `${scratch.path}/probe`);
-  return ok(`${home} on ${backingFileSystem(place)}: an overlay was mounted and written to`);
+  return ok(`${home} on ${name}: an overlay was mounted and written to`);
+}
+
+/** As {@link nearestFolder}; undefined if this user may not see it. */
+async function visibleFolder(folder: string): Promise<string | undefined> {
+  return await ignore(Deno.errors.PermissionDenied, nearestFolder(folder));
+}
+
+function forbidden(folder: string): Outcome {
+  return skipped(`this user has no access to ${folder}`, NEEDS_ROOT);
 }

@@ -182,6 +182,23 @@ async function testExecutable(t: Deno.TestContext): Promise<void> {
     assert.match(stderr, /calling init: .+\/nydus-gd\/.+\/libblake3\.so/); // by ld.so
   });
 
+  await t.step({
+    name: "a user's doctor leaves to root what only root may see",
+    ignore: Deno.uid() !== 0,
+    fn: async () => {
+      const root = join(machine.folder, "root");
+      await Deno.mkdir(root, { mode: 0o700 });
+      await Deno.chmod(machine.folder, 0o755);
+      const nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+      const words = [...nobody, executable, "doctor", "-o", "json", "--root", root];
+      const { stdout, stderr } = await machine.run("/usr/bin/setpriv", ...words);
+      assert.equal(stderr, "");
+      const { checks } = JSON.parse(stdout) as { checks: { group: string; verdict: string; mend?: string }[] };
+      const verdicts = checks.filter(({ group }) => group === "storage").map(({ verdict }) => verdict);
+      assert.deepEqual([...new Set(verdicts)], ["skipped"]);
+    },
+  });
+
   const folder = await machine.unpacked();
   const sound = await contents(folder);
   const damage: Record<string, () => Promise<void>> = {
