@@ -19,38 +19,48 @@ import { countText } from "../base/count_text.ts";
 import { VERSION } from "../base/version.ts";
 import type { CheckResult, Verdict } from "../doctor/check.ts";
 import type { Diagnosis } from "../doctor/doctor.ts";
-import { oneLine } from "./output.ts";
+import { oneLine, wrapped } from "./output.ts";
 
 const WORDS: Readonly<Record<Verdict, string>> = { ok: "ok", warn: "warn", fail: "FAIL", skipped: "-" };
 const COLOURS = { ok: "green", warn: "yellow", fail: "red", skipped: "dim" } as const;
 
 const WORD_WIDTH = 6;
 const NAME_WIDTH = 24;
+/** Columns before the texts. */
+const INDENT = 2 + WORD_WIDTH + NAME_WIDTH;
+/** Texts are not made narrower than this, however narrow the terminal is. */
+const LEAST_WIDTH = 40;
 
 /** Formats results one by one, with a heading before each group. */
 export class DoctorText {
   #group: string | undefined;
 
-  constructor(private readonly hasColours: boolean) {}
+  /** @param columns of the terminal, at which texts are wrapped; undefined: they are not */
+  constructor(private readonly hasColours: boolean, private readonly columns: number | undefined) {}
 
   /** Returns the first line. */
   heading(): string {
     return `nydus-gd ${VERSION} on Linux ${Deno.osRelease()}\n`;
   }
 
-  /** Returns one line per result, and a second one with the fix if there is one. */
+  /** Returns the text of a result, and below it the fix if there is one. */
   result({ group, name, verdict, seen, mend }: CheckResult): string {
     const heading = group === this.#group ? "" : `\n${this.#style("bold", group)}\n`;
     this.#group = group;
     const word = this.#style(COLOURS[verdict], WORDS[verdict].padEnd(WORD_WIDTH));
-    const lines = [`  ${word}${oneLine(name).padEnd(NAME_WIDTH - 1)} ${oneLine(seen)}`];
-    if (mend !== undefined) lines.push(`${" ".repeat(2 + WORD_WIDTH + NAME_WIDTH)}fix: ${oneLine(mend)}`);
-    return `${heading}${lines.join("\n")}\n`;
+    const [first = "", ...more] = this.#wrapped(oneLine(seen));
+    if (mend !== undefined) more.push(...this.#wrapped(`fix: ${oneLine(mend)}`));
+    const below = more.map((line) => `${" ".repeat(INDENT)}${line}\n`).join("");
+    return `${heading}  ${word}${oneLine(name).padEnd(NAME_WIDTH - 1)} ${first}\n${below}`;
   }
 
   /** Returns the last line. */
   summary({ ok, warn, fail, skipped }: Diagnosis["counts"]): string {
     return `\n${fail} failed, ${countText(warn, "warning")}, ${skipped} skipped, ${ok} ok\n`;
+  }
+
+  #wrapped(text: string): string[] {
+    return this.columns === undefined ? [text] : wrapped(text, Math.max(LEAST_WIDTH, this.columns - INDENT));
   }
 
   #style(style: "bold" | (typeof COLOURS)[Verdict], text: string): string {

@@ -52,6 +52,19 @@ export function fitted(lines: readonly string[], { size }: Output): string[] {
   return lines.slice(0, Math.max(1, rows - 1)).map(cut);
 }
 
+/** Breaks a line between words; a longer word stays whole. @param width in columns */
+export function wrapped(line: string, width: number): string[] {
+  const lines: string[] = [];
+  let last = "";
+  for (const word of line.split(" ")) {
+    if (last !== "" && last.length + 1 + word.length > width) {
+      lines.push(last);
+      last = word;
+    } else last = last === "" ? word : `${last} ${word}`;
+  }
+  return [...lines, last];
+}
+
 /**
  * Puts text on one line and escapes control characters. Messages contain names from images, which must neither break
  * the line nor control the terminal.

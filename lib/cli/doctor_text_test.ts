@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { DoctorText } from "./doctor_text.ts";
+
+const RESULT = {
+  group: "kernel",
+  name: "FUSE",
+  verdict: "fail",
+  seen: 'Cannot open "/dev/fuse": there is no such device here',
+  mend: "modprobe fuse, and see what it says of the module",
+} as const;
+
+Deno.test("a result is one line and one with the fix, whatever its length, where there is no terminal", () => {
+  assert.equal(
+    new DoctorText(false, undefined).result(RESULT),
+    `
+kernel
+  FAIL  FUSE                    Cannot open "/dev/fuse": there is no such device here
+                                fix: modprobe fuse, and see what it says of the module
+`,
+  );
+});
+
+Deno.test("on a terminal texts are wrapped between words, below each other", () => {
+  const shown = new DoctorText(false, 80).result(RESULT);
+  assert.equal(
+    shown,
+    `
+kernel
+  FAIL  FUSE                    Cannot open "/dev/fuse": there is no such device
+                                here
+                                fix: modprobe fuse, and see what it says of the
+                                module
+`,
+  );
+  assert.equal(new DoctorText(false, 20).result({ ...RESULT, seen: "x".repeat(90) }).split("\n")[2]?.length, 122);
+});
