@@ -19,7 +19,7 @@ import { countText } from "../base/count_text.ts";
 import { VERSION } from "../base/version.ts";
 import type { CheckResult, Verdict } from "../doctor/check.ts";
 import type { Diagnosis } from "../doctor/doctor.ts";
-import { oneLine, wrapped } from "./output.ts";
+import { oneLine, type TextLook, wrapped } from "./output.ts";
 
 const WORDS: Readonly<Record<Verdict, string>> = { ok: "ok", warn: "warn", fail: "FAIL", skipped: "-" };
 const COLOURS = { ok: "green", warn: "yellow", fail: "red", skipped: "dim" } as const;
@@ -35,8 +35,7 @@ const LEAST_WIDTH = 40;
 export class DoctorText {
   #group: string | undefined;
 
-  /** @param columns of the terminal, at which texts are wrapped; undefined: they are not */
-  constructor(private readonly hasColours: boolean, private readonly columns: number | undefined) {}
+  constructor(private readonly look: TextLook) {}
 
   /** Returns the first line. */
   heading(): string {
@@ -60,10 +59,11 @@ export class DoctorText {
   }
 
   #wrapped(text: string): string[] {
-    return this.columns === undefined ? [text] : wrapped(text, Math.max(LEAST_WIDTH, this.columns - INDENT));
+    const { columns } = this.look;
+    return columns === undefined ? [text] : wrapped(text, Math.max(LEAST_WIDTH, columns - INDENT));
   }
 
   #style(style: "bold" | (typeof COLOURS)[Verdict], text: string): string {
-    return this.hasColours ? styleText(style, text, { validateStream: false }) : text;
+    return this.look.hasColours ? styleText(style, text, { validateStream: false }) : text;
   }
 }

@@ -11,7 +11,7 @@ const RESULT = {
 
 Deno.test("a result is one line and one with the fix, whatever its length, where there is no terminal", () => {
   assert.equal(
-    new DoctorText(false, undefined).result(RESULT),
+    new DoctorText({ hasColours: false, columns: undefined }).result(RESULT),
     `
 kernel
   FAIL  FUSE                    Cannot open "/dev/fuse": there is no such device here
@@ -21,7 +21,7 @@ kernel
 });
 
 Deno.test("on a terminal texts are wrapped between words, below each other", () => {
-  const shown = new DoctorText(false, 80).result(RESULT);
+  const shown = new DoctorText({ hasColours: false, columns: 80 }).result(RESULT);
   assert.equal(
     shown,
     `
@@ -32,5 +32,9 @@ kernel
                                 module
 `,
   );
-  assert.equal(new DoctorText(false, 20).result({ ...RESULT, seen: "x".repeat(90) }).split("\n")[2]?.length, 122);
+  assert.equal(
+    new DoctorText({ hasColours: false, columns: 20 }).result({ ...RESULT, seen: "x".repeat(90) }).split("\n")[2]
+      ?.length,
+    122,
+  );
 });

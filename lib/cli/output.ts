@@ -39,6 +39,13 @@ export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr, na
   };
 }
 
+/** How texts are shown. */
+export interface TextLook {
+  readonly hasColours: boolean;
+  /** Of the terminal, at which texts are wrapped; undefined: they are not. */
+  readonly columns: number | undefined;
+}
+
 /** Whether to colour output: only on a terminal, and unless NO_COLOR is set. */
 export function hasColours(output: Output): boolean {
   return output.isTerminal && !Deno.noColor;

@@ -19,21 +19,20 @@
 import { styleText } from "node:util";
 import { diffOf } from "../setup/file_change.ts";
 import type { Plan } from "../setup/plan.ts";
-import { oneLine } from "./output.ts";
+import { oneLine, type TextLook } from "./output.ts";
 
 /** Returns the text, including line ends. */
-export function planText({ changes, services, notes }: Plan, hasColours: boolean): string {
+export function planText({ changes, services, notes }: Plan, { hasColours }: Pick<TextLook, "hasColours">): string {
   const list = (heading: string, lines: readonly string[]) =>
     lines.length === 0 ? [] : [`${heading}:\n${lines.map((line) => `  ${oneLine(line)}\n`).join("")}`];
   return [
-    ...changes.map((change) => coloured(diffOf(change), hasColours)),
+    ...changes.map((change) => hasColours ? coloured(diffOf(change)) : diffOf(change)),
     ...list("Then", services.map((words) => `systemctl ${words.join(" ")}`)),
     ...list("Note", notes),
   ].map((part) => `${part}\n`).join("");
 }
 
-function coloured(diff: string, hasColours: boolean): string {
-  if (!hasColours) return diff;
+function coloured(diff: string): string {
   const paint = (line: string) => {
     const style = /^(---|\+\+\+) /.test(line)
       ? "bold"

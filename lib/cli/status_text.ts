@@ -47,7 +47,7 @@ export function statusLines(status: StatusDocument): string[] {
   const { cache: { dir, usage }, fetched, fuse, images, data_path: path } = status;
   const failed = [
     ...(fetched.failed_requests > 0 ? [`${fetched.failed_requests} failed`] : []),
-    ...(fetched.corrupt_chunks > 0 ? [`${fetched.corrupt_chunks} chunks corrupt`] : []),
+    ...(fetched.corrupt_chunks > 0 ? [`${countText(fetched.corrupt_chunks, "chunk")} corrupt`] : []),
   ];
   const rows: (readonly [label: string, text: string])[] = [
     ["data path", `${path.fs_driver} (${path.reason})`],

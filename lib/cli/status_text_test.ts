@@ -73,7 +73,7 @@ Deno.test("images form a table, with remarks and problems below it", () => {
   });
   assert.deepEqual(lines.slice(2), [
     "cache      /c: unknown",
-    "fetched    3.31 MB in 41 requests, 3 failed, 1 chunks corrupt",
+    "fetched    3.31 MB in 41 requests, 3 failed, 1 chunk corrupt",
     "reads      2115 from the cache (48.2 MB), 41 had to wait, 1 wait now",
     "layers     2 mounted in /h",
     "",

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { countText } from "../../lib/base/count_text.ts";
 import { VERSION } from "../../lib/base/version.ts";
 import type { BlobStats } from "../../lib/blob/cached_blob.ts";
 import type { DockerContainer, DockerContainers } from "../../lib/image/docker/containers.ts";
@@ -166,6 +167,6 @@ function blobStatus(blob: BlobStats): ImageStatus["blobs"][number] {
 function errorsOf({ id, corruptChunks, lastFailure }: BlobStats): string[] {
   return [
     ...(lastFailure === undefined ? [] : [lastFailure]),
-    ...(corruptChunks === 0 ? [] : [`blob ${id}: corrupt at its source: ${corruptChunks} chunks`]),
+    ...(corruptChunks === 0 ? [] : [`blob ${id}: corrupt at its source: ${countText(corruptChunks, "chunk")}`]),
   ];
 }

@@ -85,25 +85,22 @@ function serviceOf(store: Promise<SnapshotStore>, calls: RunningTasks) {
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
   for (const method of UNARY_METHODS) {
-    definition[method.name] = definitionOf(method.name, method.request, method.response, false);
+    definition[method.name] = { ...definitionOf(method), responseStream: false };
     implementation[method.name] = unaryCall(method, store, calls);
   }
-  definition["List"] = definitionOf("List", "ListRequest", "ListResponse", true);
+  const list = { name: "List", request: "ListRequest", response: "ListResponse" } as const;
+  definition["List"] = { ...definitionOf(list), responseStream: true };
   implementation["List"] = listCall(store, calls);
   return { definition, implementation };
 }
 
 function definitionOf(
-  name: string,
-  request: keyof Messages,
-  response: keyof Messages,
-  responseStream: boolean,
-): ServiceDefinition[string] {
+  { name, request, response }: Pick<UnaryMethod, "name" | "request" | "response">,
+): Omit<ServiceDefinition[string], "responseStream"> {
   const [asked, answered] = [codecOf(request), codecOf(response)];
   return {
     path: `/${SERVICE}/${name}`,
     requestStream: false,
-    responseStream,
     requestSerialize: asked.encode,
     requestDeserialize: asked.decode,
     responseSerialize: answered.encode,

@@ -19,7 +19,7 @@ export async function doctor({ output, dockerHost, ...places }: DoctorArgs, cont
     stdout.write(`${JSON.stringify(documentOf(diagnosis))}\n`);
     return statusOf(diagnosis);
   }
-  const text = new DoctorText(hasColours(stdout), stdout.size?.columns);
+  const text = new DoctorText({ hasColours: hasColours(stdout), columns: stdout.size?.columns });
   stdout.write(text.heading());
   const diagnosis = await diagnose(options, signal, (result) => stdout.write(text.result(result)));
   stdout.write(text.summary(diagnosis.counts));

@@ -108,7 +108,7 @@ async function carryOut<P extends Plan>(
     stdout.write(`${verb.nothing}\n`);
     return "left";
   }
-  stdout.write(planText({ ...shown, changes: verb.files(shown) }, hasColours(stdout)));
+  stdout.write(planText({ ...shown, changes: verb.files(shown) }, { hasColours: hasColours(stdout) }));
   if (dryRun) return "left";
   if (!yes && !await confirm("Do it?", "--yes, or --dry-run", context)) {
     stdout.write("Nothing was changed.\n");
@@ -129,5 +129,5 @@ async function carryOut<P extends Plan>(
 }
 
 function textOf<P extends Plan>(plan: P, verb: Verb<P>): string {
-  return planText({ ...plan, changes: verb.files(plan) }, false);
+  return planText({ ...plan, changes: verb.files(plan) }, { hasColours: false });
 }
