@@ -18,7 +18,7 @@ export async function unpackFixture(
   change: Partial<UnpackOptions> = {},
 ): Promise<UnpackResult> {
   return await unpackImage({
-    source: bootstrap,
+    ...{ source: bootstrap, sourceName: bootstrap },
     backend: LocalFsBackend.inFolder(join(directory, "blobs")),
     sink,
     folder,

@@ -59,7 +59,10 @@ export async function convertLayer(
   const key = layerKey(layer, conversion);
   const { target, earlier, uploads } = conversion;
   const found = key === undefined ? undefined : await earlier.find(key);
-  if (found !== undefined) return found;
+  if (found !== undefined) {
+    refuseBootstrap(layer, found.bootstrap);
+    return found;
+  }
   const path = await target.spoolPath();
   try {
     const { blobId, blobBytes, bootstrap } = await makeBlob(layer, path, conversion, progress.onRead);
@@ -105,7 +108,7 @@ async function makeBlob(
   try {
     const options = { rafs, compressor: pool, dictionary, memory, write };
     const built = await buildLayer(layer.entries(onRead, signal), options);
-    if (layer.hasWhiteouts) refuseBootstrap(built.bootstrap, layer.what); // else it is no layer of an image
+    refuseBootstrap(layer, built.bootstrap);
     return built;
   } catch (error) {
     throw ofLayer(error, layer.what);

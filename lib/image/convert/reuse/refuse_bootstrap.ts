@@ -12,14 +12,15 @@ import type { Bootstrap } from "../../../rafs/bootstrap.ts";
 import { openBootstrap } from "../../../rafs/open.ts";
 import { walkTree } from "../../../rafs/walk.ts";
 import { unconvertible } from "../source/image_content.ts";
+import type { SourceLayer } from "../source/source_image.ts";
 
 /**
  * @param bootstrap of the converted layer
- * @param what the layer, for messages
  * @throws {NydusGdError} "unsupported"
  */
-export function refuseBootstrap(bootstrap: Uint8Array, what: string): void {
-  if (!holdsOnlyBootstrap(openBootstrap(bootstrap))) return;
+export function refuseBootstrap({ what, hasWhiteouts }: SourceLayer, bootstrap: Uint8Array): void {
+  const isLayer = hasWhiteouts; // a folder may hold whatever it does
+  if (!isLayer || !holdsOnlyBootstrap(openBootstrap(bootstrap))) return;
   throw unconvertible(
     what,
     "it is the bootstrap of a lazy image",
