@@ -10,7 +10,7 @@ import { type BackendDeps, openRegistry, type RegistryLocation } from "../../lib
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
 import { ANONYMOUS, DockerKeychain, type Keychain, staticKeychain } from "../../lib/backend/registry/keychain.ts";
-import { getManifest, getSmallBlob, headManifest } from "../../lib/backend/registry/manifest.ts";
+import { getManifest, getSmallBlob, hasManifest } from "../../lib/backend/registry/manifest.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { parseDigest } from "../../lib/oci/digest.ts";
 import { MEDIA_TYPE } from "../../lib/oci/media_types.ts";
@@ -143,8 +143,8 @@ test("manifests are read by tag and by digest, and verified", async () => {
     assert.deepEqual((await getManifest(transport, pushed.digest)).bytes, byTag.bytes);
     const text = await getSmallBlob(transport, byTag.document.manifest.config, { maxBytes: 4096 });
     assert.equal(JSON.parse(new TextDecoder().decode(text)).rootfs.type, "layers");
-    assert.deepEqual(await headManifest(transport, "1.0"), { mediaType: MEDIA_TYPE.ociManifest, ...pushed });
-    assert.equal(await headManifest(transport, "2.0"), undefined);
+    assert.equal(await hasManifest(transport, "1.0"), true);
+    assert.equal(await hasManifest(transport, "2.0"), false);
     await assert.rejects(getManifest(transport, "2.0"), (error) => hasCode(error, "not-found"));
     const missing = parseDigest(`sha256:${"0".repeat(64)}`);
     await assert.rejects(getManifest(transport, missing), (error) => hasCode(error, "not-found"));

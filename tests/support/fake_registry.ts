@@ -51,6 +51,10 @@ export class FakeRegistry implements AsyncDisposable {
   store: FakeRegistry | undefined;
   /** Status with which every request is refused, without a challenge. */
   refusal: number | undefined;
+  /** Status of answers of the referrers API, which is not supported while there are none to give. */
+  referrersStatus = 404;
+  /** Answers about manifests do not name their digests. */
+  omitsDigests = false;
   /** Number of connections accepted so far. */
   connections = 0;
   /** Valid signatures of redirects; empty: any. */
@@ -196,6 +200,7 @@ export class FakeRegistry implements AsyncDisposable {
     const [, kind, name = ""] = /^\/v2\/.+\/(blobs|manifests|referrers)\/([^/]+)$/.exec(seen.path) ?? [];
     const referrers = kind === "referrers" ? this.#referrers.get(name) : undefined;
     if (referrers !== undefined) return end(response, 200, { "content-type": MEDIA_TYPE.ociIndex }, referrers);
+    if (kind === "referrers") return end(response, this.referrersStatus, { "content-type": "text/html" }, "<html>");
     if (kind === "manifests") return this.#manifest(decodeURIComponent(name), seen, response);
     if (kind !== "blobs") return end(response, seen.path === "/v2/" ? 200 : 404, {}, "{}");
     return this.#blob(name.replace(/^sha256:/, ""), seen, response);
@@ -225,7 +230,10 @@ export class FakeRegistry implements AsyncDisposable {
       return end(response, 404, {}, JSON.stringify({ errors: [{ code: "MANIFEST_UNKNOWN" }] }));
     }
     const digest = `sha256:${createHash("sha256").update(manifest.bytes).digest("hex")}`;
-    const headers = { "content-type": manifest.type, "docker-content-digest": digest };
+    const headers = {
+      "content-type": manifest.type,
+      ...(this.omitsDigests ? {} : { "docker-content-digest": digest }),
+    };
     end(response, 200, headers, seen.method === "HEAD" ? manifest.bytes.length : manifest.bytes);
   }
 

@@ -7,6 +7,7 @@
  * @module
  */
 import type { Growth } from "../blob_source.ts";
+import { requirePlain } from "./content_encoding.ts";
 import { parseContentRange } from "./content_range.ts";
 import type { HttpResponse } from "./http_response.ts";
 import { invalidResponse } from "./transfer_error.ts";
@@ -47,8 +48,7 @@ export function readRange(
   growth: Growth,
 ): Promise<Uint8Array> {
   const { status } = response;
-  const encoding = response.header("content-encoding") ?? "identity";
-  if (encoding !== "identity") throw invalidResponse(`the answer has Content-Encoding ${encoding.slice(0, 40)}`);
+  requirePlain(response);
   if (status === 206) {
     const header = response.header("content-range");
     const range = parseContentRange(header ?? "");

@@ -1,16 +1,18 @@
 /**
- * Fetches manifests, indexes and small blobs of a repository, and verifies their digests.
+ * Fetches manifests, indexes and small blobs of a repository, and verifies their digests. A response with another digest
+ * is retried: what is stored is seldom wrong, but a response may be cut or changed on its way.
  *
  * @module
  */
 import { createHash } from "node:crypto";
-import { NydusGdError } from "../../base/errors.ts";
+import { hasCode, NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestAlgorithm, isDigest, parseDigest } from "../../oci/digest.ts";
 import { type ManifestDocument, MAX_INDEX_BYTES, parseManifestDocument } from "../../oci/manifest.ts";
 import { MANIFEST_ACCEPT } from "../../oci/media_types.ts";
 import type { ReadOptions, ReadProgress } from "../blob_source.ts";
-import { invalidResponse } from "../http/transfer_error.ts";
+import { requirePlain } from "../http/content_encoding.ts";
+import { TransferError } from "../http/transfer_error.ts";
 import type { HostWish, Repository } from "./repository.ts";
 
 /** A fetched manifest or index. */
@@ -38,44 +40,28 @@ export async function getManifest(
     { method: "GET", path: manifestPath(repository, name), headers: { accept: MANIFEST_ACCEPT.join(", ") }, what },
     onDemand(signal),
     async (response) => {
+      requirePlain(response);
       const bytes = await response.bytes(MAX_INDEX_BYTES);
       const claimed = response.header("docker-content-digest");
       const expected = isDigest(name) ? name : claimed !== undefined && isDigest(claimed) ? claimed : undefined;
       const digest = digestOf(bytes, expected === undefined ? "sha256" : digestAlgorithm(expected));
-      if (expected !== undefined && digest !== expected) {
-        throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${digest}, expected ${expected}`);
-      }
+      if (expected !== undefined && digest !== expected) throw wrongDigest(`${digest}, expected ${expected}`);
       return { bytes, digest, document: parseManifestDocument(bytes, response.header("content-type") ?? "", named) };
     },
     wishFor(name),
   );
 }
 
-/** Returns the descriptor of the manifest `name`; undefined if it does not exist. */
-export async function headManifest(
-  repository: Repository,
-  name: string,
-  signal?: AbortSignal,
-): Promise<Pick<Descriptor, "mediaType" | "digest" | "size"> | undefined> {
+/** Whether there is a manifest `name`, whatever else the answer says: some registries omit digest and size there. */
+export async function hasManifest(repository: Repository, name: string, signal?: AbortSignal): Promise<boolean> {
   const what = `find manifest ${name} in ${repository.description}`;
+  const headers = { accept: MANIFEST_ACCEPT.join(", ") };
+  const head = { method: "HEAD", path: manifestPath(repository, name), headers, what } as const;
   try {
-    return await repository.request(
-      { method: "HEAD", path: manifestPath(repository, name), headers: { accept: MANIFEST_ACCEPT.join(", ") }, what },
-      onDemand(signal),
-      async (response) => {
-        await response.discard();
-        const digest = isDigest(name) ? name : response.header("docker-content-digest");
-        const size = response.contentLength;
-        if (digest === undefined || size === undefined) {
-          throw invalidResponse("the server reports neither digest nor size");
-        }
-        const mediaType = (response.header("content-type") ?? "").split(";", 1)[0] ?? "";
-        return { mediaType: mediaType.trim(), digest: parseDigest(digest), size };
-      },
-      wishFor(name),
-    );
+    await repository.request(head, onDemand(signal), (response) => response.discard(), wishFor(name));
+    return true;
   } catch (error) {
-    if (error instanceof NydusGdError && error.code === "not-found") return undefined;
+    if (hasCode(error, "not-found")) return false;
     throw error;
   }
 }
@@ -105,12 +91,17 @@ export async function getSmallBlob(
   if (size > maxBytes) throw new NydusGdError("invalid-image", `Cannot ${what}: ${size} bytes exceed ${maxBytes}`);
   const path = `/v2/${repository.name}/blobs/${digest}`;
   return await repository.request({ method: "GET", path, what }, onDemand(signal), async (response) => {
+    requirePlain(response);
     const bytes = memory(size);
     await response.fill(bytes, onProgress);
     const actual = digestOf(bytes, digestAlgorithm(digest));
-    if (actual !== digest) throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${actual}`);
+    if (actual !== digest) throw wrongDigest(actual);
     return bytes;
   });
+}
+
+function wrongDigest(state: string): TransferError {
+  return new TransferError("corrupt", `its digest is ${state}`, { prospect: "transient" });
 }
 
 function ordinaryMemory(sizeBytes: number): Uint8Array<ArrayBuffer> {

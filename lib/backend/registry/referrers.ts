@@ -10,11 +10,13 @@
  *
  * @module
  */
-import { hasCode, NydusGdError } from "../../base/errors.ts";
+import { NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.ts";
 import { MAX_INDEX_BYTES, parseManifestDocument } from "../../oci/manifest.ts";
 import { MEDIA_TYPE } from "../../oci/media_types.ts";
+import type { HttpResponse } from "../http/http_response.ts";
+import { TransferError } from "../http/transfer_error.ts";
 import { getManifest } from "./manifest.ts";
 import type { Repository } from "./repository.ts";
 
@@ -30,14 +32,17 @@ export async function getReferrers(
 ): Promise<readonly Descriptor[]> {
   const what = `list what refers to ${digest} in ${repository.description}`;
   const path = `/v2/${repository.name}/referrers/${digest}`;
-  const listed = await unlessAbsent(repository.request(
-    { method: "GET", path, headers: { accept: MEDIA_TYPE.ociIndex }, what },
-    { priority: "on-demand", ...(signal === undefined ? {} : { signal }) },
-    (response) => response.bytes(MAX_INDEX_BYTES),
-    { capability: "resolve" },
-  ));
+  const listed = await unlessRefused(
+    UNSUPPORTED,
+    repository.request(
+      { method: "GET", path, headers: { accept: MEDIA_TYPE.ociIndex }, what },
+      { priority: "on-demand", ...(signal === undefined ? {} : { signal }) },
+      indexBytes,
+      { capability: "resolve" },
+    ),
+  );
   const document = listed === undefined
-    ? (await unlessAbsent(getManifest(repository, referrersTag(digest), signal)))?.document
+    ? (await unlessRefused(ABSENT, getManifest(repository, referrersTag(digest), signal)))?.document
     : parseManifestDocument(listed, MEDIA_TYPE.ociIndex);
   if (document === undefined) return [];
   if (document.kind === "index") return document.index.manifests;
@@ -49,11 +54,23 @@ export function referrersTag(subject: Digest): string {
   return `${digestAlgorithm(subject).slice(0, 32)}-${digestHex(subject).slice(0, 64)}`;
 }
 
-async function unlessAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
+const ABSENT: ReadonlySet<number> = new Set([404, 410]);
+
+/** Statuses of registries without the API. Others answer with a page that is no index. */
+const UNSUPPORTED: ReadonlySet<number> = new Set([400, 404, 405, 406, 410]);
+
+async function indexBytes(response: HttpResponse): Promise<Uint8Array | undefined> {
+  const mediaType = response.header("content-type")?.split(";", 1)[0]?.trim();
+  if (mediaType === MEDIA_TYPE.ociIndex) return await response.bytes(MAX_INDEX_BYTES);
+  await response.discard();
+  return undefined;
+}
+
+async function unlessRefused<T>(statuses: ReadonlySet<number>, answer: Promise<T>): Promise<T | undefined> {
   try {
     return await answer;
   } catch (error) {
-    if (hasCode(error, "not-found")) return undefined;
+    if (error instanceof TransferError && statuses.has(error.status ?? 0)) return undefined;
     throw error;
   }
 }

@@ -101,8 +101,11 @@ Deno.test("a nydus image that refers to an ordinary one is found by referrers AP
       nydus,
     ];
     await pusher.index(subject.digest.replace(":", "-"), entries);
-    const found = await resolve();
-    assert.deepEqual([found.digest, found.namedBy, found.isDockersChoice], [nydus.digest, "referrer", false]);
+    for (const lacking of [404, 400, 405, 406, 200]) { // by the status of an API that is not there
+      registry.referrersStatus = lacking;
+      const found = await resolve();
+      assert.deepEqual([found.digest, found.namedBy, found.isDockersChoice], [nydus.digest, "referrer", false]);
+    }
     registry.addReferrers(
       subject.digest,
       new TextEncoder().encode(JSON.stringify({ schemaVersion: 2, manifests: [] })),

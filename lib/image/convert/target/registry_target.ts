@@ -6,7 +6,7 @@
  * @module
  */
 import { type BackendDeps, openRegistry } from "../../../backend/open_backend.ts";
-import { headManifest } from "../../../backend/registry/manifest.ts";
+import { hasManifest } from "../../../backend/registry/manifest.ts";
 import { blobSize, mountBlob, pushBlob, pushManifest } from "../../../backend/registry/push.ts";
 import { listReferrer } from "../../../backend/registry/referrers_tag.ts";
 import type { RegistryBackend } from "../../../backend/registry/registry_backend.ts";
@@ -84,8 +84,8 @@ export class RegistryTarget implements ImageTarget {
   }
 
   async present(signal: AbortSignal): Promise<ImageContent | undefined> {
-    const found = await headManifest(this.blobs.transport, this.#tag, signal);
-    return found === undefined ? undefined : registryContent(this.reference, this.deps);
+    const isThere = await hasManifest(this.blobs.transport, this.#tag, signal);
+    return isThere ? registryContent(this.reference, this.deps) : undefined;
   }
 
   async publish(manifests: readonly ImageBlob[], root: ImageBlob, signal: AbortSignal): Promise<void> {
