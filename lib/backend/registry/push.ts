@@ -89,20 +89,24 @@ export async function pushBlob(
       const request = { method: "PUT", path, what, headers, body, startAt: begun } as const;
       await host.once(request, attempt, (response) => response.discard());
     } catch (error) {
-      throw ofUpload(error);
+      throw ofUpload(error, body.length);
     }
   });
 }
 
-/** A registry that does not know an upload was restarted, or has servers that do not share uploads: another may pass. */
-function ofUpload(error: unknown): unknown {
-  if (!(error instanceof TransferError) || error.status !== 404) return error;
-  return new TransferError(
-    "unavailable",
-    error.state,
-    { prospect: "transient", status: 404, cause: error },
-    error.what,
-  );
+/**
+ * Adds to the error of an upload what only holds for uploads. A registry that does not know one was restarted, or has
+ * servers that do not share them: another may pass.
+ */
+function ofUpload(error: unknown, sizeBytes: number): unknown {
+  if (!(error instanceof TransferError)) return error;
+  const { code, state, status, what } = error;
+  if (status === 404) {
+    return new TransferError("unavailable", state, { prospect: "transient", status, cause: error }, what);
+  }
+  if (status !== 413) return error;
+  const hint = `have the server, or the proxy before it, accept requests of ${bytesText(sizeBytes)}`;
+  return new TransferError(code, state, { prospect: "permanent", status, hint, cause: error }, what);
 }
 
 /**

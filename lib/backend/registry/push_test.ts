@@ -9,6 +9,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
+import { TransferError } from "../http/transfer_error.ts";
 import { ANONYMOUS } from "./keychain.ts";
 import { mountBlob, pushBlob, pushManifest } from "./push.ts";
 import { RegistryTransport } from "./transport.ts";
@@ -85,6 +86,17 @@ Deno.test("a blob that arrived although the answer was lost is not sent again", 
     "PUT blob": (response) => void response.socket?.destroy(),
   });
   assert.deepEqual(requests, ["POST upload", "PUT blob", "HEAD blob"]);
+});
+
+Deno.test("a server that accepts no blob of that size is named with what to change", async () => {
+  await requestsOf(async (repository) => {
+    await assert.rejects(pushBlob(repository, DIGEST, BLOB, signal), (error) => {
+      assert.ok(error instanceof TransferError);
+      assert.match(error.message, /: HTTP 413 from \S+$/);
+      assert.equal(error.hint, "have the server, or the proxy before it, accept requests of 9.44 MB");
+      return true;
+    });
+  }, { "PUT blob": refuse(1, 413, "") });
 });
 
 Deno.test("a registry may decline to mount a blob with any status", async () => {
