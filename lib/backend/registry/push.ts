@@ -130,6 +130,7 @@ export async function pushManifest(
       options(signal),
       async (response) => {
         await response.discard();
+        requireNoPage(response);
         return response.header("oci-subject") !== undefined;
       },
     );
@@ -144,6 +145,12 @@ export async function pushManifest(
       : `check whether the registry accepts manifests of ${mediaType} with nydus layers`;
     throw new NydusGdError(error.code, error.message, { hint, cause: error });
   }
+}
+
+/** What answers with a page, such as a login in front of a network, has stored nothing, whatever its status. */
+function requireNoPage(response: HttpResponse): void {
+  const isPage = response.header("content-type")?.startsWith("text/html") && response.contentLength !== 0;
+  if (isPage) throw invalidResponse(`${response.server} answers with a page, not as a registry`);
 }
 
 /** Statuses with which registries refuse a document because of its content. */

@@ -17,6 +17,7 @@ import { RegistryTransport } from "./transport.ts";
 /** Larger than what may be sent in vain over a connection that was closed while idle. */
 const BLOB = new Uint8Array(9 << 20);
 const DIGEST = `sha256:${createHash("sha256").update(BLOB).digest("hex")}`;
+const MANIFEST = { mediaType: "application/vnd.oci.image.manifest.v1+json", bytes: new Uint8Array(9) };
 const signal = new AbortController().signal;
 
 /** Answers one kind of request instead of the registry. @param count how many there were before */
@@ -108,11 +109,18 @@ Deno.test("a registry may decline to mount a blob with any status", async () => 
 });
 
 Deno.test("a manifest is pushed again until the registry shows what it refers to", async () => {
-  const manifest = { mediaType: "application/vnd.oci.image.manifest.v1+json", bytes: new Uint8Array(9) };
   for (const status of [400, 404]) {
-    const requests = await requestsOf((repository) => pushManifest(repository, "1", manifest, signal), {
+    const requests = await requestsOf((repository) => pushManifest(repository, "1", MANIFEST, signal), {
       "PUT manifest": refuse(2, status, "MANIFEST_BLOB_UNKNOWN"),
     });
     assert.deepEqual(requests, ["PUT manifest", "PUT manifest", "PUT manifest"]);
   }
 });
+
+Deno.test("a page in place of the registry's answer does not count as a push", () =>
+  assert.rejects(
+    requestsOf((repository) => pushManifest(repository, "1", MANIFEST, signal), {
+      "PUT manifest": (response) => void response.writeHead(200, { "content-type": "text/html" }).end("<html>"),
+    }),
+    /^NydusGdError: Cannot push manifest 1 .*: \S+ answers with a page, not as a registry$/,
+  ));
