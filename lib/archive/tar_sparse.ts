@@ -125,7 +125,7 @@ export class SparseMapReader {
       if (this.#count !== undefined) this.#numbers.push(value);
       else if (value > MAX_SEGMENTS) throw tooMany(this.at);
       else this.#count = value;
-      if (this.#count !== undefined && this.#numbers.length === 2 * this.#count) {
+      if (this.#numbers.length === 2 * this.#count) {
         return toSegments(this.#numbers, this.at);
       }
     }

@@ -20,6 +20,8 @@ import { isIndexType, isManifestType, MEDIA_TYPE, NYDUS_ANNOTATION } from "./med
 
 /** Maximum bytes of a manifest or index: nydus's limit for referrers lists. */
 export const MAX_INDEX_BYTES = 8 << 20;
+/** Maximum bytes of an image's configuration. */
+export const MAX_IMAGE_CONFIG_BYTES = 8 << 20;
 /** Maximum number of entries; no engine mounts this many layers. */
 const MAX_ENTRIES = 4096;
 

@@ -45,6 +45,11 @@ export function isRegistryHost(text: string): boolean {
   return HOST.test(text) && URL.canParse(`https://${text}/`);
 }
 
+/** Whether the text is a valid tag: "1.27-alpine". */
+export function isTag(text: string): boolean {
+  return TAG.test(text);
+}
+
 /** Whether the text is a repository name without its host: "library/nginx". */
 export function isRepository(text: string): boolean {
   return text.length <= MAX_REPOSITORY && text.split("/").every((component) => COMPONENT.test(component));
@@ -73,7 +78,7 @@ export function parseReference(text: string): Reference {
   if (colon > name.lastIndexOf("/")) {
     tag = name.slice(colon + 1);
     name = name.slice(0, colon);
-    if (!TAG.test(tag)) fail("its tag is malformed");
+    if (!isTag(tag)) fail("its tag is malformed");
   }
   const slash = name.indexOf("/");
   const first = name.slice(0, Math.max(slash, 0));

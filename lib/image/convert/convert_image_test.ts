@@ -223,7 +223,7 @@ Deno.test("one platform of several is converted, and a missing one is an error",
   assert.deepEqual(arm.platforms.map(({ platform }) => platform), ["linux/arm64"]);
   await assert.rejects(
     () => kit.convert(kit.named("source"), kit.named("target"), {}, { platform: parsePlatform("linux/s390x") }),
-    /it has no image for linux\/s390x$/,
+    { message: /it has no image for linux\/s390x$/, hint: "it has one for linux/amd64, linux/arm64" },
   );
   await assert.rejects(() => kit.convert(kit.named("target"), kit.named("again")), /it is a nydus image already$/);
 });

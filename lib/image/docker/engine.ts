@@ -116,11 +116,11 @@ export class DockerEngine {
     throwIfAborted(signal);
     const headers = { "content-type": "application/x-tar" };
     const transfer = new AbortController();
-    const stop = () => transfer.abort(signal?.reason);
-    signal?.addEventListener("abort", stop);
+    const stop = () => transfer.abort(signal.reason);
+    signal.addEventListener("abort", stop);
     const open = async function* () {
       for (const piece of archive) yield* partsOf(piece, memory);
-      signal?.removeEventListener("abort", stop);
+      signal.removeEventListener("abort", stop);
     };
     const body = { length: lengthOf(archive), open };
     const what = "load image";
@@ -130,7 +130,7 @@ export class DockerEngine {
         (response) => readProgress(response, what, () => {}),
       );
     } finally {
-      signal?.removeEventListener("abort", stop);
+      signal.removeEventListener("abort", stop);
     }
   }
 

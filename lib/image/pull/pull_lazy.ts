@@ -13,7 +13,7 @@ import { logger } from "../../base/log.ts";
 import { messageOf } from "../../base/errors.ts";
 import { LAYERS_MOUNTED } from "../../layer/layer_store.ts";
 import type { Digest } from "../../oci/digest.ts";
-import { type ImageConfig, parseImageConfig } from "../../oci/manifest.ts";
+import { type ImageConfig, MAX_IMAGE_CONFIG_BYTES, parseImageConfig } from "../../oci/manifest.ts";
 import { formatPlatform, matchesPlatform } from "../../oci/platform.ts";
 import { familiarReference, formatReference, type Reference } from "../../oci/reference.ts";
 import { requiredBlobIds } from "../../rafs/flags.ts";
@@ -30,9 +30,6 @@ import { cannotPull, explained } from "./pull_failure.ts";
 import type { Pull, PullResult } from "./pull.ts";
 
 const log = logger("image", "pull");
-
-/** Maximum size of a configuration in bytes. */
-const MAX_CONFIG_BYTES = 8 << 20;
 
 /** The fetched parts of the image. */
 interface Fetched {
@@ -84,7 +81,7 @@ async function fetchMetadata(
   const { reference } = request;
   const { manifest, namedBy } = image;
   const { transport } = parts.registry;
-  const configBytes = await getSmallBlob(transport, manifest.config, { maxBytes: MAX_CONFIG_BYTES, signal });
+  const configBytes = await getSmallBlob(transport, manifest.config, { maxBytes: MAX_IMAGE_CONFIG_BYTES, signal });
   const config = parseImageConfig(configBytes);
   const { os, architecture, variant } = config;
   const offered = { os, architecture, variant };

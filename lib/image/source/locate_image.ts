@@ -143,5 +143,7 @@ async function bootstrapOfLayout(
   const bytes = layer && await layout.blob(layer, MAX_LAYER_BYTES);
   const found = bytes && await readBootstrapLayerIn(memory, bytes, `layer ${layer.digest}`);
   if (layer !== undefined && found !== undefined) return { manifest, layer, bootstrap: found.bootstrap };
-  throw new NydusGdError("unsupported", `Cannot read image ${layout.description}: it is not a nydus image`);
+  throw new NydusGdError("unsupported", `Cannot read image ${layout.description}: it is not a nydus image`, {
+    hint: `nydus-gd convert ${layout.description} TARGET makes one of it`,
+  });
 }

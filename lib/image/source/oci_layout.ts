@@ -35,8 +35,11 @@ const MAX_HINTED = 8;
 /** Maximum nesting of indexes. */
 const MAX_DEPTH = 4;
 
+/** The file that says that a folder is a layout. */
+export const LAYOUT_FILE = "oci-layout";
+
 /** The file that lists the images. */
-const INDEX = "index.json";
+export const INDEX_FILE = "index.json";
 
 /** For folders that are no layout. */
 const HINT = "oci:DIR or oci:DIR:TAG, where DIR has index.json";
@@ -68,7 +71,7 @@ export class OciLayout {
 
   /** Opens a layout in an archive; undefined for an archive of something else. */
   static ofArchive(archive: ArchiveFile, tag: string | undefined): OciLayout | undefined {
-    const isLayout = archive.has("oci-layout") && archive.has(INDEX);
+    const isLayout = archive.has(LAYOUT_FILE) && archive.has(INDEX_FILE);
     return isLayout ? new OciLayout(archiveFiles(archive), tag) : undefined;
   }
 
@@ -144,9 +147,9 @@ export class OciLayout {
   }
 
   async #index(): Promise<ManifestDocument> {
-    const name = `${INDEX} of ${this.description}`;
+    const name = `${INDEX_FILE} of ${this.description}`;
     try {
-      return parseManifestDocument(await this.files.read(INDEX, MAX_INDEX_BYTES), MEDIA_TYPE.ociIndex, name);
+      return parseManifestDocument(await this.files.read(INDEX_FILE, MAX_INDEX_BYTES), MEDIA_TYPE.ociIndex, name);
     } catch (error) {
       if (!hasCode(error, "not-found")) throw error;
       throw new NydusGdError(error.code, error.message, { hint: HINT, cause: error });

@@ -97,7 +97,9 @@ export class FolderSink implements TreeSink {
     }
     const info = await ignore(Deno.errors.NotFound, Deno.stat(dir));
     if (info === undefined) await makeFolder(dir);
-    else if (!info.isDirectory) throw new NydusGdError("exists", `Cannot unpack into ${dir}: it is not a folder`);
+    else if (!info.isDirectory) {
+      throw new NydusGdError("exists", `Cannot unpack into ${dir}: it is not a folder`, { hint: "name a new folder" });
+    }
     try {
       return await FolderSink.#start(dir, info === undefined);
     } catch (error) {
@@ -254,6 +256,7 @@ async function makeFolder(dir: string): Promise<void> {
     throw new NydusGdError("not-found", `Cannot unpack into ${dir}: its parent folder does not exist`, {
       hint: `mkdir -p ${dirname(dir)}`,
       cause: error,
+      hint: `mkdir -p ${dirname(dir)}`,
     });
   }
 }

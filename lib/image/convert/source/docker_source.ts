@@ -5,6 +5,7 @@
  */
 import { hasCode, NydusGdError } from "../../../base/errors.ts";
 import type { Digest } from "../../../oci/digest.ts";
+import { MAX_IMAGE_CONFIG_BYTES } from "../../../oci/manifest.ts";
 import type { ArchiveFile } from "../../source/archive_file.ts";
 import { saveImage } from "../../docker/daemon_archive.ts";
 import { savedImage } from "../../docker/saved_images.ts";
@@ -15,7 +16,7 @@ import { streamBlob } from "../../source/blob_stream.ts";
 import { fromLayer } from "../layer/build_layer.ts";
 import { tarOfLayer } from "../../source/layer_tar.ts";
 import { isBootstrapOnly } from "./bootstrap_history.ts";
-import { MAX_CONFIG_BYTES, nydusAlready, readConfig, type SourceImage, type SourceLayer } from "./source_image.ts";
+import { nydusAlready, readConfig, type SourceImage, type SourceLayer } from "./source_image.ts";
 
 /**
  * An image of a Docker daemon.
@@ -54,7 +55,7 @@ export async function savedSource(
   const saved = await savedImage(from, signal);
   if (saved === undefined) return undefined;
   const { archive } = from;
-  const bytes = await archive.read(saved.config, MAX_CONFIG_BYTES, signal);
+  const bytes = await archive.read(saved.config, MAX_IMAGE_CONFIG_BYTES, signal);
   const { platform, config, diffIds } = readConfig(bytes, saved.layers.length, description);
   if (isBootstrapOnly(config)) throw nydusAlready(description);
   const layers = await Promise.all(saved.layers.map((name, k) => layerOf(archive, name, diffIds[k] as Digest)));

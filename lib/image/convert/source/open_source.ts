@@ -69,7 +69,7 @@ async function openArchive(
 function requirePlatform(image: SourceImage, wanted: Platform | undefined, text: string): SourceImage {
   if (wanted === undefined || matchesPlatform(wanted, image.platform)) return image;
   const state = `it is for ${formatPlatform(image.platform)}, not for ${formatPlatform(wanted)}`;
-  throw new NydusGdError("not-found", `Cannot convert ${text}: ${state}`);
+  throw new NydusGdError("not-found", `Cannot convert ${text}: ${state}`, { hint: "leave out --platform" });
 }
 
 /** An image of a single layer, built from files alone. */

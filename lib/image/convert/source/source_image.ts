@@ -14,6 +14,7 @@ import {
   bootstrapLayer,
   type Index,
   type Manifest,
+  MAX_IMAGE_CONFIG_BYTES,
   parseImageConfig,
   parseManifestDocument,
 } from "../../../oci/manifest.ts";
@@ -26,8 +27,6 @@ import { type ImageContent, type ImageDocument, unconvertible } from "./image_co
 import { counted, type OnBytes } from "../../source/counted.ts";
 import { tarOfLayer } from "../../source/layer_tar.ts";
 
-/** Maximum size of a configuration in bytes. */
-export const MAX_CONFIG_BYTES = 8 << 20;
 /** Maximum depth of nested indexes. */
 const MAX_DEPTH = 4;
 
@@ -135,6 +134,8 @@ class ImageSearch {
   /** At most one for each platform. */
   readonly found: SourceImage[] = [];
   readonly #platforms = new Set<string>();
+  /** Platforms of images that are not wanted. */
+  readonly #otherPlatforms = new Set<string>();
   readonly #artifacts: string[] = [];
   #sawNydus = false;
 
@@ -162,7 +163,10 @@ class ImageSearch {
       return unconvertible(description, `it is not an image, but ${JSON.stringify(artifact.slice(0, 100))}`);
     }
     const wanted = this.platform === undefined ? "Linux" : formatPlatform(this.platform);
-    return new NydusGdError("not-found", `Cannot convert ${description}: it has no image for ${wanted}`);
+    const others = [...this.#otherPlatforms].join(", ");
+    return new NydusGdError("not-found", `Cannot convert ${description}: it has no image for ${wanted}`, {
+      ...(others === "" ? {} : { hint: `it has one for ${others}` }),
+    });
   }
 
   async #visitEntries(index: Index, depth: number): Promise<void> {
@@ -185,11 +189,14 @@ class ImageSearch {
       this.#artifacts.push(kind);
       return;
     }
-    const config = await this.content.small(manifest.config, MAX_CONFIG_BYTES, this.signal);
+    const config = await this.content.small(manifest.config, MAX_IMAGE_CONFIG_BYTES, this.signal);
     const image = imageOf({ content: this.content, document, manifest, listing }, config);
     const name = formatPlatform(image.platform);
     if (this.#platforms.has(name)) return;
-    if (this.platform !== undefined && !matchesPlatform(this.platform, image.platform)) return;
+    if (this.platform !== undefined && !matchesPlatform(this.platform, image.platform)) {
+      this.#otherPlatforms.add(name);
+      return;
+    }
     this.#platforms.add(name);
     this.found.push(image);
   }

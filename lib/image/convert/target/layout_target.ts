@@ -20,24 +20,20 @@ import { isStillAt, lockFolder } from "../../../base/folder_lock.ts";
 import type { Descriptor } from "../../../oci/descriptor.ts";
 import { parseManifestDocument } from "../../../oci/manifest.ts";
 import { MEDIA_TYPE } from "../../../oci/media_types.ts";
+import { DEFAULT_TAG, isTag } from "../../../oci/reference.ts";
 import { descriptorOf, type ImageBlob } from "../../image_builder.ts";
-import { OciLayout, REF_NAME } from "../../source/oci_layout.ts";
+import { INDEX_FILE, LAYOUT_FILE, OciLayout, REF_NAME } from "../../source/oci_layout.ts";
 import { type ImageContent, layoutContent } from "../source/image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";
-
-const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
-const DEFAULT_TAG = "latest";
 
 /** Mode of files, before the umask: a layout may be read by others. */
 const FILE_MODE = 0o644;
 
-const INDEX = "index.json";
-const LAYOUT_FILE = "oci-layout";
 const LAYOUT = `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`;
 const SPOOL = ".partial";
 
 /** Names that make up a layout. A killed process may have left it incomplete. */
-const OWN_NAMES: ReadonlySet<string> = new Set([INDEX, LAYOUT_FILE, SPOOL, "blobs"]);
+const OWN_NAMES: ReadonlySet<string> = new Set([INDEX_FILE, LAYOUT_FILE, SPOOL, "blobs"]);
 
 /** Writes a converted image to an OCI layout. */
 export class LayoutTarget implements ImageTarget {
@@ -63,7 +59,7 @@ export class LayoutTarget implements ImageTarget {
   static async open(text: string): Promise<LayoutTarget> {
     const path = text.slice("oci:".length);
     const colon = path.lastIndexOf(":");
-    const isTagged = colon > 0 && TAG.test(path.slice(colon + 1));
+    const isTagged = colon > 0 && isTag(path.slice(colon + 1));
     const dir = resolve(isTagged ? path.slice(0, colon) : path);
     const target = new LayoutTarget(dir, isTagged ? path.slice(colon + 1) : DEFAULT_TAG);
     await target.requireOwn();
@@ -167,7 +163,7 @@ export class LayoutTarget implements ImageTarget {
 
   /** Removes the files that make a new folder a layout, if it contains neither a blob nor an image. */
   #removeEmpty(): void {
-    if (!this.#isNew || existsSync(join(this.dir, INDEX))) return;
+    if (!this.#isNew || existsSync(join(this.dir, INDEX_FILE))) return;
     if (removeFolders(this.#blobDir, dirname(this.#blobDir))) Deno.removeSync(this.#layoutFile);
   }
 
@@ -178,11 +174,11 @@ export class LayoutTarget implements ImageTarget {
     const own = { ...descriptorOf(root), annotations: { [REF_NAME]: this.tag } };
     const referrers = [...this.#referrers.values()].map(descriptorOf);
     const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [...others, own, ...referrers] };
-    await this.#replace(join(this.dir, INDEX), new TextEncoder().encode(`${JSON.stringify(index)}\n`));
+    await this.#replace(join(this.dir, INDEX_FILE), new TextEncoder().encode(`${JSON.stringify(index)}\n`));
   }
 
   async #entries(): Promise<readonly Descriptor[]> {
-    const bytes = await ignore(Deno.errors.NotFound, Deno.readFile(join(this.dir, INDEX)));
+    const bytes = await ignore(Deno.errors.NotFound, Deno.readFile(join(this.dir, INDEX_FILE)));
     const document = bytes && parseManifestDocument(bytes, MEDIA_TYPE.ociIndex);
     return document?.kind === "index" ? document.index.manifests : [];
   }

@@ -63,9 +63,13 @@ function requireOutside(text: string, source: string): void {
 
 async function openArchive(path: string, force: boolean): Promise<ImageTarget> {
   const info = await ignore(Deno.errors.NotFound, Deno.stat(path));
-  if (info?.isDirectory) throw new NydusGdError("exists", `Cannot write tar:${path}: it is a folder`);
+  if (info?.isDirectory) {
+    throw new NydusGdError("exists", `Cannot write tar:${path}: it is a folder`, {
+      hint: `name a file in it, or oci:${path} for an OCI layout`,
+    });
+  }
   if (info !== undefined && !info.isFile) { // a device would be replaced by a file
-    throw new NydusGdError("exists", `Cannot write tar:${path}: it is not a file`);
+    throw new NydusGdError("exists", `Cannot write tar:${path}: it is not a file`, { hint: "name a new file" });
   }
   if (info === undefined || force) return await ArchiveTarget.open(path);
   throw new NydusGdError("exists", `Cannot write tar:${path}: the file already exists`, {
