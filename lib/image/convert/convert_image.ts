@@ -6,6 +6,10 @@
  *                                                     merge ◄── bootstraps ◄─────┘
  *                                                       └─► bootstrap layer ─► manifests ─► index ─► target's name
  * ```
+ * Each step has a folder: `source` yields layers and their entries, `layer` makes a blob of them whose data is in
+ * `chunks`, `merge` makes one tree of all layers, and `target` stores what is made. In between, `reuse` looks for layers
+ * that are there already, `copy` takes over what stays as it is, and `run` adds what a start of the image reads.
+ *
  * Layers are converted one after the other, so that memory does not grow with the image; within a layer, compression
  * uses all cores. Meanwhile the blob of the layer before is stored at the target, and layers that were converted before
  * are looked up there, and not read. A failure before the last step leaves only unreferenced blobs at the target.

@@ -72,19 +72,19 @@ export async function locateImage(
   const config = configPath === undefined ? undefined : await readNydusdConfig({ path: configPath, explicit: true });
   const source = `${folder}/image.boot`;
   using memory = new PagedMemory(folder);
+  const unpacked = async ({ manifest, layer, bootstrap }: FetchedBootstrap, backend: Backend) => {
+    await writeBootstrap(source, bootstrap, memory);
+    return { source, sourceName: nameInLayer(layer, what), backend, config, manifest };
+  };
   if (OciLayout.isNamed(what) || isArchiveNamed(what)) {
     const layout = await openLayout(what, folder, signal);
-    const { manifest, layer, bootstrap } = await bootstrapOfLayout(layout, memory);
-    await writeBootstrap(source, bootstrap, memory);
-    return { source, sourceName: nameInLayer(layer, what), backend: layout.blobs, config, manifest };
+    return await unpacked(await bootstrapOfLayout(layout, memory), layout.blobs);
   }
-  const isFile = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(what));
-  if (isFile === undefined && !/^[./]/.test(what)) {
+  const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(what));
+  if (info === undefined && !/^[./]/.test(what)) {
     const reference = parseReference(what);
     const registry = openRegistry({ host: reference.host, repo: reference.repository }, deps);
-    const { manifest, layer, bootstrap } = await fetchBootstrap(registry.transport, reference, signal, memory);
-    await writeBootstrap(source, bootstrap, memory);
-    return { source, sourceName: nameInLayer(layer, what), backend: registry, config, manifest };
+    return await unpacked(await fetchBootstrap(registry.transport, reference, signal, memory), registry);
   }
   const backend = blobDir !== undefined
     ? folderOf(blobDir)

@@ -15,7 +15,7 @@ const BUSY: ParcelCompressor = {
 /** Number of files of `size` bytes that are added before the chunks are full. */
 function filesUntilFull(size: number): number {
   const chunks = new BlobChunks({
-    rafs: rafsOptions(),
+    rafs: rafsOptions({}),
     infos: new ChunkInfoWriter(2),
     compressor: BUSY,
     dictionary: undefined,

@@ -46,7 +46,7 @@ export const RUN_OPTIONS: Partial<RafsOptions> = { chunkSize: 128 * 1024 };
  *
  * @throws {NydusGdError} "usage" for a size that the format does not support
  */
-export function rafsOptions(given: Partial<RafsOptions> = {}): RafsOptions {
+export function rafsOptions(given: Partial<RafsOptions>): RafsOptions {
   const options = { ...DEFAULT_RAFS_OPTIONS, ...given };
   const { chunkSize, level, fsVersion, compressor } = options;
   if (!(chunkSize >= 4096 && chunkSize <= 1 << 24 && (chunkSize & (chunkSize - 1)) === 0)) {
