@@ -12,9 +12,9 @@
  * const { blobId, bootstrap } = await builder.finish();
  * ```
  * A repeated name replaces the earlier one, as when unpacking the layer (layer_tree.ts). Whiteouts are kept as files
- * and applied when merging (merge/merge_layers.ts). Holes become chunks of zeros. Data of replaced files stays in the blob.
- * The bootstrap refers to its own blob by a placeholder, as in nydus-image, so a blob depends only on its layer and the
- * options. Memory: 150 bytes per name, in addition to that of chunks/blob_chunks.ts.
+ * and applied when merging (merge/merge_layers.ts). Holes become chunks of zeros. Data of replaced files stays in the
+ * blob. The bootstrap refers to its own blob by a placeholder, as in nydus-image, so a blob depends only on its layer
+ * and the options. Memory: 150 bytes per name, in addition to that of chunks/blob_chunks.ts.
  *
  * Failure: {@link NydusGdError} "invalid-image" or "unsupported" that names the entry; what `write` throws.
  *

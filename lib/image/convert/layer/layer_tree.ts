@@ -2,10 +2,10 @@
  * The tree that the entries of a layer build up, before it is written as the layer's bootstrap.
  *
  * A later entry of the same name replaces the earlier one, as when unpacking the tar: a directory gets new attributes
- * beside its extended ones and keeps its contents, anything else is removed with everything below it. A folder that only occurs within a path
- * gets default attributes and {@link IMPLIED_XATTR} until it has an entry of its own. Hard links are further names of
- * one inode, describe it anew, and outlive its first name. Symbolic links within a path are followed, but never out of
- * the tree.
+ * beside its extended ones and keeps its contents, anything else is removed with everything below it. A folder that only
+ * occurs within a path gets default attributes and {@link IMPLIED_XATTR} until it has an entry of its own. Hard links are
+ * further names of one inode, describe it anew, and outlive its first name. Symbolic links within a path are followed,
+ * but never out of the tree.
  *
  * Paths are arrays of {@link ByteString}s, split at slashes.
  *
