@@ -16,6 +16,8 @@ const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 const MAP_PRIVATE = 2;
 const MAP_ANONYMOUS = 0x20;
+const MAP_LOCKED = 0x2000;
+const MAP_POPULATE = 0x8000;
 const MAP_FAILED = -1n;
 const MFD_CLOEXEC = 1;
 
@@ -54,6 +56,8 @@ export interface MapOptions {
   readonly writable?: boolean;
   /** Offset in the file, a multiple of the page size. Default 0. */
   readonly offset?: number;
+  /** Reads all of it now, and keeps it in memory as long as it is mapped. Default false. */
+  readonly locked?: boolean;
 }
 
 /**
@@ -78,12 +82,12 @@ export class Mapping implements Disposable {
    * Maps `length` bytes (at least 1) of a file. The descriptor may be closed afterwards.
    *
    * @throws {SyscallError} EACCES when the descriptor does not permit it, EINVAL for length 0 or an unaligned offset,
-   * ENODEV when the file system does not support mapping
+   * EAGAIN when no more memory may be locked, ENODEV when the file system does not support mapping
    */
   static ofFile(fd: AnyFd, length: number, options: MapOptions = {}): Mapping {
     const raw = rawFd(fd);
     const protection = PROT_READ | (options.writable ? PROT_WRITE : 0);
-    const flags = options.shared ? MAP_SHARED : MAP_PRIVATE;
+    const flags = (options.shared ? MAP_SHARED : MAP_PRIVATE) | (options.locked ? MAP_LOCKED | MAP_POPULATE : 0);
     return Mapping.#map(length, protection, flags, raw, options.offset ?? 0);
   }
 

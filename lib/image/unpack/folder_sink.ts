@@ -256,7 +256,6 @@ async function makeFolder(dir: string): Promise<void> {
     throw new NydusGdError("not-found", `Cannot unpack into ${dir}: its parent folder does not exist`, {
       hint: `mkdir -p ${dirname(dir)}`,
       cause: error,
-      hint: `mkdir -p ${dirname(dir)}`,
     });
   }
 }

@@ -27,9 +27,8 @@ export class HeldPages implements Disposable {
   /** Holds `[offset, offset + count)` of a file for a while, as far as this process may lock memory. */
   hold(fd: AnyFd, offset: number, count: number): void {
     const start = offset - offset % pageSize();
-    const options = { shared: true, locked: true, offset: start };
     try {
-      const mapping = Mapping.ofFile(fd, offset + count - start, options);
+      const mapping = Mapping.ofFile(fd, offset + count - start, { shared: true, locked: true, offset: start });
       this.#held.push({ mapping, untilMs: performance.now() + HOLD_MS });
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error; // no more memory may be locked
