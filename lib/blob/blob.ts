@@ -138,14 +138,14 @@ export class Blob {
   }
 
   /**
-   * Has reads of a file fetch nothing around them outside of the file, for as long as the blob is open: whoever calls it
-   * has what the reader of this file reads next fetched. Offset and length are bytes in the uncompressed address space.
+   * Has reads of a file fetch no neighbours outside of the file, for as long as the blob is open: whoever calls it has
+   * what the reader of this file reads next fetched. Offset and length are bytes in the uncompressed address space.
    *
    * @throws {NydusGdError} as {@link open}
    */
-  async confineReadAhead(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+  async confineNeighbours(offset: number, length: number, signal?: AbortSignal): Promise<void> {
     await this.open(signal);
-    this.shared.fetcher.confineReadAhead(offset, length);
+    this.shared.fetcher.confineNeighbours(offset, length);
   }
 
   /**

@@ -76,11 +76,11 @@ Deno.test("the surroundings of a read are not fetched into a cache that exceeds 
   });
 });
 
-Deno.test("a read of a confined file has nothing outside of it fetched along", () =>
+Deno.test("a read of a confined file has no neighbours outside of it", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
     const { chunks } = await blob.open();
     const [start, end] = [chunks.uncompressedOffset[2], chunks.uncompressedOffset[4]] as [number, number];
-    await blob.confineReadAhead(start, end - start);
+    await blob.confineNeighbours(start, end - start);
     await ensureRows(blob, synthetic, [2]);
     assert.deepEqual(source.reads.map(({ length }) => length), [16_000]);
     await ensureRows(blob, synthetic, [4]);

@@ -147,8 +147,8 @@ export class ChunkFetcher {
     for (const row of missing) if (!readiness.isKnown(row)) throw this.#unknown(row);
   }
 
-  /** Implements `Blob.confineReadAhead`. */
-  confineReadAhead(offset: number, length: number): void {
+  /** Implements `Blob.confineNeighbours`. */
+  confineNeighbours(offset: number, length: number): void {
     this.#readAhead.confine(offset, length);
   }
 

@@ -12,8 +12,8 @@
  *   to what keeps the link busy. The chunks behind the awaited one are part of its request. The window is refilled when
  *   half of it is used up, so that requests are long and the link is busy while the reader is.
  *
- * In a file of which it is known what will be read (a library), they end with that file: what its readers read next
- * elsewhere is not beside it.
+ * In a file of which it is known what will be read (a library), neighbours and streams end with that file, as what its
+ * readers read next elsewhere is seldom beside it. Surroundings, which delay nothing, begin there.
  *
  * While the speed of the link is unknown, no neighbours are fetched: a reader of little causes little traffic.
  *
@@ -76,7 +76,7 @@ export interface Ahead {
   readonly watch?: number | undefined;
 }
 
-/** The chunks among which a reader's read-ahead is: those of a confined file, or all of the blob. */
+/** The chunks among which read-ahead is: those of a confined file, or all of the blob. */
 interface Area {
   readonly columns: ChunkColumns;
   has(row: number): boolean;
@@ -102,7 +102,7 @@ export class ReadAhead {
     private readonly hasSurroundings: () => boolean,
   ) {}
 
-  /** Has readers of a file, which starts at `offset` of the uncompressed address space, get nothing outside of it. */
+  /** Keeps neighbours and streams of a file, which starts at `offset` of the uncompressed address space, within it. */
   confine(offset: number, length: number): void {
     this.#files.set(offset, Math.max(offset + length, this.#files.get(offset) ?? 0));
   }
@@ -141,7 +141,9 @@ export class ReadAhead {
     this.#remember(stream, { last, next: window.next, end: window.end, windowBytes });
     if (stream !== undefined) return { ahead, watch };
     if (nearBytes < limit || !this.hasSurroundings()) return { ahead };
-    return { ahead, surroundings: surroundingsOf(area, last, { nearBytes, speed, wanted }) };
+    const neighbours = new Set(ahead);
+    const isFurther = (row: number) => !neighbours.has(row) && wanted(row);
+    return { ahead, surroundings: surroundingsOf(columns, last, { nearBytes, speed, wanted: isFurther }) };
   }
 
   /** Returns whether a chunk belongs to the confined file of chunk `first`; true if it has none. */
@@ -171,9 +173,9 @@ function carriedBytes(speed: LinkSpeed | undefined, share: number): number {
   return speed === undefined ? 0 : Math.min(speed.latencyMs * share, MAX_NEIGHBOUR_MS) * speed.bytesPerMs;
 }
 
-/** Returns the wanted chunks behind the neighbours of `last`, as many as the link carries during its latency. */
+/** Returns the wanted chunks behind `last` within the distance of surroundings. */
 function surroundingsOf(
-  area: Area,
+  columns: ChunkColumns,
   last: number,
   { nearBytes, speed, wanted }: {
     readonly nearBytes: number;
@@ -182,8 +184,9 @@ function surroundingsOf(
   },
 ): readonly number[] {
   const rows: number[] = [];
-  walk(area, last, Math.min(nearBytes * SURROUNDINGS_SHARE, carriedBytes(speed, 1)), (row, distance) => {
-    if (distance > nearBytes && wanted(row)) rows.push(row);
+  const bytes = Math.min(nearBytes * SURROUNDINGS_SHARE, carriedBytes(speed, 1));
+  walk({ columns, has: () => true }, last, bytes, (row) => {
+    if (wanted(row)) rows.push(row);
   });
   return rows;
 }

@@ -63,14 +63,16 @@ Deno.test("where the limit bounds the neighbours, surroundings follow, as many a
   assert.deepEqual(surroundings(75_000, 25_000, (row) => row !== 9), [8, 10, 11, 12]);
 });
 
-Deno.test("a reader of a confined file gets nothing outside of it, neither neighbours nor surroundings nor a window", () => {
+Deno.test("a reader of a confined file gets neither neighbours nor a window outside of it, but surroundings", () => {
   const ahead = new ReadAhead(knownLink(602_000), () => 25_000, () => true);
   const bytes = 65536; // of a chunk of the table
   ahead.confine(4 * bytes, 6 * bytes); // rows 4 to 9
   const outside = ahead.after(tableOf(100), 50, 50, every);
   assert.deepEqual([outside.ahead, outside.surroundings], [[51, 52], rows(53, 8)]);
   const inside = ahead.after(tableOf(100), 5, 5, every);
-  assert.deepEqual([inside.ahead, inside.surroundings], [[6, 7], [8, 9]]);
+  assert.deepEqual([inside.ahead, inside.surroundings], [[6, 7], rows(8, 8)]);
+  const atEnd = ahead.after(tableOf(100), 9, 9, every);
+  assert.deepEqual([atEnd.ahead, atEnd.surroundings], [[], rows(10, 10)]);
   assert.deepEqual(ahead.after(tableOf(100), 4, 4, (row) => row !== 5).ahead, [6]);
   assert.deepEqual(ahead.after(tableOf(100), 8, 8, every).ahead, [9], "the stream that began at chunk 5");
   assert.deepEqual(ahead.after(tableOf(100), 10, 10, every).ahead[0], 11, "the file behind it");

@@ -21,7 +21,7 @@ export type Placing = (range: FileRange) => BlobRange[];
 
 /** Where the parts of files come from. */
 export interface PartSource {
-  readonly blobs: readonly Pick<Blob, "open" | "ensure" | "confineReadAhead">[];
+  readonly blobs: readonly Pick<Blob, "open" | "ensure" | "confineNeighbours">[];
   /** Called for each range that is fetched. */
   readonly onFetch?: (range: BlobRange) => void;
   /** Aborts every fetch. */
@@ -37,12 +37,12 @@ export class FileParts {
     return this.place(range);
   }
 
-  /** Has reads of the file, of that many bytes, fetch nothing outside of it. */
-  async confineReadAhead(fileSize: number): Promise<void> {
+  /** Has reads of the file, of that many bytes, fetch no neighbours outside of it. */
+  async confineNeighbours(fileSize: number): Promise<void> {
     const { blobs, signal } = this.source;
     const spans = spansOf(this.place({ offset: 0, size: fileSize }));
     await Promise.all(
-      spans.map(({ blobIndex, offset, length }) => blobs[blobIndex]?.confineReadAhead(offset, length, signal)),
+      spans.map(({ blobIndex, offset, length }) => blobs[blobIndex]?.confineNeighbours(offset, length, signal)),
     );
   }
 

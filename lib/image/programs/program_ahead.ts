@@ -155,7 +155,7 @@ export class ProgramAhead implements AsyncDisposable {
   /** Begins a library as a file; its end is fetched at once, before it is known what is there. */
   #beginLibrary(file: FoundFile | undefined): void {
     this.#beginFile(file, async (parts, fileSize) => {
-      await parts.confineReadAhead(fileSize);
+      await parts.confineNeighbours(fileSize);
       const size = Math.min(LIBRARY_TAIL_BYTES, fileSize);
       this.#fetch(parts, { offset: fileSize - size, size });
     });

@@ -53,7 +53,7 @@ async function withImage(
   const watched = blobs.map((blob): Watched => ({
     open: (signal) => blob.open(signal),
     ensure: (...range) => blob.ensure(...range),
-    confineReadAhead: (offset, length) => {
+    confineNeighbours: (offset, length) => {
       confined.push(fetched.filesIn(offset, length).join());
       return Promise.resolve();
     },
@@ -171,7 +171,7 @@ Deno.test("the end of a library is fetched with its head, before it is known wha
   });
 });
 
-Deno.test("reads of libraries fetch nothing around these, but those of a program do, and those of its linker", async () => {
+Deno.test("reads of a library fetch no neighbours outside of it, those of a program and of its linker do", async () => {
   await withImage(IMAGE, async ({ wait, fetched, confined, ahead }) => {
     await wait("/bin/app");
     await fetched.atLeast(4 * partsOf("").length + 1);
