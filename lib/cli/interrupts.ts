@@ -2,7 +2,8 @@
  * SIGINT, SIGTERM and SIGHUP (the terminal is closed) as an AbortSignal.
  *
  * The first signal asks the running action to clean up. A second one exits at once, since the cleanup may hang. SIGHUP
- * does nothing where it was ignored at the start, as under nohup(1): the runtime does not leave it ignored.
+ * does nothing where it was ignored at the start, as under nohup(1). The runtime does not leave it ignored: half a second
+ * after its start there is no trace of it, which is late enough except on a busy machine. So the launcher passes it on.
  *
  * @module
  */
@@ -18,7 +19,7 @@ const SIGHUP = 1;
 /** Handles signals from construction until disposal. */
 export class Interrupts implements Disposable {
   readonly #controller = new AbortController();
-  readonly #isHangupIgnored = ignoresSignal(SIGHUP);
+  readonly #isHangupIgnored = Deno.env.get("NYDUS_GD_NOHUP") === "1" || ignoresSignal(SIGHUP);
   readonly #listeners = SIGNALS.map((name) => [name, () => this.#receive(name)] as const);
 
   constructor() {

@@ -26,6 +26,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "report.h"
@@ -50,6 +51,12 @@ static void tell_executable(void) {
   else unsetenv("NYDUS_GD_EXECUTABLE");
 }
 
+/* Tells the program that it is to outlive its terminal, as under nohup(1): the runtime soon forgets it. */
+static void tell_nohup(void) {
+  struct sigaction action;
+  if (sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler == SIG_IGN) setenv("NYDUS_GD_NOHUP", "1", 1);
+}
+
 /* The runtime wants a working directory. Another one in its stead would give relative paths another meaning. */
 static int has_working_directory(void) {
   char *path = getcwd(NULL, 0);
@@ -72,6 +79,7 @@ static void start(const char *dir, const char *caches, int argc, char **argv) {
   arguments[n++] = text("%s/" PROGRAM, dir);
   for (int i = 1; i < argc; i++) arguments[n++] = argv[i];
   tell_executable();
+  tell_nohup();
   setenv("DENO_DIR", text("%s/deno-dir", caches), 1);
   setenv("DENO_NO_UPDATE_CHECK", "1", 1);
   unsetenv("NODE_OPTIONS"); /* meant for another program: it would change this one */

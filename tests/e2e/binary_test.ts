@@ -153,6 +153,17 @@ Deno.test({
   fn: testPruning,
 });
 
+Deno.test({
+  name: "the program learns from the launcher that it is to outlive its terminal",
+  ignore: !isPermitted,
+  fn: async () => {
+    await using machine = await Machine.create();
+    const executable = await machine.pack("one", { "main.js": 'console.log(Deno.env.get("NYDUS_GD_NOHUP"));' });
+    assert.equal((await machine.run(executable)).stdout, "undefined\n");
+    assert.equal((await machine.run("/usr/bin/nohup", executable)).stdout, "1\n");
+  },
+});
+
 async function testExecutable(t: Deno.TestContext): Promise<void> {
   await using machine = await Machine.create();
   const executable = await machine.build();

@@ -371,7 +371,7 @@ Deno.test({ name: "a closed terminal ends a mount as an interrupt does, but not 
   cleanup.defer(() => mountAt(dir) && umount2(dir, MNT.DETACH)); // of a server that died: whoever looks there waits
   const { bootstrap } = fixture("v6-layers-merged");
   const words = ["mount", "--fs-driver", "fuse", "--blob-dir", `${RAFS_FIXTURES}/blobs`, bootstrap, dir];
-  const kept = await Server.start(words, /^mounted /, { within: ["nohup"] });
+  const kept = await Server.start(words, /^mounted /, { env: { NYDUS_GD_NOHUP: "1" } }); // as by the launcher
   kept.process.kill("SIGHUP");
   await kept[Symbol.asyncDispose](); // by SIGTERM
   assert.equal((await kept.process.status).signal, null, "it was not killed");
