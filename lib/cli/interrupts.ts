@@ -1,9 +1,10 @@
 /**
  * SIGINT, SIGTERM and SIGHUP (the terminal is closed) as an AbortSignal.
  *
- * The first signal asks the running action to clean up. A second one exits at once, since the cleanup may hang. SIGHUP
- * does nothing where it was ignored at the start, as under nohup(1). The runtime does not leave it ignored: half a second
- * after its start there is no trace of it, which is late enough except on a busy machine. So the launcher passes it on.
+ * The first signal asks the running action to clean up. A second SIGINT or SIGTERM exits at once, since the cleanup may
+ * hang; SIGHUP is no such demand, as a closed terminal sends several, and systemd one after SIGTERM. SIGHUP does nothing
+ * where it was ignored at the start, as under nohup(1). The runtime does not leave it ignored: half a second after its
+ * start there is no trace of it, which is late enough except on a busy machine. So the launcher passes it on.
  *
  * @module
  */
@@ -20,6 +21,7 @@ const SIGHUP = 1;
 export class Interrupts implements Disposable {
   readonly #controller = new AbortController();
   readonly #isHangupIgnored = Deno.env.get("NYDUS_GD_NOHUP") === "1" || ignoresSignal(SIGHUP);
+  #isAsked = false;
   readonly #listeners = SIGNALS.map((name) => [name, () => this.#receive(name)] as const);
 
   constructor() {
@@ -32,7 +34,10 @@ export class Interrupts implements Disposable {
 
   #receive(name: typeof SIGNALS[number]): void {
     if (name === "SIGHUP" && this.#isHangupIgnored) return;
-    if (this.#controller.signal.aborted) Deno.exit(EXIT.interrupted);
+    if (name !== "SIGHUP") {
+      if (this.#isAsked) Deno.exit(EXIT.interrupted);
+      this.#isAsked = true;
+    }
     this.#controller.abort(new NydusGdError("interrupted", `Cannot finish: interrupted by ${name}`));
   }
 

@@ -377,7 +377,7 @@ Deno.test({ name: "a closed terminal ends a mount as an interrupt does, but not 
   assert.equal((await kept.process.status).signal, null, "it was not killed");
   assert.equal((await kept.process.status).code, 0);
   await using closed = await Server.start(words, /^mounted /);
-  closed.process.kill("SIGHUP");
+  for (const signal of ["SIGHUP", "SIGTERM"] as const) closed.process.kill(signal); // a session's end sends both
   assert.equal((await closed.process.status).code, 0);
   assert.equal(mountAt(dir), undefined);
 });
