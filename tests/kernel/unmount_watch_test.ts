@@ -1,9 +1,10 @@
 /**
- * The watch for unmounts, in a process that is out of descriptors for a while.
+ * The watch for unmounts, also in a process that is out of descriptors for a while.
  *
  * @module
  */
 import assert from "node:assert/strict";
+import { UnmountWatch } from "../../lib/mount/unmount/unmount_watch.ts";
 import { endProcess } from "../support/end_process.ts";
 import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -34,6 +35,17 @@ rootTest("unmounts are noticed again once a process has descriptors again", asyn
     await reading;
     await process.status;
   }
+});
+
+rootTest("everyone who waits for the end of one file system learns of it", async () => {
+  using temp = TempDir.make();
+  const root = temp.join("root");
+  Deno.mkdirSync(root);
+  await using watch = new UnmountWatch();
+  const learnt: string[] = [];
+  for (const name of ["one", "other"]) watch.gone(root).then(() => learnt.push(name));
+  Deno.removeSync(root);
+  await until("both learn of it", () => learnt.length === 2);
 });
 
 /** Sets the number of descriptors that a process may have; returns the former one. */

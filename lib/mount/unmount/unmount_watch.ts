@@ -36,7 +36,7 @@ export class UnmountWatch implements AsyncDisposable {
   gone(path: string): Promise<void> {
     this.#stop.signal.throwIfAborted();
     const watch = inotifyAddWatch(this.#inotify, path, IN.DELETE_SELF | IN.ONLYDIR);
-    const waiter = Promise.withResolvers<void>();
+    const waiter = this.#waiting.get(watch) ?? Promise.withResolvers<void>(); // the kernel has one watch for a root
     this.#waiting.set(watch, waiter);
     this.#reading ??= this.#read();
     return waiter.promise;
