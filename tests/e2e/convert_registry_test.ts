@@ -185,7 +185,7 @@ registryTest(
     assert.equal(first.code, 0, first.stderr);
     const size = String.raw`[\d.]+ kB`;
     const layer = (number: number, became: string) =>
-      String.raw`linux/amd64  layer ${number}/3 layer sha256:\w+, ${size}\n  ${became}: blob sha256:\w{64}, ${size}\n`;
+      String.raw`linux/amd64  layer ${number}/3, sha256:\w+, ${size}\n  ${became}: blob sha256:\w{64}, ${size}\n`;
     const lines = (became: string) =>
       new RegExp(`^${[1, 2, 3].map((k) => layer(k, became)).join("")}linux/amd64  bootstrap of ${size}\n$`);
     assert.match(first.stderr, lines("converted"));
