@@ -26,7 +26,8 @@ Deno.test("a failed task releases the key for the next one", async () => {
   equal(await next, 7);
 });
 
-Deno.test("an aborted waiter leaves the queue and does not let the next one overtake the holder", async () => {
+/** A mutex whose key "a" is held by one task while another waits for it. */
+function heldMutex() {
   const mutex = new KeyedMutex<string>();
   const gate = Promise.withResolvers<void>();
   let held = true;
@@ -36,30 +37,37 @@ Deno.test("an aborted waiter leaves the queue and does not let the next one over
   });
   const abort = new AbortController();
   const waiter = mutex.run("a", () => Promise.resolve("never"), abort.signal);
-  const third = mutex.run("a", () => Promise.resolve(held));
-  abort.abort(new Error("gave up"));
-  await rejects(waiter, /caller cancelled/);
-  gate.resolve();
-  await holder;
+  return {
+    mutex,
+    /** Queues a task that says whether the key is still held. */
+    queue: () => mutex.run("a", () => Promise.resolve(held)),
+    /** Aborts the waiter. */
+    giveUp: async () => {
+      abort.abort(new Error("gave up"));
+      await rejects(waiter, /caller cancelled/);
+    },
+    /** Ends the holder. */
+    release: async () => {
+      gate.resolve();
+      await holder;
+    },
+  };
+}
+
+Deno.test("an aborted waiter leaves the queue and does not let the next one overtake the holder", async () => {
+  const { mutex, queue, giveUp, release } = heldMutex();
+  const third = queue();
+  await giveUp();
+  await release();
   equal(await third, false);
   equal(mutex.size, 0);
 });
 
 Deno.test("an aborted waiter that was the last does not let a later one overtake the holder", async () => {
-  const mutex = new KeyedMutex<string>();
-  const gate = Promise.withResolvers<void>();
-  let held = true;
-  const holder = mutex.run("a", async () => {
-    await gate.promise;
-    held = false;
-  });
-  const abort = new AbortController();
-  const waiter = mutex.run("a", () => Promise.resolve("never"), abort.signal);
-  abort.abort(new Error("gave up"));
-  await rejects(waiter, /caller cancelled/);
-  const late = mutex.run("a", () => Promise.resolve(held));
-  gate.resolve();
-  await holder;
+  const { mutex, queue, giveUp, release } = heldMutex();
+  await giveUp();
+  const late = queue();
+  await release();
   equal(await late, false);
   equal(mutex.size, 0);
 });

@@ -295,8 +295,9 @@ export class Readiness {
     const changedNs = data.changedNs();
     if (changedNs === this.#lookedNs) return [];
     const whole = Uint8Array.from(this.ready), before = whole.slice();
-    clearHollow(data.fd, whole, this.columns);
+    const count = clearHollow(data.fd, whole, this.columns);
     this.#lookedNs = changedNs;
+    if (count === 0) return [];
     const isHollow = (row: number) => hasBit(before, row) && !hasBit(whole, row);
     const rows = Array.from({ length: this.columns.count }, (_, row) => row).filter(isHollow);
     for (const row of rows) for (const bits of [this.ready, this.synced.recorded]) clearBit(bits, row);
