@@ -6,8 +6,11 @@
  *
  * @module
  */
+import { rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
+import { O, open as openFd } from "../../ffi/fcntl.ts";
+import { fdatasync, writeAll } from "../../ffi/unistd.ts";
 import { syncFolder } from "./durable.ts";
 import { ignore } from "./errors.ts";
 
@@ -39,4 +42,25 @@ export async function replaceFile(path: string, content: string | Uint8Array, ou
     throw error;
   }
   if (outlives === "reboot") await syncFolder(dirname(path));
+}
+
+/**
+ * Like {@link replaceFile} for Workers, from pieces. The content is on disk then, the name perhaps not yet. Who has the
+ * old file open, as a mounted image has, keeps it.
+ *
+ * @throws {Error} the disk's error
+ */
+export function replaceFileSync(path: string, pieces: readonly Uint8Array[]): void {
+  const aside = path + ASIDE;
+  try {
+    {
+      using file = openFd(aside, O.WRONLY | O.CREAT | O.TRUNC | O.NOFOLLOW, 0o600);
+      for (const piece of pieces) writeAll(file, piece);
+      fdatasync(file);
+    }
+    Deno.renameSync(aside, path);
+  } catch (error) {
+    rmSync(aside, { force: true }); // a full disk has no room for it
+    throw error;
+  }
 }

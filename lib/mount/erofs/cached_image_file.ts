@@ -5,9 +5,9 @@
  * @module
  */
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { replaceFileSync } from "../../base/replace_file.ts";
 import { deviceNamesIn, nameDevices } from "../../rafs/device_names.ts";
 import { imageIn, sha256 } from "../../rafs/erofs_image_file.ts";
-import { replaceFile } from "./kept_image.ts";
 
 /**
  * Writes the image kept at `kept` (kept_image.ts) to `path`, with devices of these names.
@@ -20,7 +20,7 @@ export async function makeCachedImage(kept: string, path: string, names: readonl
   try {
     const image = imageIn(Deno.readFileSync(kept));
     nameDevices(image, names);
-    replaceFile(path, [image]);
+    replaceFileSync(path, [image]);
     return (await sha256(image)).toHex();
   } catch (error) {
     throw new NydusGdError("io", `Cannot write EROFS image ${path}: ${messageOf(error)}`, { cause: error });

@@ -8,15 +8,13 @@
  *
  * @module
  */
-import { rmSync } from "node:fs";
 import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { MADV, Mapping } from "../../../ffi/sys_mman.ts";
 import { fstat, S } from "../../../ffi/sys_stat.ts";
-import { fdatasync, writeAll } from "../../../ffi/unistd.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
-import { ASIDE } from "../../base/replace_file.ts";
+import { replaceFileSync } from "../../base/replace_file.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import { type ErofsImage, makeErofsImage, setImageUuid } from "../../rafs/erofs_image.ts";
 import {
@@ -78,7 +76,7 @@ export async function keepImage(
   const { image } = isSame ? prepared : await withUuid(makeErofsImage(openBootstrap(bootstrap)), digest);
   const file = await encodeErofsFile(image, digest);
   try {
-    replaceFile(path, file);
+    replaceFileSync(path, file);
   } catch (error) {
     const hint = error instanceof Deno.errors.IsADirectory ? `mv ${path} ${path}.aside` : undefined;
     throw cannot("write", path, error, hint);
@@ -128,26 +126,6 @@ async function readFile<T>(
   } catch (error) {
     if (isErrno(error, "ENOENT")) return undefined;
     throw cannot("read", path, error);
-  }
-}
-
-/**
- * Replaces the file under its name by one that is on disk: a mounted image keeps the old one.
- *
- * @throws {Error} the disk's error
- */
-export function replaceFile(path: string, pieces: readonly Uint8Array[]): void {
-  const aside = path + ASIDE;
-  try {
-    {
-      using file = open(aside, O.WRONLY | O.CREAT | O.TRUNC | O.NOFOLLOW, 0o600);
-      for (const piece of pieces) writeAll(file, piece);
-      fdatasync(file);
-    }
-    Deno.renameSync(aside, path);
-  } catch (error) {
-    rmSync(aside, { force: true }); // a full disk has no room for it
-    throw error;
   }
 }
 
