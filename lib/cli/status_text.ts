@@ -9,9 +9,10 @@
  * reads      2115 from the cache (48.2 MB), 41 had to wait, 0 wait now
  * layers     2 mounted in /var/lib/docker/nydus-gd
  *
- * IMAGE              LAYER         DATA PATH  FETCHED  OF       READY  REQUESTS  MISSES/S  CONTAINERS  HOME
- * reg.example/app:1  7c9e0123abcd  fuse       3.31 MB  49.1 MB  8 %    41        0.3       web, db     registry reg.exa…
+ * IMAGE              LAYER         FETCHED  OF       READY  REQUESTS  MISSES/S  CONTAINERS  DATA PATH  HOME
+ * reg.example/app:1  7c9e0123abcd  3.31 MB  49.1 MB  8 %    41        0.3       web, db     fuse       registry reg.example
  * ```
+ * On a terminal the text fits its width: the last columns are left out, names are cut, other lines are wrapped.
  * All text that an image or a server can influence is escaped for the terminal.
  *
  * @module
@@ -20,8 +21,10 @@ import { bytesText } from "../base/byte_text.ts";
 import { countText } from "../base/count_text.ts";
 import { fillText } from "../image/lazy/images_report.ts";
 import type { ImageStatus, StatusDocument } from "../image/lazy/status_document.ts";
-import { oneLine } from "./output.ts";
-import { tableLines } from "./table.ts";
+import { oneLine, wrapped } from "./output.ts";
+import { tableLines, tableWidth } from "./table.ts";
+
+const LABEL_WIDTH = 11;
 
 /** Characters of a layer ID to show, as in Docker. */
 const SHORT_ID = 12;
@@ -29,21 +32,34 @@ const SHORT_ID = 12;
 const HEADINGS = [
   "IMAGE",
   "LAYER",
-  "DATA PATH",
   "FETCHED",
   "OF",
   "READY",
   "REQUESTS",
   "MISSES/S",
   "CONTAINERS",
+  "DATA PATH",
   "HOME",
 ];
+
+/**
+ * Columns to leave out of a table that is too wide, in this order, from right to left. A data path that was not chosen
+ * has a remark.
+ */
+const DISPENSABLE = ["HOME", "DATA PATH", "REQUESTS"];
+
+/** Columns that are cut if that does not suffice are not made narrower than this. */
+const LEAST_WIDTH = 12;
 
 /** Maximum containers to name per image; there may be hundreds. */
 const MAX_CONTAINERS = 3;
 
-/** Returns the lines, without line ends. */
-export function statusLines(status: StatusDocument): string[] {
+/**
+ * Returns the lines, without line ends.
+ *
+ * @param width to fit the lines into, in characters; undefined: nothing is cut, left out or wrapped
+ */
+export function statusLines(status: StatusDocument, width: number | undefined): string[] {
   const { cache: { dir, usage }, fetched, fuse, images, data_path: path } = status;
   const failed = [
     ...(fetched.failed_requests > 0 ? [`${fetched.failed_requests} failed`] : []),
@@ -56,16 +72,48 @@ export function statusLines(status: StatusDocument): string[] {
     ["reads", fuse === null ? "none yet" : readsText(fuse)],
     ...layerRows(status),
   ];
+  const about = `nydus-gd ${status.version}, up ${durationText(status.uptime_seconds)}`;
+  const problems = status.problems.map(({ severity, message }) =>
+    `${severity === "failed" ? "FAILED" : "warning"}: ${message}`
+  );
+  const fit = (line: string, indent: number) => hanging(oneLine(line), indent, width);
   return [
-    `nydus-gd ${status.version}, up ${
-      durationText(status.uptime_seconds)
-    }, kernel ${status.kernel}, root ${status.root}`,
-    ...rows.map(([label, text]) => `${label.padEnd(10)} ${text}`),
+    ...fit(`${about}, kernel ${status.kernel}, root ${status.root}`, 2),
+    ...rows.flatMap(([label, text]) => fit(`${label.padEnd(LABEL_WIDTH)}${text}`, LABEL_WIDTH)),
     "",
-    ...(images.length === 0 ? ["no lazy image is mounted"] : tableLines([HEADINGS, ...images.map(imageRow)])),
-    ...images.flatMap(remarks),
-    ...status.problems.map(({ severity, message }) => `${severity === "failed" ? "FAILED" : "warning"}: ${message}`),
-  ].map((line) => oneLine(line));
+    ...(images.length === 0 ? ["no lazy image is mounted"] : imageTable(images, width)),
+    ...[...images.flatMap(remarks), ...problems].flatMap((line) => fit(line, 2)),
+  ];
+}
+
+/** Wraps a line, and indents what does not fit. */
+function hanging(line: string, indent: number, width = Infinity): string[] {
+  if (line.length <= width) return [line];
+  const [first = "", ...more] = wrapped(line.slice(indent), width - indent);
+  return [line.slice(0, indent) + first, ...more.map((text) => " ".repeat(indent) + text)];
+}
+
+function imageTable(images: readonly ImageStatus[], width = Infinity): string[] {
+  let rows = [HEADINGS, ...images.map(imageRow)];
+  for (const heading of DISPENSABLE) {
+    if (tableWidth(rows) <= width) break;
+    const at = HEADINGS.indexOf(heading);
+    rows = rows.map((row) => row.toSpliced(at, 1));
+  }
+  return tableLines(tableWidth(rows) <= width ? rows : cutNames(rows, width));
+}
+
+/** Cuts names of images, whose ends tell more, and of containers, which have a third of the space or what is left. */
+function cutNames(rows: readonly (readonly string[])[], width: number): string[][] {
+  const containers = (rows[0]?.length ?? 0) - 1;
+  const widest = (column: number) => Math.max(...rows.map((row) => row[column]?.length ?? 0));
+  const space = widest(0) + widest(containers) - (tableWidth(rows) - width);
+  const last = Math.max(LEAST_WIDTH, Math.floor(space / 3), space - widest(0));
+  const first = Math.max(LEAST_WIDTH, space - Math.min(last, widest(containers)));
+  return rows.map(([name = "", ...more]) => [
+    name.length <= first ? name : `…${name.slice(name.length - first + 1)}`,
+    ...more.map((text, i) => i < containers - 1 || text.length <= last ? text : `${text.slice(0, last - 1)}…`),
+  ]);
 }
 
 /** Where only containerd is served, Docker is not waited for. */
@@ -106,13 +154,13 @@ function imageRow(image: ImageStatus): string[] {
   return [
     `${names[0] ?? "-"}${others}`,
     layer.slice(0, SHORT_ID),
-    fsDriver,
     bytesText(sum("fetched_bytes")),
     bytesText(sum("compressed_bytes")),
     percentText(sum("chunks_ready"), sum("chunks")),
     String(sum("requests")),
     image.misses_per_second.toFixed(1),
     containersText(image.used_by),
+    fsDriver,
     home,
   ].map(oneLine);
 }

@@ -18,7 +18,7 @@ function blob(fetched: number, size: number, ready: number, chunks: number): Sta
 }
 
 Deno.test("a daemon without images is described in a few lines", () => {
-  assert.deepEqual(statusLines(IDLE), [
+  assert.deepEqual(statusLines(IDLE, undefined), [
     "nydus-gd 0.1.0, up 3h 12m, kernel 6.1.0, root /var/lib/nydus-gd",
     "data path  fuse (selected by name)",
     "cache      /c: 0 B used, 20.0 GB free of 50.0 GB",
@@ -32,7 +32,8 @@ Deno.test("a daemon without images is described in a few lines", () => {
 
 Deno.test("snapshots of containerd are counted, and where they are served, Docker is not waited for", () => {
   const snapshots = { dir: "/s", count: 3 };
-  const rows = (status: StatusDocument) => statusLines(status).filter((line) => /^(layers|snapshots) /.test(line));
+  const rows = (status: StatusDocument) =>
+    statusLines(status, undefined).filter((line) => /^(layers|snapshots) /.test(line));
   assert.deepEqual(rows({ ...IDLE, snapshots }), ["snapshots  3 in /s"]);
   assert.deepEqual(rows({ ...IDLE, snapshots, layers: { home: "/h", mounted: 2 } }), [
     "layers     2 mounted in /h",
@@ -70,22 +71,52 @@ Deno.test("images form a table, with remarks and problems below it", () => {
     layers: { home: "/h", mounted: 2 },
     images: [image, bare],
     problems: [{ severity: "failed", message: "x" }, { severity: "degraded", message: "y" }],
-  });
+  }, undefined);
   assert.deepEqual(lines.slice(2), [
     "cache      /c: unknown",
     "fetched    3.31 MB in 41 requests, 3 failed, 1 chunk corrupt",
     "reads      2115 from the cache (48.2 MB), 41 had to wait, 1 wait now",
     "layers     2 mounted in /h",
     "",
-    "IMAGE              LAYER         DATA PATH  FETCHED  OF       READY  REQUESTS  MISSES/S  CONTAINERS         HOME",
-    "reg:5000/app:1 +1  0123456789ab  fuse       3.31 MB  49.1 MB  8 %    2         0.3       api, web, 3333 +1  registry reg:5000/app",
-    "-                  f             fuse       0 B      0 B      -      0         0.0       -                  localfs /b",
+    "IMAGE              LAYER         FETCHED  OF       READY  REQUESTS  MISSES/S  CONTAINERS         DATA PATH  HOME",
+    "reg:5000/app:1 +1  0123456789ab  3.31 MB  49.1 MB  8 %    2         0.3       api, web, 3333 +1  fuse       registry reg:5000/app",
+    "-                  f             0 B      0 B      -      0         0.0       -                  fuse       localfs /b",
     "0123456789ab: served by fuse: Cannot use fs_driver erofs-fuse: x",
     "0123456789ab: prefetch incomplete, 2 ranges failed",
     "0123456789ab: Cannot read blob b: HTTP 503",
     "FAILED: x",
     "warning: y",
   ]);
+});
+
+Deno.test("on a terminal columns that are told elsewhere are left out, names are cut, and other lines are wrapped", () => {
+  const image = {
+    layer: "0123456789abcdef",
+    names: ["registry.example.com/team/application:1.2.3", "registry.example.com/team/application:1.2"],
+    home: "registry registry.example.com/team/application",
+    fs_driver: "erofs-fanotify",
+    refusal: null,
+    path: "/p",
+    used_by: ["kubernetes-ingress", "shop-frontend-7f9c", "api"].map((name) => ({ layer: "1", container: "c", name })),
+    misses: 41,
+    misses_per_second: 0.3,
+    blobs: blob(3_300_000, 49_100_000, 100, 1000),
+    prefetch: null,
+    errors: ["Cannot read blob 3f2a0b1c2d3e of registry.example.com/team/application: its server answered HTTP 503"],
+  };
+  const status = { ...IDLE, images: [image], data_path: { fs_driver: "erofs-fanotify", reason: "the best here" } };
+  const table = (width: number) => statusLines(status, width).slice(7);
+  const lastHeading = (width: number) => table(width)[0]?.split(/ {2,}/).at(-1);
+  assert.deepEqual([250, 200, 150].map(lastHeading), ["HOME", "DATA PATH", "CONTAINERS"]);
+  assert.deepEqual(table(99), [
+    "IMAGE                             LAYER         FETCHED  OF       READY  MISSES/S  CONTAINERS",
+    "…e.com/team/application:1.2.3 +1  0123456789ab  3.30 MB  49.1 MB  10 %   0.3       api, kubernetes…",
+    "0123456789ab: Cannot read blob 3f2a0b1c2d3e of registry.example.com/team/application: its server",
+    "  answered HTTP 503",
+  ]);
+  for (let width = 76; width < 250; width++) {
+    assert.deepEqual(statusLines(status, width).filter((line) => line.length > width), []);
+  }
 });
 
 Deno.test("text of the server cannot control the terminal", () => {
@@ -105,7 +136,7 @@ Deno.test("text of the server cannot control the terminal", () => {
     errors: ["\r\x08"],
   }];
   // deno-lint-ignore no-control-regex
-  for (const line of statusLines({ ...IDLE, problems, images })) assert.doesNotMatch(line, /[\x00-\x1f\x7f-\x9f]/);
+  for (const line of statusLines({ ...IDLE, problems, images }, 80)) assert.doesNotMatch(line, /[\x00-\x1f\x7f-\x9f]/);
 });
 
 Deno.test("durations have the two largest nonzero units", () => {

@@ -29,7 +29,7 @@ export async function status({ adminSocket, output, watch }: StatusArgs, context
   }
   const document = await askStatus(adminSocket, signal);
   if (output === "json") stdout.write(`${JSON.stringify(document)}\n`);
-  else stdout.write(statusLines(understood(document)).map((line) => `${line}\n`).join(""));
+  else stdout.write(linesFor(stdout, document).map((line) => `${line}\n`).join(""));
 }
 
 /**
@@ -37,7 +37,7 @@ export async function status({ adminSocket, output, watch }: StatusArgs, context
  * succeed.
  */
 async function watchStatus(socket: string, stdout: Output, signal: AbortSignal): Promise<void> {
-  const look = async () => statusLines(understood(await askStatus(socket, signal)));
+  const look = async () => linesFor(stdout, await askStatus(socket, signal));
   try {
     let lines = await look();
     stdout.write(CLEAR);
@@ -52,6 +52,10 @@ async function watchStatus(socket: string, stdout: Output, signal: AbortSignal):
   } catch (error) {
     if (!signal.aborted) throw error;
   }
+}
+
+function linesFor({ size }: Output, document: unknown): string[] {
+  return statusLines(understood(document), size && size.columns - 1);
 }
 
 function understood(document: unknown): StatusDocument {
