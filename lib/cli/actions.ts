@@ -122,8 +122,10 @@ export interface LookArgs {
 export interface CheckArgs extends LookArgs {
   /** Fetch and verify every chunk. */
   readonly blobs: boolean;
-  /** The source of the image: `dir:DIR`, `tar:FILE`, `oci:DIR[:TAG]` or an image reference. */
+  /** The source of the image: `dir:DIR`, `tar:FILE`, `oci:DIR[:TAG]`, `docker:NAME` or an image reference. */
   readonly against?: string;
+  /** In the form of DOCKER_HOST. Default: settings, environment. */
+  readonly dockerHost?: string;
   readonly output: "text" | "json";
 }
 

@@ -73,6 +73,12 @@ Deno.test("check, inspect and unpack report missing input", async () => {
   await fails(["inspect", bootstrapOf("v6-layers-merged"), "/no/such"], /there is no \/no/, /inspect --depth/);
   await fails(["inspect", "oci:/no/such"], /there is no such folder/, /oci:DIR/);
   await fails(["inspect", "dir:/usr"], /a folder of files is not a nydus image/, /nydus-gd convert dir:\/usr TARGET/);
+  const docker = ["--against", "docker:app:1", "--docker-host", "unix:///nowhere.sock"];
+  await fails(
+    ["check", bootstrapOf("v6-layers-merged"), "--blob-dir", BLOBS, ...docker],
+    /there is no socket \/nowhere\.sock/,
+    /./,
+  );
   await fails(["check", "docker:app:1"], /from their registry, not from Docker/, /HOST\/NAME:TAG/);
   await fails(["inspect", "--depth", "x", "image"], /--depth/, /./, { code: 2 });
 });

@@ -25,6 +25,7 @@ export function checkCommand(run: Run<CheckArgs>): CommandUnknownOpts {
       "compare with the source it was made from: image reference, docker:NAME, oci:DIR[:TAG], tar:FILE[:NAME] (of " +
         "images or of files), dir:DIR",
     )
+    .option(...INSTALLATION.dockerHost)
     .addOption(outputOption())
     .addHelpText(
       "after",

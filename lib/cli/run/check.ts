@@ -15,10 +15,10 @@ import { ScratchFolder } from "./scratch_folder.ts";
 
 /** Checks an image and prints the findings. Returns 3 if there are any. */
 export async function check(args: CheckArgs, { signal, stdout, stderr }: ActionContext): Promise<number> {
-  const { image: what, blobDir, config, blobs, against, output } = args;
+  const { image: what, blobDir, config, blobs, against, dockerHost, output } = args;
   using access = await ImageAccess.open(args.settings);
   await using scratch = await ScratchFolder.make();
-  const sources = access.sources(scratch.path);
+  const sources = access.sources(scratch.path, dockerHost);
   const located = await locateImage({ what, blobDir, config }, sources, signal);
   if (blobs || against !== undefined) requireBackend(located, "check the blobs of");
   using progress = new ProgressLine(stderr, "read");
