@@ -60,7 +60,7 @@ export class Residue {
   async #settledProcesses(): Promise<string[]> {
     const deadline = performance.now() + SETTLE_TIMEOUT_MS;
     while (true) {
-      const processes = await otherProcesses(this.isolated);
+      const processes = await otherProcesses({ isolated: this.isolated });
       if (processes.length === 0 || performance.now() > deadline) return processes;
       await delay(SETTLE_INTERVAL_MS);
     }
@@ -79,7 +79,7 @@ async function mountPoints(): Promise<string[]> {
 }
 
 /** "pid command line" of each process of the run except process 1 and this one. */
-async function otherProcesses(isolated: boolean): Promise<string[]> {
+async function otherProcesses({ isolated }: { readonly isolated: boolean }): Promise<string[]> {
   const found: string[] = [];
   for await (const { name } of Deno.readDir("/proc")) {
     const pid = Number(name);

@@ -87,7 +87,7 @@ export async function planSetup(options: SetupOptions, signal: AbortSignal): Pro
     notes: [
       ...notesOn(options, part, docker),
       ...host.isLive && !isBooted ? [noSystemd(target)] : [],
-      ...restartsDocker ? restartWarnings(docker, force) : [],
+      ...restartsDocker ? restartWarnings(docker, { force }) : [],
     ],
   };
 }
@@ -149,7 +149,7 @@ function whatDockerHides({ driver, dataRoot, imageCount, usesContainerdStore }: 
 }
 
 /** Effects of a Docker restart on running containers. @throws {NydusGdError} "busy" */
-function restartWarnings({ running }: DockerState, force: boolean): string[] {
+function restartWarnings({ running }: DockerState, { force }: { readonly force: boolean }): string[] {
   if (running === undefined || running.containers.length === 0) return [];
   const { info, containers } = running;
   const names = containers.map(({ name }) => name).join(", ");

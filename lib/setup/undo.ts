@@ -58,11 +58,11 @@ export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal
   }
   const isOwn = ({ path }: FileChange) => path.startsWith(`${UNIT_DIR}/`) && path.endsWith(SERVICE);
   const services: (readonly string[])[] = [];
-  if (host.isLive && record.files.some(({ block }) => block !== undefined)) notes.push(...lostByContainerd(force));
+  if (host.isLive && record.files.some(({ block }) => block !== undefined)) notes.push(...lostByContainerd({ force }));
   if (host.isLive && record.files.length > 0 && await hasSystemd()) {
     const { running } = await lookAtDocker(host, signal);
     const isUsed = running?.info.driver === DRIVER;
-    if (running !== undefined && isUsed) notes.push(...lostContainers(running, force));
+    if (running !== undefined && isUsed) notes.push(...lostContainers({ ...running, force }));
     if (changes.some((change) => !isOwn(change))) services.push(["daemon-reload"]);
     const isRead = (by: (file: RecordedFile) => boolean) =>
       changes.some(({ path }) => record.files.some((file) => file.path === path && by(file)));
@@ -160,8 +160,7 @@ async function undoOf(
 
 /** Containers on our driver, which Docker will lose. @throws {NydusGdError} "busy" */
 function lostContainers(
-  { containers }: { readonly containers: readonly { readonly name: string }[] },
-  force: boolean,
+  { containers, force }: { readonly containers: readonly { readonly name: string }[]; readonly force: boolean },
 ): string[] {
   if (containers.length === 0) return [];
   const names = containers.map(({ name }) => name).join(", ");
@@ -178,7 +177,7 @@ function lostContainers(
 const TASK_ROOT = /\/io\.containerd\.runtime\.v2\.task\/([^/]+)\/([^/]+)\/rootfs$/;
 
 /** Containers of containerd's other clients that stand on our snapshots. @throws {NydusGdError} "busy" */
-function lostByContainerd(force: boolean): string[] {
+function lostByContainerd({ force }: { readonly force: boolean }): string[] {
   const names = readMountinfo().flatMap(({ mountPoint, root, superOptions }) => {
     const task = TASK_ROOT.exec(mountPoint);
     return task !== null && `${root},${superOptions}`.includes(`${ROOT}/`) ? [`${task[1]}/${task[2]}`] : [];
