@@ -65,6 +65,9 @@ export async function mountBlob(
   }
 }
 
+/** Status of an upload that is complete. Some registries answer with another one below 300, and so does a login page. */
+const CREATED = 201;
+
 /** Pushes a blob. */
 export async function pushBlob(
   repository: Repository,
@@ -77,8 +80,9 @@ export async function pushBlob(
   const headers = { "content-type": "application/octet-stream" };
   let isRepetition = false;
   await repository.retrying(options(signal), async (host, attempt) => {
-    const head = headOf(repository, digest, what);
-    if (isRepetition && await unlessAbsent(host.once(head, attempt, lengthOf)) === body.length) return;
+    const isThere = async () =>
+      await unlessAbsent(host.once(headOf(repository, digest, what), attempt, lengthOf)) === body.length;
+    if (isRepetition && await isThere()) return;
     isRepetition = true;
     const begun = await host.once({ method: "POST", path, what }, attempt, async (response) => {
       await response.discard();
@@ -87,7 +91,10 @@ export async function pushBlob(
     begun.searchParams.set("digest", digest);
     try {
       const request = { method: "PUT", path, what, headers, body, startAt: begun } as const;
-      await host.once(request, attempt, (response) => response.discard());
+      const { status, server } = await host.once(request, attempt, discarded);
+      if (status !== CREATED && !await isThere()) {
+        throw invalidResponse(`HTTP ${status} from ${server}, which does not have the blob then`).of(what);
+      }
     } catch (error) {
       throw ofUpload(error, body.length);
     }
@@ -161,6 +168,11 @@ const ACCEPTED_BYTES = 4 << 20;
 
 function headOf(repository: Repository, digest: string, what: string): RegistryRequest {
   return { method: "HEAD", path: `/v2/${repository.name}/blobs/${digest}`, what };
+}
+
+async function discarded(response: HttpResponse): Promise<HttpResponse> {
+  await response.discard();
+  return response;
 }
 
 async function lengthOf(response: HttpResponse): Promise<number | undefined> {

@@ -89,6 +89,27 @@ Deno.test("a blob that arrived although the answer was lost is not sent again", 
   assert.deepEqual(requests, ["POST upload", "PUT blob", "HEAD blob"]);
 });
 
+Deno.test("an upload is complete with another status than 201 if the registry has the blob", async () => {
+  for (const status of [200, 202, 204]) {
+    const requests = await requestsOf((repository) => pushBlob(repository, DIGEST, BLOB, signal), {
+      "PUT blob": (response) => void response.writeHead(status).end(),
+    });
+    assert.deepEqual(requests, ["POST upload", "PUT blob", "HEAD blob"]);
+  }
+});
+
+Deno.test("a page in place of the registry's answer does not complete an upload", () => {
+  const answerPage: Misbehaviour = (response) =>
+    void response.writeHead(200, { "content-type": "text/html", "content-length": 6 }).end("<html>");
+  return assert.rejects(
+    requestsOf((repository) => pushBlob(repository, DIGEST, BLOB, signal), {
+      "PUT blob": answerPage,
+      "HEAD blob": answerPage,
+    }),
+    /^NydusGdError: Cannot push blob \S+ .*: HTTP 200 from \S+, which does not have the blob then$/,
+  );
+});
+
 Deno.test("a server that accepts no blob of that size is named with what to change", async () => {
   await requestsOf(async (repository) => {
     await assert.rejects(pushBlob(repository, DIGEST, BLOB, signal), (error) => {
