@@ -53,6 +53,8 @@ export class FakeRegistry implements AsyncDisposable {
   refusal: number | undefined;
   /** Status of answers of the referrers API, which is not supported while there are none to give. */
   referrersStatus = 404;
+  /** Status of answers about manifests that are not there. */
+  unnamedStatus = 404;
   /** Answers about manifests do not name their digests. */
   omitsDigests = false;
   /** Number of connections accepted so far. */
@@ -227,7 +229,7 @@ export class FakeRegistry implements AsyncDisposable {
   #manifest(name: string, seen: SeenRequest, response: ServerResponse): void {
     const manifest = this.#manifests.get(name);
     if (manifest === undefined) {
-      return end(response, 404, {}, JSON.stringify({ errors: [{ code: "MANIFEST_UNKNOWN" }] }));
+      return end(response, this.unnamedStatus, {}, JSON.stringify({ errors: [{ code: "MANIFEST_UNKNOWN" }] }));
     }
     const digest = `sha256:${createHash("sha256").update(manifest.bytes).digest("hex")}`;
     const headers = {

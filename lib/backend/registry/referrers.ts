@@ -11,6 +11,7 @@
  * @module
  */
 import { NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.ts";
 import { MAX_INDEX_BYTES, parseManifestDocument } from "../../oci/manifest.ts";
@@ -20,8 +21,11 @@ import { TransferError } from "../http/transfer_error.ts";
 import { getManifest } from "./manifest.ts";
 import type { Repository } from "./repository.ts";
 
+const log = logger("backend");
+
 /**
- * Returns the manifests whose subject is `digest`; empty if the registry knows none.
+ * Returns the manifests whose subject is `digest`; empty if the registry knows none, or does not let this user list
+ * them: the image itself may be readable all the same.
  *
  * @throws {NydusGdError} "invalid-image" if the response is not an index; and what the transport throws
  */
@@ -54,10 +58,11 @@ export function referrersTag(subject: Digest): string {
   return `${digestAlgorithm(subject).slice(0, 32)}-${digestHex(subject).slice(0, 64)}`;
 }
 
-const ABSENT: ReadonlySet<number> = new Set([404, 410]);
+/** Statuses of a registry that has no such tag, or does not say so to this user. */
+const ABSENT: ReadonlySet<number> = new Set([401, 403, 404, 410]);
 
-/** Statuses of registries without the API. Others answer with a page that is no index. */
-const UNSUPPORTED: ReadonlySet<number> = new Set([400, 404, 405, 406, 410]);
+/** Statuses of registries without the API, or of what allows only the older requests. Others answer with a page. */
+const UNSUPPORTED: ReadonlySet<number> = new Set([400, 405, 406, ...ABSENT]);
 
 async function indexBytes(response: HttpResponse): Promise<Uint8Array | undefined> {
   const mediaType = response.header("content-type")?.split(";", 1)[0]?.trim();
@@ -70,7 +75,8 @@ async function unlessRefused<T>(statuses: ReadonlySet<number>, answer: Promise<T
   try {
     return await answer;
   } catch (error) {
-    if (error instanceof TransferError && statuses.has(error.status ?? 0)) return undefined;
-    throw error;
+    if (!(error instanceof TransferError) || !statuses.has(error.status ?? 0)) throw error;
+    if (error.code === "unauthorized") log.debug("referrers not listed", { error: error.message });
+    return undefined;
   }
 }

@@ -101,7 +101,7 @@ Deno.test("a nydus image that refers to an ordinary one is found by referrers AP
       nydus,
     ];
     await pusher.index(subject.digest.replace(":", "-"), entries);
-    for (const lacking of [404, 400, 405, 406, 200]) { // by the status of an API that is not there
+    for (const lacking of [404, 400, 405, 406, 401, 403, 200]) { // by the status of an API that is not there
       registry.referrersStatus = lacking;
       const found = await resolve();
       assert.deepEqual([found.digest, found.namedBy, found.isDockersChoice], [nydus.digest, "referrer", false]);
@@ -116,6 +116,17 @@ Deno.test("a nydus image that refers to an ordinary one is found by referrers AP
     assert.equal((await resolve()).digest, nydus.digest);
     registry.addReferrers(subject.digest, new TextEncoder().encode("{}"));
     await assert.rejects(resolve(), (error) => hasCode(error, "invalid-image"));
+  }));
+
+Deno.test("an image is found although its registry refuses to list what refers to it", () =>
+  withRegistry(async (pusher, resolve, registry) => {
+    await pusher.classic(CLASSIC, { tag: "latest" });
+    registry.unnamedStatus = 403;
+    for (const status of [401, 403]) {
+      registry.referrersStatus = status;
+      const { form, isDockersChoice } = await resolve();
+      assert.deepEqual([form.kind, isDockersChoice], ["classic", true]);
+    }
   }));
 
 Deno.test("the start of a layer identifies a bootstrap by name, if only image/* precedes it", () => {
