@@ -10,12 +10,14 @@
  */
 import type { Backend } from "../../backend/blob_source.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
+import type { BlobCache } from "../../blob/blob_cache.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { requiredBlobIds } from "../../rafs/flags.ts";
-import { chooseBackend, chosenRepository } from "../choose_backend.ts";
+import { type BackendCandidate, chooseBackend, chosenRepository, type PulledFrom } from "../choose_backend.ts";
 import { checkInodeDigests } from "../inode_digests.ts";
 import { MappedBootstrap, OpenImage } from "../open_image.ts";
-import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
+import type { ImageNumbers } from "./image_numbers.ts";
+import type { ReadRecorder } from "./read_recorder.ts";
 
 /** An image that is ready to be mounted. */
 export interface OpenedImage {
@@ -27,11 +29,24 @@ export interface OpenedImage {
   readonly forgetBackend: () => Promise<void>;
 }
 
-/** The part of a store's options that opening an image takes. */
-export type ImageOpenerOptions = Pick<
-  LazyImageStoreOptions,
-  "stateDir" | "cache" | "numbers" | "candidates" | "deadlineMs" | "recorder" | "validate"
->;
+/** Options of {@link ImageOpener}. */
+export interface ImageOpenerOptions {
+  /** Existing folder for the recorded backend choices. */
+  readonly stateDir: string;
+  readonly cache: BlobCache;
+  readonly numbers: ImageNumbers;
+  /** Timeout of the search for an image's blobs. */
+  readonly deadlineMs: number;
+  /**
+   * Returns the backends that may have the blobs of a layer, in order of preference. `chosen`: the repository that was
+   * chosen before, if a user named it.
+   */
+  readonly candidates: (layer: LazyLayer, chosen?: PulledFrom) => Promise<readonly BackendCandidate[]>;
+  /** Creates the recorder of starting containers' reads for each opened image. Undefined: nothing is recorded. */
+  readonly recorder: ((bootstrapPath: string) => ReadRecorder) | undefined;
+  /** Whether to verify inode digests on mount (inode_digests.ts). Called for each mount. */
+  readonly validate: () => boolean;
+}
 
 /** Opens images. */
 export class ImageOpener {

@@ -13,9 +13,23 @@ import { SingleFlight } from "../../base/single_flight.ts";
 import type { DataPathChoice } from "../../mount/data_path.ts";
 import type { ImageMounts, MountedBefore } from "../../mount/image_mounts.ts";
 import type { LazyImagesReport } from "./images_report.ts";
-import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
 
 const log = logger("image");
+
+/** Options of {@link ImageServer}. */
+export interface ImageServerOptions {
+  /** The initial data path, until {@link ImageServer.useDataPath}. */
+  readonly dataPath: DataPathChoice;
+  /** Starts the session that serves all images. Not called again while the session lives. */
+  readonly startMounts: (dataPath: DataPathChoice) => Promise<ImageMounts>;
+  /**
+   * Takes over the session of an earlier process by `ImageMounts.takeOver`, or cleans up after it if no keeper has it.
+   */
+  readonly takeOverMounts: (
+    dataPath: DataPathChoice,
+    images: () => Promise<readonly MountedBefore[]>,
+  ) => ReturnType<typeof ImageMounts.takeOver>;
+}
 
 /** The server of lazy images. */
 export class ImageServer implements AsyncDisposable {
@@ -27,7 +41,7 @@ export class ImageServer implements AsyncDisposable {
 
   /** @param onEnded called when a session ends unexpectedly; returns how many images were lost with it */
   constructor(
-    private readonly options: Pick<LazyImageStoreOptions, "dataPath" | "startMounts" | "takeOverMounts">,
+    private readonly options: ImageServerOptions,
     private readonly onEnded: (session: ImageMounts) => number,
   ) {
     this.#dataPath = options.dataPath;
