@@ -25,7 +25,7 @@ import { dockerImageDir } from "../lib/image/docker/files.ts";
 import { recordedLayer, recordedLayers, recordedParents } from "../lib/image/docker/layers.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "../lib/image/gc/collect_garbage.ts";
 import { discardBlobsOfBefore } from "../lib/image/gc/layer_blobs.ts";
-import { layersLeft } from "../lib/image/lazy/found_images.ts";
+import { layersLeft } from "../lib/image/lazy/records/found_images.ts";
 import { dropImagePages } from "../lib/image/open_image.ts";
 import { Applier } from "../lib/layer/apply/applier.ts";
 import { Differ } from "../lib/layer/diff/differ.ts";

@@ -19,8 +19,8 @@
  */
 import { bytesText } from "../base/byte_text.ts";
 import { countText } from "../base/count_text.ts";
-import { fillText } from "../image/lazy/images_report.ts";
-import type { ImageStatus, StatusDocument } from "../image/lazy/status_document.ts";
+import { fillText } from "../image/lazy/report/images_report.ts";
+import type { ImageStatus, StatusDocument } from "../image/lazy/report/status_document.ts";
 import { oneLine, wrapped } from "./output.ts";
 import { tableLines, tableWidth } from "./table.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { IDLE_STATUS as IDLE } from "../../tests/support/idle_status.ts";
-import type { StatusDocument } from "../image/lazy/status_document.ts";
+import type { StatusDocument } from "../image/lazy/report/status_document.ts";
 import { durationText, statusLines } from "./status_text.ts";
 
 function blob(fetched: number, size: number, ready: number, chunks: number): StatusDocument["images"][number]["blobs"] {

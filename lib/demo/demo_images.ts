@@ -4,7 +4,7 @@
  * @module
  */
 import { throwIfAborted } from "../base/abort.ts";
-import { bootstrapLayerTar, buildImage, type BuiltImage } from "../image/image_builder.ts";
+import { bootstrapLayerTar, buildImage, type BuiltImage } from "../image/build/image_builder.ts";
 import { convertToFolder } from "../image/convert/convert_tree.ts";
 import { fromTar } from "../image/convert/layer/build_layer.ts";
 import { hostPlatform } from "../oci/platform.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
-import type { BuiltImage, ImageBlob } from "../image/image_builder.ts";
+import type { BuiltImage, ImageBlob } from "../image/build/image_builder.ts";
 
 /** Where an image goes. */
 export interface PushPlace {

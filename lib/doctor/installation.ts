@@ -16,7 +16,7 @@ import { DEFAULT_SETTINGS, type Settings } from "../base/settings.ts";
 import { type ConfigPath, examineNydusdConfig, readSettings } from "../image/config_files.ts";
 import { DockerEngine, dockerHost } from "../image/docker/engine.ts";
 import { STATE_FOLDERS } from "../image/gc/state_left_overs.ts";
-import { PulledImages } from "../image/lazy/pulled_images.ts";
+import { PulledImages } from "../image/lazy/records/pulled_images.ts";
 import {
   CONTAINERD_CONFIG,
   type ContainerdConfig,

@@ -16,7 +16,7 @@ import { LocalFsBackend } from "../backend/localfs.ts";
 import { unlessAborted } from "../base/abort.ts";
 import { equalBytes } from "../base/bytes.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
-import { mountImage } from "../image/mount_image.ts";
+import { mountImage } from "../image/mount/mount_image.ts";
 import { lockFile } from "../base/server_lock.ts";
 import { mountOverlay, unmountAll } from "../layer/overlay_mount.ts";
 import { removeTree } from "../base/remove_tree.ts";

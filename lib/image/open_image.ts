@@ -34,7 +34,7 @@ import { openBootstrap } from "../rafs/open.ts";
 import type { OpenOptions } from "../rafs/unsupported.ts";
 import type { Command } from "./programs/command_files.ts";
 import { ProgramAhead } from "./programs/program_ahead.ts";
-import type { ReadRecorder } from "./lazy/read_recorder.ts";
+import type { ReadRecorder } from "./prefetch/read_recorder.ts";
 
 /** Maximum size of a bootstrap: nydus's limit of metadata. */
 const MAX_BOOTSTRAP_BYTES = 2 ** 31;

@@ -5,7 +5,7 @@
  * |---|---|
  * | `GET /healthz` | 200, or 503 if the daemon cannot work; `{"status", "reasons"}` |
  * | `GET /metrics` | metrics.ts |
- * | `GET /v1/status` | lib/image/lazy/status_document.ts |
+ * | `GET /v1/status` | lib/image/lazy/report/status_document.ts |
  * | `PUT /v1/log-level` | `{"level": "debug"}`, until the next start; answers with the current level |
  * | `POST /v1/gc` | gc.ts: frees cache space |
  * | `PUT`, `DELETE /v1/pulled/DIFFID`, `POST …/prefetch` | pulled.ts: used by `nydus-gd pull` |

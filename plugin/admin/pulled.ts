@@ -3,7 +3,7 @@
  *
  * | route | what it does |
  * |---|---|
- * | `PUT /v1/pulled/sha256:…` | records blob locations and credentials (lib/image/lazy/pulled_images.ts): 204. Removes what killed pulls recorded |
+ * | `PUT /v1/pulled/sha256:…` | records blob locations and credentials (lib/image/lazy/records/pulled_images.ts): 204. Removes what killed pulls recorded |
  * | `DELETE /v1/pulled/sha256:…` | drops the record after a failed pull, unless Docker has the layer: 204 |
  * | `POST /v1/pulled/sha256:…/prefetch` | mounts the image and starts fetching all of it: 202 |
  *
@@ -13,7 +13,7 @@ import type { Hono } from "hono";
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { forgetKilledPulls } from "../../lib/image/gc/collect_garbage.ts";
 import type { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
-import { type PulledImages, readPulledImage } from "../../lib/image/lazy/pulled_images.ts";
+import { type PulledImages, readPulledImage } from "../../lib/image/lazy/records/pulled_images.ts";
 import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
 import { type Digest, isDigest } from "../../lib/oci/digest.ts";
 import type { GraphDriver } from "../docker/driver.ts";

@@ -3,7 +3,7 @@
  *
  * | route | what it does |
  * |---|---|
- * | `PUT /api/v2/blobs` | offers an image to `mount -t erofs -o domain_id=…,fsid=…`: 204 (lib/image/lazy/blob_entry.ts) |
+ * | `PUT /api/v2/blobs` | offers an image to `mount -t erofs -o domain_id=…,fsid=…`: 204 (lib/image/lazy/offered/blob_entry.ts) |
  * | `GET /api/v2/blobs?domain_id=…` | lists the images offered in a domain: `{"blobs": […]}` |
  * | `DELETE /api/v2/blobs?domain_id=…&blob_id=…` | withdraws an image, or without `blob_id` the whole domain: 204 |
  * | `GET /api/v1/daemon`, `/api/v2/daemon` | identity, state and version |
@@ -23,7 +23,7 @@ import { type ErrorCode, messageOf, NydusGdError } from "../../lib/base/errors.t
 import { parseJsonText } from "../../lib/base/json_text.ts";
 import { logger } from "../../lib/base/log.ts";
 import { VERSION } from "../../lib/base/version.ts";
-import type { OfferedImages } from "../../lib/image/lazy/offered_images.ts";
+import type { OfferedImages } from "../../lib/image/lazy/offered/offered_images.ts";
 
 const log = logger("nydusd-api");
 

@@ -7,7 +7,7 @@ import { encodeTarHeader, TAR_END, tarPadding } from "../../lib/archive/tar_writ
 import { tarEntry } from "../../lib/archive/tar.ts";
 import { concatenate } from "../../lib/base/bytes.ts";
 import { pushImage } from "../../lib/demo/push_image.ts";
-import { blobOf, blobOfJson, descriptorOf, digestOf, gzipped } from "../../lib/image/image_builder.ts";
+import { blobOf, blobOfJson, descriptorOf, digestOf, gzipped } from "../../lib/image/build/image_builder.ts";
 import type { WorkloadName, Workloads } from "./workloads.ts";
 
 const LAYER = { files: 2000, sizeBytes: 10_000 } as const;

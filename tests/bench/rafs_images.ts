@@ -14,7 +14,7 @@
  */
 import { createHash } from "node:crypto";
 import { pushImage } from "../../lib/demo/push_image.ts";
-import { bootstrapLayerTar, buildImage } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar, buildImage } from "../../lib/image/build/image_builder.ts";
 import { convertToFolder } from "../../lib/image/convert/convert_tree.ts";
 import { fromTar } from "../../lib/image/convert/layer/build_layer.ts";
 import { shellWords } from "../support/shell_words.ts";

@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { mountAt } from "../../ffi/mountinfo.ts";
 import { readProcessFile } from "../../ffi/procfs.ts";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
-import { statePath } from "../../lib/image/mount_state.ts";
+import { statePath } from "../../lib/image/mount/mount_state.ts";
 import { hostPlatform } from "../../lib/oci/platform.ts";
 import { fails, inNamespace, run, Server } from "../support/command.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";

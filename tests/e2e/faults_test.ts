@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { busyboxLayer, dockerMissing, DockerStack, fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { storeImage, storeLazy } from "../support/lazy_images.ts";

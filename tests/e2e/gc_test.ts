@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { selfCommand } from "../../lib/base/self_command.ts";
 import type { GarbageReport } from "../../lib/image/gc/collect_garbage.ts";
-import type { StatusDocument } from "../../lib/image/lazy/status_document.ts";
+import type { StatusDocument } from "../../lib/image/lazy/report/status_document.ts";
 import type { Outcome } from "../support/command.ts";
 import type { DockerStack } from "../support/docker_stack.ts";
 import { testsOn } from "../support/dockerds.ts";

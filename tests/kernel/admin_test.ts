@@ -5,8 +5,8 @@
  */
 import assert from "node:assert/strict";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
-import { bootstrapLayerTar, digestOf } from "../../lib/image/image_builder.ts";
-import type { StatusDocument } from "../../lib/image/lazy/status_document.ts";
+import { bootstrapLayerTar, digestOf } from "../../lib/image/build/image_builder.ts";
+import type { StatusDocument } from "../../lib/image/lazy/report/status_document.ts";
 import type { FsDriver } from "../../lib/mount/data_path.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fixture } from "../support/docker_stack.ts";

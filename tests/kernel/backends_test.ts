@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { stringify } from "smol-toml";
-import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { effectiveBlobId } from "../../lib/rafs/flags.ts";
 import { ON_DEMAND, OpenedBackend, refuses } from "../support/backend_world.ts";

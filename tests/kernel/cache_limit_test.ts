@@ -5,7 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import type { FsDriver } from "../../lib/mount/data_path.ts";
 import { buildFrom, type BuiltImage } from "../support/built_rafs.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";

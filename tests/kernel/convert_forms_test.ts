@@ -9,7 +9,7 @@ import { DockerRegistry, dockerRegistryMissing } from "../support/docker_registr
 import { type TestImage, writeLayout } from "../support/layout_builder.ts";
 import { dir, file, symlink, tarOf } from "../support/tar_builder.ts";
 import { pushImage } from "../../lib/demo/push_image.ts";
-import { buildImage } from "../../lib/image/image_builder.ts";
+import { buildImage } from "../../lib/image/build/image_builder.ts";
 import { prepareDigests } from "../../lib/blob/codec/codec.ts";
 import { CompressPool, INLINE, type ParcelCompressor } from "../../lib/image/convert/chunks/compress_pool.ts";
 import { convertTree } from "../../lib/image/convert/convert_tree.ts";

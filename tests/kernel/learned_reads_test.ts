@@ -6,7 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
-import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
 import { buildFrom } from "../support/built_rafs.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";

@@ -6,7 +6,7 @@
  */
 import { ok } from "node:assert/strict";
 import { dirname } from "node:path";
-import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { loadLayer } from "../../lib/layer/layer.ts";
 import { HomePaths } from "../../lib/layer/layer_paths.ts";
 import { writeFinished } from "../../lib/layer/layer_record.ts";

@@ -42,6 +42,25 @@ export const TOP_COMPONENTS = ["lib/cli", "plugin"] as const;
 export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
   "lib/layer": ["", "apply", "diff"],
+  "lib/image": [
+    "",
+    "prefetch",
+    "tree",
+    "programs",
+    "build",
+    "docker",
+    "source",
+    "lazy",
+    "mount",
+    "inspect",
+    "unpack",
+    "against",
+    "check",
+    "pull",
+    "convert",
+    "gc",
+  ],
+  "lib/image/lazy": ["records", "open", "report", "mounted", "offered"],
   "lib/image/convert": ["format", "chunks", "layer", "merge", "source", "target", "copy", "reuse", "run"],
   "lib/setup": ["", "docker", "containerd"],
   "lib/mount": ["", "reads", "unmount", "keeper", "fuse", "erofs", "fanotify", "fscache"],
@@ -154,16 +173,16 @@ function importOffence(path: string, component: string, specifier: string | unde
 }
 
 function folderOffence(path: string, target: string): string | undefined {
-  const isIn = (parent: string, file: string) => file.startsWith(`${parent}/`);
-  const found = Object.entries(FOLDERS).find(([parent]) => isIn(parent, path) && isIn(parent, target));
-  if (found === undefined) return undefined;
-  const [parent, folders] = found;
-  const folderOf = (file: string) => dirname(file).slice(parent.length + 1);
-  const own = folderOf(path);
-  if (own === "" || own === folderOf(target)) return undefined;
-  const place = folders.indexOf(folderOf(target));
-  const allowed = place >= 0 && place < folders.indexOf(own);
-  return allowed ? undefined : `imports ${target}, but that does not come before ${parent}/${own}`;
+  for (const [parent, folders] of Object.entries(FOLDERS)) {
+    if (!path.startsWith(`${parent}/`) || !target.startsWith(`${parent}/`)) continue;
+    const folderOf = (file: string) => /^(\w+)\//.exec(file.slice(parent.length + 1))?.[1] ?? "";
+    const own = folderOf(path);
+    if (own === "" || own === folderOf(target)) continue;
+    const place = folders.indexOf(folderOf(target));
+    const allowed = place >= 0 && place < folders.indexOf(own);
+    if (!allowed) return `imports ${target}, but that does not come before ${parent}/${own}`;
+  }
+  return undefined;
 }
 
 function packageOffence(component: string, specifier: string): string | undefined {

@@ -18,7 +18,7 @@ Deno.test("the tables of the design have every component and folder, in the orde
   const present = new Set(
     (await sourceFiles()).flatMap((path) => [
       ...(/^((?:lib\/)?\w+\/\w+)\/.*\.ts$/.exec(path)?.slice(1) ?? []),
-      ...(/^(lib\/image\/convert\/\w+)\/.*\.ts$/.exec(path)?.slice(1) ?? []),
+      ...(/^(lib\/image\/(?:convert|lazy)\/\w+)\/.*\.ts$/.exec(path)?.slice(1) ?? []),
     ]),
   );
   const isInComponent = (folder: string) => components.some((component) => folder.startsWith(`${component}/`));
@@ -91,6 +91,8 @@ Deno.test("offences in any form of import are found", () => {
     ["lib/mount/erofs/x.ts", 'import "../fanotify/y.ts";', "does not come before lib/mount/erofs"],
     ["lib/image/convert/chunks/x.ts", 'import "../run/y.ts";', "does not come before lib/image/convert/chunks"],
     ["lib/image/convert/run/x.ts", 'import "../y.ts";', "does not come before lib/image/convert/run"],
+    ["lib/image/convert/run/x.ts", 'import "../../gc/y.ts";', "does not come before lib/image/convert"],
+    ["lib/image/lazy/y.ts", 'import "../pull/y.ts";', "does not come before lib/image/lazy"],
     ["lib/blob/x.ts", 'import "./y_test.ts";', "not for components to import"],
     ["lib/blob/x.ts", 'import "../../deno.json" with { type: "json" };', "not for components to import"],
     ["lib/blob/x.ts", 'import "npm:hono@4";', "expected a bare name"],

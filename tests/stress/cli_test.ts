@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { type Actions } from "../../lib/cli/actions.ts";
 import { runCli } from "../../lib/cli/program.ts";
-import { placeOf, statePath } from "../../lib/image/mount_state.ts";
+import { placeOf, statePath } from "../../lib/image/mount/mount_state.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 

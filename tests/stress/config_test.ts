@@ -8,7 +8,7 @@ import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { parseNydusdConfig } from "../../lib/backend/nydusd_config.ts";
 import { parseHostsFile } from "../../lib/backend/registry/hosts_file.ts";
 import { DEFAULT_SETTINGS, environmentName, parseSettings, SETTING_NAMES } from "../../lib/base/settings.ts";
-import { fetchTuning } from "../../lib/image/fetch_plan.ts";
+import { fetchTuning } from "../../lib/image/prefetch/fetch_plan.ts";
 import { JsonText } from "../../lib/setup/json_text.ts";
 import { revertChanges } from "../../lib/setup/member_changes.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";

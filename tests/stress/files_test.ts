@@ -8,7 +8,7 @@ import { NydusGdError } from "../../lib/base/errors.ts";
 import { concatenate } from "../../lib/base/bytes.ts";
 import type { Blob } from "../../lib/blob/blob.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
-import { ImageNumbers } from "../../lib/image/lazy/image_numbers.ts";
+import { ImageNumbers } from "../../lib/image/lazy/records/image_numbers.ts";
 import { HomePaths } from "../../lib/layer/layer_paths.ts";
 import { readFinished } from "../../lib/layer/layer_record.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";

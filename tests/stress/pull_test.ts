@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { parseStep } from "../../lib/image/docker/progress_stream.ts";
 import { beginsWithBootstrap } from "../../lib/image/source/image_form.ts";
-import { readPulledImage } from "../../lib/image/lazy/pulled_images.ts";
+import { readPulledImage } from "../../lib/image/lazy/records/pulled_images.ts";
 import { Mutator } from "../support/fuzz/mutate_bytes.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";

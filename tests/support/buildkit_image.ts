@@ -9,7 +9,7 @@
  * @module
  */
 import { gzipSync } from "node:zlib";
-import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../lib/oci/media_types.ts";
 import { type ImageStore, type LazyImage, PLATFORM, type PushedManifest } from "./nydus_images.ts";
 import { digestOf, type Pushed } from "./registry_client.ts";

@@ -13,7 +13,7 @@ import { pushImage } from "../../lib/demo/push_image.ts";
 import { RegistryProcess } from "../../lib/demo/registry_process.ts";
 import { Sandbox } from "../../lib/demo/sandbox.ts";
 import { Throttle } from "../../lib/demo/throttle.ts";
-import { bootstrapLayerTar, buildImage, digestOf } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar, buildImage, digestOf } from "../../lib/image/build/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { concatenate } from "../../lib/base/bytes.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { StatusDocument } from "../../lib/image/lazy/status_document.ts";
+import type { StatusDocument } from "../../lib/image/lazy/report/status_document.ts";
 
 /** Up for three hours, nothing mounted, nothing fetched. */
 export const IDLE_STATUS: StatusDocument = {

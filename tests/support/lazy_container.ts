@@ -10,7 +10,7 @@ import { AT, FALLOC, fallocate, O, openat } from "../../ffi/fcntl.ts";
 import { OPEN_TREE, openTree } from "../../ffi/mount_api.ts";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { fstat } from "../../ffi/sys_stat.ts";
-import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { Keeper } from "../../lib/mount/keeper/keeper.ts";
 import { buildFrom } from "./built_rafs.ts";
 import { GraphDriverProcess, type ServeProcessOptions } from "./graph_driver_process.ts";

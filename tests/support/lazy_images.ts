@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { bootstrapLayerTar, buildImage, type BuiltImage } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar, buildImage, type BuiltImage } from "../../lib/image/build/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { fixture } from "./docker_stack.ts";
 import type { FakeRegistry } from "./fake_registry.ts";

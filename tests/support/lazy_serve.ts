@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { fixture } from "./docker_stack.ts";
 import { FakeRegistry } from "./fake_registry.ts";

@@ -11,7 +11,7 @@
  * @module
  */
 import { gzipSync } from "node:zlib";
-import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../lib/oci/media_types.ts";
 import { hostPlatform, type Platform } from "../../lib/oci/platform.ts";
 import { requiredBlobIds } from "../../lib/rafs/flags.ts";

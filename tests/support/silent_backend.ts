@@ -4,7 +4,7 @@
  * @module
  */
 import { unlessAborted } from "../../lib/base/abort.ts";
-import type { BackendCandidate } from "../../lib/image/choose_backend.ts";
+import type { BackendCandidate } from "../../lib/image/lazy/open/choose_backend.ts";
 
 /** Every question about a size waits until it is aborted. @param onAsked called when one is put */
 export function silentCandidate(onAsked = () => {}): BackendCandidate {

@@ -8,7 +8,7 @@
  * @module
  */
 import { selfCommand } from "../../base/self_command.ts";
-import { makeStateFolder, MountState, settleState } from "../../image/mount_state.ts";
+import { makeStateFolder, MountState, settleState } from "../../image/mount/mount_state.ts";
 import type { ActionContext } from "../actions.ts";
 
 /**

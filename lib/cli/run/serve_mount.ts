@@ -5,10 +5,10 @@
  */
 import { whenAborted } from "../../base/abort.ts";
 import { logger } from "../../base/log.ts";
-import { cacheOptions, prefetchScope } from "../../image/fetch_plan.ts";
+import { cacheOptions, prefetchScope } from "../../image/prefetch/fetch_plan.ts";
 import { locateImage, requireBackend } from "../../image/source/locate_image.ts";
-import { mountImage } from "../../image/mount_image.ts";
-import { MountState } from "../../image/mount_state.ts";
+import { mountImage } from "../../image/mount/mount_image.ts";
+import { MountState } from "../../image/mount/mount_state.ts";
 import type { EarlyThreads } from "../../mount/early_threads.ts";
 import type { ActionContext, MountArgs } from "../actions.ts";
 import { oneLine } from "../output.ts";

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
-import { StatusDocument } from "../../image/lazy/status_document.ts";
+import { StatusDocument } from "../../image/lazy/report/status_document.ts";
 import type { ActionContext, Output, StatusArgs } from "../actions.ts";
 import { askStatus } from "../admin_client.ts";
 import { fitted, oneLine } from "../output.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { IDLE_STATUS } from "../../../tests/support/idle_status.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import type { StatusDocument } from "../../image/lazy/status_document.ts";
+import type { StatusDocument } from "../../image/lazy/report/status_document.ts";
 import { runCli } from "../program.ts";
 
 const DOCUMENT: StatusDocument = { ...IDLE_STATUS, uptime_seconds: 1, root: "/r" };

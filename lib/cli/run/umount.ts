@@ -8,7 +8,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { EROFS_TYPE } from "../../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../../mount/fuse/fuse_mount.ts";
 import { unmount } from "../../mount/unmount/unmount.ts";
-import { isOurs, placeOf, settleState } from "../../image/mount_state.ts";
+import { isOurs, placeOf, settleState } from "../../image/mount/mount_state.ts";
 import type { UmountArgs } from "../actions.ts";
 
 /** How long the server may take to exit after the unmount. */

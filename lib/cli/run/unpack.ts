@@ -5,7 +5,7 @@
  */
 import { bytesText } from "../../base/byte_text.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { cacheOptions } from "../../image/fetch_plan.ts";
+import { cacheOptions } from "../../image/prefetch/fetch_plan.ts";
 import { archivePath, isArchiveNamed } from "../../image/source/image_archive.ts";
 import { locateImage, requireBackend } from "../../image/source/locate_image.ts";
 import { FolderSink } from "../../image/unpack/folder_sink.ts";

@@ -17,9 +17,9 @@ import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import type { Findings } from "../../rafs/check/findings.ts";
 import { isDevice } from "../../rafs/inode_mode.ts";
 import { pathText } from "../../rafs/path_text.ts";
-import { fileContents, type FilePiece, type FileRef, type ReadableImage } from "../file_contents.ts";
+import { fileContents, type FilePiece, type FileRef, type ReadableImage } from "../tree/file_contents.ts";
 import { TYPE_NAMES } from "../inspect/entry_facts.ts";
-import { namedEntries, type NamedEntry } from "../tree_entries.ts";
+import { namedEntries, type NamedEntry } from "../tree/tree_entries.ts";
 import type { SourceInode, SourceNode, SourceTree } from "./source_tree.ts";
 
 /** A file whose content has to be compared. */

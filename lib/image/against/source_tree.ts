@@ -12,7 +12,7 @@
 import { S } from "../../../ffi/sys_stat.ts";
 import type { ByteString } from "../../base/bytes.ts";
 import type { Seconds } from "../../base/seconds.ts";
-import { PathResolver } from "../path_resolver.ts";
+import { PathResolver } from "../tree/path_resolver.ts";
 
 /** An inode. Hard links share one object. */
 export interface SourceInode {

@@ -13,7 +13,7 @@ import { isImageXattr } from "../../archive/xattr_names.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { entryName } from "../../layer/apply/apply_tree.ts";
-import { entryParts } from "../path_resolver.ts";
+import { entryParts } from "../tree/path_resolver.ts";
 import type { LinkAttributes, SourceTree } from "./source_tree.ts";
 
 const ZEROS = new Uint8Array(64 * 1024);

@@ -24,7 +24,7 @@ import { PagedMemory } from "../../base/paged_memory.ts";
 import { type Digest, sha256Digest } from "../../oci/digest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { bootstrapLayerPieces, type ImageBlob } from "../image_builder.ts";
+import { bootstrapLayerPieces, type ImageBlob } from "../build/image_builder.ts";
 import { BlobUploads } from "./target/blob_uploads.ts";
 import { CompressPool } from "./chunks/compress_pool.ts";
 import { convertLayer, type LayerConversion, layerKey } from "./reuse/convert_layer.ts";

@@ -13,8 +13,8 @@
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { writtenPlatform } from "../../oci/index_entry.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../oci/media_types.ts";
-import type { Pack } from "../gzip_blocks.ts";
-import { blobOfJson, descriptorOf, type ImageBlob, packedLayer } from "../image_builder.ts";
+import type { Pack } from "../build/gzip_blocks.ts";
+import { blobOfJson, descriptorOf, type ImageBlob, packedLayer } from "../build/image_builder.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { SequentialImage } from "../../rafs/sequential_image.ts";
 import type { ConvertedLayer } from "./reuse/converted_layer.ts";

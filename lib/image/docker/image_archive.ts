@@ -14,7 +14,7 @@ import { tarEntry } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
 import { lengthOf } from "../../base/bytes.ts";
 import { type Digest, digestHex } from "../../oci/digest.ts";
-import { digestOf } from "../image_builder.ts";
+import { digestOf } from "../build/image_builder.ts";
 
 /**
  * Returns the archive of an image with one layer, in pieces.

@@ -16,7 +16,7 @@ import type { StoredBlob } from "../../blob/cache/cache_inventory.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { fscacheKeeperPath, Keeper } from "../../mount/keeper/keeper.ts";
 import type { LazyImageStore } from "../lazy/lazy_image_store.ts";
-import type { PulledImages } from "../lazy/pulled_images.ts";
+import type { PulledImages } from "../lazy/records/pulled_images.ts";
 import { ownersOf } from "./layer_blobs.ts";
 import { pulledLeftOvers, STATE_FOLDERS, stateLeftOvers } from "./state_left_overs.ts";
 

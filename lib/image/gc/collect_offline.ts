@@ -18,8 +18,8 @@ import { servedHome } from "../../layer/served_home.ts";
 import { lazySnapshotsIn } from "../../snapshot/lazy_snapshots.ts";
 import { readSnapshots } from "../../snapshot/snapshot_files.ts";
 import { SnapshotPaths, snapshotterDir } from "../../snapshot/snapshot_paths.ts";
-import { MountRecord } from "../lazy/mount_record.ts";
-import { PulledImages } from "../lazy/pulled_images.ts";
+import { MountRecord } from "../lazy/records/mount_record.ts";
+import { PulledImages } from "../lazy/records/pulled_images.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "./collect_garbage.ts";
 import { STATE_FOLDERS } from "./state_left_overs.ts";
 

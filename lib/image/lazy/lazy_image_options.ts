@@ -8,16 +8,16 @@ import type { LayersLeft, LazyLayer } from "../../layer/lazy_images.ts";
 import type { FsDriver } from "../../mount/data_path.ts";
 import type { KernelImages } from "../../mount/erofs/kernel_images.ts";
 import type { Command } from "../programs/command_files.ts";
-import type { ImageOpenerOptions } from "./image_opener.ts";
-import type { ImagePrefetchOptions } from "./image_prefetch.ts";
-import type { ImageServerOptions } from "./image_server.ts";
-import type { MountRecord, RecordedLayer } from "./mount_record.ts";
+import type { ImageOpenerOptions } from "./open/image_opener.ts";
+import type { ImagePrefetchOptions } from "../prefetch/image_prefetch.ts";
+import type { ImageServerOptions } from "./mounted/image_server.ts";
+import type { MountRecord, RecordedLayer } from "./records/mount_record.ts";
 
 /** Options of a `LazyImageStore`. */
 export interface LazyImageStoreOptions extends ImageOpenerOptions, ImageServerOptions {
   /** Record of the mounted images, including those of an earlier process. */
   readonly record: MountRecord;
-  /** Kernel images in the state folder that {@link startMounts} uses. */
+  /** Kernel images in the state folder that `startMounts` uses. */
   readonly kernelImages: KernelImages;
   /** Finds those of the layers that are mounted, if the record is lost. */
   readonly findMounted: (left: LayersLeft) => Promise<readonly RecordedLayer[]>;

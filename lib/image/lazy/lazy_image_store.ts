@@ -33,19 +33,25 @@ import type { ImageRoot, LayersLeft, LazyImages, LazyLayer, LazyMount } from "..
 import type { DataPathChoice } from "../../mount/data_path.ts";
 import type { ImageMount } from "../../mount/image_mount.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
-import { requireMappedOwners, rootOf } from "../bootstrap_facts.ts";
-import { continueImages } from "./continued_images.ts";
-import { IdleImages } from "./idle_images.ts";
-import { ImageHolders } from "./image_holders.ts";
-import { describeImage } from "./image_description.ts";
-import type { PrefetchStatus } from "./image_prefetch.ts";
-import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
-import { ImageOpener, type OpenedImage } from "./image_opener.ts";
-import { ImageServer } from "./image_server.ts";
+import { requireMappedOwners, rootOf } from "./open/bootstrap_facts.ts";
+import { continueImages } from "./mounted/continued_images.ts";
+import { IdleImages } from "./mounted/idle_images.ts";
+import { ImageHolders } from "./mounted/image_holders.ts";
+import { describeImage } from "./report/image_description.ts";
+import type { PrefetchStatus } from "../prefetch/image_prefetch.ts";
+import {
+  infoRows,
+  type LazyImagesReport,
+  type MountedImageReport,
+  type Trouble,
+  troublesOf,
+} from "./report/images_report.ts";
+import { ImageOpener, type OpenedImage } from "./open/image_opener.ts";
+import { ImageServer } from "./mounted/image_server.ts";
 import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
-import { LiveImages } from "./live_images.ts";
-import { LiveImage } from "./live_image.ts";
-import { PreparedImages } from "./prepared_images.ts";
+import { LiveImages } from "./mounted/live_images.ts";
+import { LiveImage } from "./mounted/live_image.ts";
+import { PreparedImages } from "./mounted/prepared_images.ts";
 
 const log = logger("image");
 

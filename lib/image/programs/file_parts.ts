@@ -6,7 +6,7 @@
 import { preadExact } from "../../../ffi/unistd.ts";
 import { type ByteString, toByteString } from "../../base/bytes.ts";
 import type { Blob } from "../../blob/blob.ts";
-import type { BlobRange } from "../read_coverage.ts";
+import type { BlobRange } from "../prefetch/read_coverage.ts";
 import type { FileRange } from "./elf.ts";
 
 /** Maximum bytes of headers or of a dynamic section; real ones have less than a thousand. */

@@ -6,7 +6,7 @@
 import { S } from "../../../ffi/sys_stat.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { type Bootstrap, emptyAttr } from "../../rafs/bootstrap.ts";
-import { pathParts, PathResolver } from "../path_resolver.ts";
+import { pathParts, PathResolver } from "../tree/path_resolver.ts";
 
 /** A regular file. */
 export interface FoundFile {

@@ -16,7 +16,7 @@ import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { RunningTasks } from "../../base/running_tasks.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
-import type { BlobRange } from "../read_coverage.ts";
+import type { BlobRange } from "../prefetch/read_coverage.ts";
 import { type Command, commandFiles } from "./command_files.ts";
 import { ELF_HEADER_BYTES, elfDynamic, elfHeader, elfProgram, type FileRange } from "./elf.ts";
 import { FileParts, type PartSource, type Placing } from "./file_parts.ts";

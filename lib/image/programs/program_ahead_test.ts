@@ -8,7 +8,7 @@ import { LocalFsBackend } from "../../backend/localfs.ts";
 import { toByteString } from "../../base/bytes.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
 import { MappedBootstrap, OpenImage } from "../open_image.ts";
-import type { BlobRange } from "../read_coverage.ts";
+import type { BlobRange } from "../prefetch/read_coverage.ts";
 import { ProgramAhead } from "./program_ahead.ts";
 import { findFile } from "./find_file.ts";
 

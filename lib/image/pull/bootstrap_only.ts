@@ -10,10 +10,10 @@ import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
-import type { BlobOrigin } from "../blob_origin.ts";
+import type { BlobOrigin } from "../build/blob_origin.ts";
 import type { BootstrapLayer } from "../source/bootstrap_layer_reader.ts";
 import { imageArchive } from "../docker/image_archive.ts";
-import { bootstrapLayerPieces, digestOf, digestOfPieces } from "../image_builder.ts";
+import { bootstrapLayerPieces, digestOf, digestOfPieces } from "../build/image_builder.ts";
 
 /** An image ready for `docker load`. */
 export interface BootstrapOnlyImage {

@@ -5,7 +5,7 @@ import { TarReader } from "../../archive/tar_reader.ts";
 import { concatenate, toByteString } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";
 import { ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
-import { parseBlobOrigin } from "../blob_origin.ts";
+import { parseBlobOrigin } from "../build/blob_origin.ts";
 import { bootstrapOnlyImage } from "./bootstrap_only.ts";
 
 const BLOB = "ab".repeat(32);

@@ -10,7 +10,7 @@ import type { Reference } from "../../oci/reference.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { DockerEngine } from "../docker/engine.ts";
 import type { PullStep } from "../docker/progress_stream.ts";
-import type { PulledImage } from "../lazy/pulled_images.ts";
+import type { PulledImage } from "../lazy/records/pulled_images.ts";
 import type { ImageForm } from "../source/image_form.ts";
 import type { ResolvedImage } from "../source/resolve_image.ts";
 import type { BlobHomes } from "./blobs_left.ts";

@@ -5,7 +5,7 @@
  */
 import type { Credential } from "../../backend/registry/credential.ts";
 import type { Keychain } from "../../backend/registry/keychain.ts";
-import type { PulledImage } from "../lazy/pulled_images.ts";
+import type { PulledImage } from "../lazy/records/pulled_images.ts";
 
 /** A keychain that remembers the credentials it returned. */
 export class SeenLogins implements Keychain {

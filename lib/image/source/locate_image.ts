@@ -23,7 +23,7 @@ import { writeBootstrap } from "./bootstrap_file.ts";
 import { readBootstrapLayerIn } from "./bootstrap_layer_reader.ts";
 import { statFile } from "./find_bootstrap.ts";
 import { readNydusdConfig } from "../config_files.ts";
-import { isDaemonNamed } from "../docker/daemon_archive.ts";
+import { isDaemonNamed } from "./daemon_archive.ts";
 import { namedFolder } from "./folder_name.ts";
 import { isArchiveNamed, openImageArchive } from "./image_archive.ts";
 import { OciLayout } from "./oci_layout.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { ByteString } from "../../base/bytes.ts";
-import type { NamedEntry } from "../tree_entries.ts";
+import type { NamedEntry } from "../tree/tree_entries.ts";
 
 /** A tree entry with symbolic-link target and extended attributes. The sink may keep everything except `attr`. */
 export interface UnpackedEntry extends NamedEntry {

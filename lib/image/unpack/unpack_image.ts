@@ -10,10 +10,10 @@ import { toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { BlobCache, type BlobCacheOptions } from "../../blob/blob_cache.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
-import { fileContents } from "../file_contents.ts";
+import { fileContents } from "../tree/file_contents.ts";
 import { findBootstrap } from "../source/find_bootstrap.ts";
 import { MappedBootstrap, OpenImage } from "../open_image.ts";
-import { filesOf, namedEntries, type NamedEntry } from "../tree_entries.ts";
+import { filesOf, namedEntries, type NamedEntry } from "../tree/tree_entries.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
 
 /** What to unpack, and where to. */

@@ -11,7 +11,7 @@
  */
 import { Buffer } from "node:buffer";
 import { existsSync } from "node:fs";
-import { bootstrapLayerTar } from "../../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../../lib/image/build/image_builder.ts";
 import { buildFrom } from "../../support/built_rafs.ts";
 import { GraphDriverProcess } from "../../support/graph_driver_process.ts";
 import { file, tarOf } from "../../support/tar_builder.ts";

@@ -10,7 +10,7 @@ import { workerUrl } from "../../../base/worker.ts";
 import { receiveError, WorkerPool } from "../../../base/worker_pool.ts";
 import { prepareDigests } from "../../../blob/codec/codec.ts";
 import type { Digester } from "../../../rafs/bootstrap.ts";
-import { type DeflatedBlock, type Pack, packBlocks, packHere } from "../../gzip_blocks.ts";
+import { type DeflatedBlock, type Pack, packBlocks, packHere } from "../../build/gzip_blocks.ts";
 import type { CompressReply, CompressRequest } from "./compress_worker.ts";
 import type { Compression } from "../format/compression.ts";
 import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";

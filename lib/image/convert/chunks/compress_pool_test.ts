@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { noise } from "../../../../tests/support/convert_kit.ts";
 import { concatenate } from "../../../base/bytes.ts";
-import { packHere } from "../../gzip_blocks.ts";
+import { packHere } from "../../build/gzip_blocks.ts";
 import { CompressPool } from "./compress_pool.ts";
 
 const PARTS = Array.from({ length: 100 }, (_, k) => noise(k % 2 === 0 ? 64 << 10 : k * 97 % 9000, k + 1));

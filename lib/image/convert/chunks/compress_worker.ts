@@ -9,7 +9,7 @@ import { collectGarbage } from "../../../base/garbage.ts";
 import { sendError, type SentError, serveChannels } from "../../../base/worker_pool.ts";
 import { prepareDigests } from "../../../blob/codec/codec.ts";
 import type { Digester } from "../../../rafs/bootstrap.ts";
-import { deflateBlock } from "../../gzip_blocks.ts";
+import { deflateBlock } from "../../build/gzip_blocks.ts";
 import type { Compression } from "../format/compression.ts";
 import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";
 

@@ -6,7 +6,7 @@
  */
 import { writtenPlatform } from "../../../oci/index_entry.ts";
 import type { Platform } from "../../../oci/platform.ts";
-import { blobOf } from "../../image_builder.ts";
+import { blobOf } from "../../build/image_builder.ts";
 import { copyBlob } from "./copy_blob.ts";
 import { copyAttestations, copyReferrers, type ImageCopy } from "./copy_referrers.ts";
 import type { ImageTarget } from "../target/image_target.ts";

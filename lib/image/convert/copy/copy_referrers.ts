@@ -12,7 +12,7 @@ import type { Descriptor } from "../../../oci/descriptor.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import { bootstrapLayer, parseManifestDocument } from "../../../oci/manifest.ts";
 import { isManifestType } from "../../../oci/media_types.ts";
-import { blobOf, type ImageBlob } from "../../image_builder.ts";
+import { blobOf, type ImageBlob } from "../../build/image_builder.ts";
 import { copyBlob } from "./copy_blob.ts";
 import type { ImageContent } from "../source/image_content.ts";
 import type { ImageTarget } from "../target/image_target.ts";

@@ -5,7 +5,7 @@
  */
 import { type ByteString, toByteString } from "../../../base/bytes.ts";
 import { isDots } from "../../../rafs/guard.ts";
-import { entryParts } from "../../path_resolver.ts";
+import { entryParts } from "../../tree/path_resolver.ts";
 
 const SLASH = 0x2f;
 

@@ -30,7 +30,7 @@ import { ChunkInfoWriter } from "../../../rafs/chunk_info_writer.ts";
 import { BLOB_FEATURE } from "../../../rafs/flags.ts";
 import { type ImageMemory, ORDINARY_MEMORY, partsOf } from "../../../rafs/image_memory.ts";
 import type { BlobEntry } from "../../../rafs/v6/writer.ts";
-import { entryParts } from "../../path_resolver.ts";
+import { entryParts } from "../../tree/path_resolver.ts";
 import { BlobChunks } from "../chunks/blob_chunks.ts";
 import { makeBootstrapWriter } from "../format/bootstrap_writer.ts";
 import type { ChunkDictionary } from "../chunks/chunk_dictionary.ts";

@@ -16,7 +16,7 @@ import { type ByteString, equalBytes, fromByteString } from "../../../base/bytes
 import { NydusGdError } from "../../../base/errors.ts";
 import { DROP_INTERVAL, type ImageMemory } from "../../../rafs/image_memory.ts";
 import type { ChunkLocation } from "../../../rafs/v6/writer.ts";
-import { PathResolver } from "../../path_resolver.ts";
+import { PathResolver } from "../../tree/path_resolver.ts";
 import type { RafsWriter } from "../format/bootstrap_writer.ts";
 import { InodeTable, type PlacedInode, type PlaceRange } from "./inode_table.ts";
 

@@ -16,7 +16,7 @@ import { resolve } from "node:path";
 import { ignore, NydusGdError } from "../../../base/errors.ts";
 import { formatPlatform, hostPlatform, matchesPlatform, type Platform } from "../../../oci/platform.ts";
 import { parseReference } from "../../../oci/reference.ts";
-import { isDaemonNamed } from "../../docker/daemon_archive.ts";
+import { isDaemonNamed } from "../../source/daemon_archive.ts";
 import { counted } from "../../source/counted.ts";
 import { streamFile } from "../../source/file_stream.ts";
 import { namedFolder } from "../../source/folder_name.ts";

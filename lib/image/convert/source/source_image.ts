@@ -20,7 +20,7 @@ import {
 } from "../../../oci/manifest.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION, NYDUS_OS_FEATURE } from "../../../oci/media_types.ts";
 import { formatPlatform, matchesPlatform, type Platform } from "../../../oci/platform.ts";
-import { digestOf } from "../../image_builder.ts";
+import { digestOf } from "../../build/image_builder.ts";
 import { streamBlob } from "../../source/blob_stream.ts";
 import { type Entries, fromLayer } from "../layer/build_layer.ts";
 import { type ImageContent, type ImageDocument, unconvertible } from "./image_content.ts";

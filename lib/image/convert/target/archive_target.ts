@@ -16,7 +16,7 @@ import { ignore, NydusGdError } from "../../../base/errors.ts";
 import type { FileLock } from "../../../base/file_lock.ts";
 import { isStillAt, tryLockFolder } from "../../../base/folder_lock.ts";
 import { streamFile } from "../../source/file_stream.ts";
-import type { ImageBlob } from "../../image_builder.ts";
+import type { ImageBlob } from "../../build/image_builder.ts";
 import { TarFile } from "../../unpack/tar_output.ts";
 import type { Put } from "./image_target.ts";
 import { LayoutTarget } from "./layout_target.ts";

@@ -3,7 +3,7 @@ import { ConvertKit, noise } from "../../../../tests/support/convert_kit.ts";
 import { dir, file, tarOf } from "../../../../tests/support/tar_builder.ts";
 import { TempDir } from "../../../../tests/support/temp_dir.ts";
 import { hasCode } from "../../../base/errors.ts";
-import { digestOf } from "../../image_builder.ts";
+import { digestOf } from "../../build/image_builder.ts";
 import { ArchiveTarget } from "./archive_target.ts";
 
 const { signal } = new AbortController();

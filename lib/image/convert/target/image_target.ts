@@ -4,7 +4,7 @@
  * @module
  */
 import type { Backend } from "../../../backend/blob_source.ts";
-import type { ImageBlob } from "../../image_builder.ts";
+import type { ImageBlob } from "../../build/image_builder.ts";
 import type { OnBytes } from "../../source/counted.ts";
 import type { ImageContent, RepositoryPlace } from "../source/image_content.ts";
 

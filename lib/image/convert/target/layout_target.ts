@@ -21,7 +21,7 @@ import type { Descriptor } from "../../../oci/descriptor.ts";
 import { parseManifestDocument } from "../../../oci/manifest.ts";
 import { MEDIA_TYPE } from "../../../oci/media_types.ts";
 import { DEFAULT_TAG, isTag } from "../../../oci/reference.ts";
-import { descriptorOf, type ImageBlob } from "../../image_builder.ts";
+import { descriptorOf, type ImageBlob } from "../../build/image_builder.ts";
 import { INDEX_FILE, LAYOUT_FILE, OciLayout, REF_NAME } from "../../source/oci_layout.ts";
 import { type ImageContent, layoutContent } from "../source/image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";

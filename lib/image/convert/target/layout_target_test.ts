@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { digestOf } from "../../image_builder.ts";
+import { digestOf } from "../../build/image_builder.ts";
 import { MEDIA_TYPE } from "../../../oci/media_types.ts";
 import { TempDir } from "../../../../tests/support/temp_dir.ts";
 import { LayoutTarget } from "./layout_target.ts";

@@ -13,7 +13,7 @@ import type { RegistryBackend } from "../../../backend/registry/registry_backend
 import { ignore, NydusGdError } from "../../../base/errors.ts";
 import { DEFAULT_TAG, formatReference, type Reference } from "../../../oci/reference.ts";
 import { streamFile } from "../../source/file_stream.ts";
-import type { ImageBlob } from "../../image_builder.ts";
+import type { ImageBlob } from "../../build/image_builder.ts";
 import { type ImageContent, registryContent, type RepositoryPlace } from "../source/image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";
 import { counted, type OnBytes } from "../../source/counted.ts";
