@@ -8,9 +8,9 @@
  * @module
  */
 import { type BlobDescriptor, RafsError } from "../rafs/bootstrap.ts";
-import { chunkColumnsFromRecords } from "../rafs/blob_meta.ts";
-import { cacheSizes } from "../rafs/cache_layout.ts";
-import type { ChunkColumns } from "../rafs/chunk_table.ts";
+import { chunkColumnsFromRecords } from "../rafs/blob/blob_meta.ts";
+import { cacheSizes } from "../rafs/blob/cache_layout.ts";
+import type { ChunkColumns } from "../rafs/blob/chunk_table.ts";
 import type { BlobContext } from "./blob_context.ts";
 import type { BlobSpec } from "./blob_spec.ts";
 import { BlobFiles } from "./cache/blob_files.ts";

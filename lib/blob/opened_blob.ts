@@ -13,7 +13,7 @@
 import { throwIfAborted } from "../base/abort.ts";
 import { hasCode, messageOf } from "../base/errors.ts";
 import type { BlobDescriptor } from "../rafs/bootstrap.ts";
-import type { ChunkPlaces } from "../rafs/chunk_table.ts";
+import type { ChunkPlaces } from "../rafs/blob/chunk_table.ts";
 import type { BlobContext } from "./blob_context.ts";
 import type { BlobSpec } from "./blob_spec.ts";
 import { BlobStorage } from "./blob_storage.ts";

@@ -28,7 +28,7 @@ import { ChunkTableFile } from "../blob/tables/chunk_table_file.ts";
 import type { MountableImage } from "../mount/image_mount.ts";
 import { openBlobs } from "../mount/reads/open_blobs.ts";
 import type { BlobDescriptor, Bootstrap } from "../rafs/bootstrap.ts";
-import { cacheMetaSize } from "../rafs/cache_layout.ts";
+import { cacheMetaSize } from "../rafs/blob/cache_layout.ts";
 import { BLOB_FEATURE, effectiveBlobId, has, requiredBlobIds, separateMetaId } from "../rafs/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import type { OpenOptions } from "../rafs/unsupported.ts";

@@ -9,7 +9,7 @@
 import type { RateMeter } from "../base/rate_meter.ts";
 import type { OpenBlob } from "../blob/opened_blob.ts";
 import type { Bootstrap } from "../rafs/bootstrap.ts";
-import type { DeviceTable } from "../rafs/device_table.ts";
+import type { DeviceTable } from "../rafs/erofs/device_table.ts";
 import type { FsDriver } from "./data_path.ts";
 import type { Priority } from "../base/limiter.ts";
 

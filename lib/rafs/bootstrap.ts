@@ -130,7 +130,7 @@ export interface ChunkRecord {
   crc32: number;
 }
 
-/** Chunk flags, as at offset 36 of a v5 chunk info. The CI array uses other bits, which blob_meta.ts translates. */
+/** Chunk flags, as at offset 36 of a v5 chunk info. The CI array uses other bits, which blob/blob_meta.ts translates. */
 export const CHUNK_FLAG = { compressed: 1, hole: 2, encrypted: 4, batch: 8, hasCrc32: 0x10 } as const;
 
 /**

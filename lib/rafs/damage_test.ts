@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { listRafsFixtures, readFixtureBootstrap, SMALL_FIXTURES } from "../../tests/support/rafs_fixtures.ts";
 import { type Bootstrap, emptyAttr, RafsError } from "./bootstrap.ts";
-import { chunkColumnsFromRecords } from "./chunk_records.ts";
+import { chunkColumnsFromRecords } from "./blob/chunk_records.ts";
 import { openBootstrap } from "./open.ts";
 import { BLOB, EXT_SUPER } from "./v6/layout.ts";
 import { walkTree } from "./walk.ts";

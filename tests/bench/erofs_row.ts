@@ -9,7 +9,7 @@
  */
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { mountErofs, READ_AHEAD_KB } from "../../lib/mount/erofs/erofs_mount.ts";
-import { makeErofsImage } from "../../lib/rafs/erofs_image.ts";
+import { makeErofsImage } from "../../lib/rafs/erofs/erofs_image.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { unpacked } from "./fuse_row.ts";

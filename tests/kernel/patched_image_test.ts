@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
-import { type ErofsImage, makeErofsImage } from "../../lib/rafs/erofs_image.ts";
+import { type ErofsImage, makeErofsImage } from "../../lib/rafs/erofs/erofs_image.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../lib/rafs/inode_mode.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { RafsError } from "../../lib/rafs/rafs_error.ts";

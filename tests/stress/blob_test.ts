@@ -8,10 +8,10 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import { lz4CompressBlock } from "../../ffi/liblz4.ts";
 import { decompressInto } from "../../lib/blob/codec/codec.ts";
 import { RafsError } from "../../lib/rafs/bootstrap.ts";
-import { parseBlobMeta } from "../../lib/rafs/blob_meta.ts";
-import { NO_BATCH } from "../../lib/rafs/chunk_table.ts";
+import { parseBlobMeta } from "../../lib/rafs/blob/blob_meta.ts";
+import { NO_BATCH } from "../../lib/rafs/blob/chunk_table.ts";
 import { LIMIT } from "../../lib/rafs/flags.ts";
-import { extractBootstrap, parseToc, parseTrailer, readToc, SECTION, TAR_HEADER } from "../../lib/rafs/toc.ts";
+import { extractBootstrap, parseToc, parseTrailer, readToc, SECTION, TAR_HEADER } from "../../lib/rafs/blob/toc.ts";
 import { zstdDecompress, ZstdError } from "../../ffi/libzstd.ts";
 import {
   type BlobMetaCorpus,

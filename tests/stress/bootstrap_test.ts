@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { isSeconds } from "../../lib/base/seconds.ts";
 import { type Bootstrap, emptyAttr, RafsError } from "../../lib/rafs/bootstrap.ts";
-import { chunkColumnsFromRecords } from "../../lib/rafs/chunk_records.ts";
+import { chunkColumnsFromRecords } from "../../lib/rafs/blob/chunk_records.ts";
 import { LIMIT } from "../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
@@ -17,7 +17,7 @@ import { fuzz } from "../support/fuzz/target.ts";
 
 /** Limit for requested extents in bytes: a corrupt size may be any number. */
 const MAX_READ = 1 << 26;
-/** Bytes per chunk of the columns in lib/rafs/chunk_table.ts. */
+/** Bytes per chunk of the columns in lib/rafs/blob/chunk_table.ts. */
 const COLUMN_BYTES = 80;
 const IFMT = 0o170000, IFREG = 0o100000, IFDIR = 0o040000, IFLNK = 0o120000;
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { allocateChunkColumns } from "../../lib/rafs/chunk_table.ts";
+import { allocateChunkColumns } from "../../lib/rafs/blob/chunk_table.ts";
 
 /** Plain size of each chunk in bytes, and their number. */
 export const CHUNK = 4096;

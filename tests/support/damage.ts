@@ -9,7 +9,7 @@
  */
 import { join } from "node:path";
 import type { BlobDescriptor } from "../../lib/rafs/bootstrap.ts";
-import type { ChunkColumns } from "../../lib/rafs/chunk_table.ts";
+import type { ChunkColumns } from "../../lib/rafs/blob/chunk_table.ts";
 import { effectiveBlobId, requiredBlobIds } from "../../lib/rafs/flags.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
 import { listRafsFixtures, MemoryImage, percentEncode, type RafsFixture } from "./rafs_fixtures.ts";

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { CI_HEADER } from "../../lib/rafs/blob_meta.ts";
-import { CI } from "../../lib/rafs/blob_layout.ts";
+import { CI_HEADER } from "../../lib/rafs/blob/blob_meta.ts";
+import { CI } from "../../lib/rafs/blob/blob_layout.ts";
 import { BLOB } from "../../lib/rafs/v6/layout.ts";
 import { type Damage, type Fallout, type ImageCopy, Patch, type Spoiled } from "./damage.ts";
 import { decompress } from "./rafs_fixtures.ts";

@@ -5,7 +5,7 @@
  */
 import { emptyAttr } from "../../lib/rafs/bootstrap.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { blobMetaRange } from "../../lib/rafs/blob_meta.ts";
+import { blobMetaRange } from "../../lib/rafs/blob/blob_meta.ts";
 import { type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";
 
 /** Stored bytes of the chunks of `paths`, counting each chunk once, plus the blobs' compression info. */

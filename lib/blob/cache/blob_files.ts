@@ -15,7 +15,7 @@ import { ftruncate } from "../../../ffi/unistd.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { Digester } from "../../rafs/bootstrap.ts";
-import type { ChunkColumns } from "../../rafs/chunk_table.ts";
+import type { ChunkColumns } from "../../rafs/blob/chunk_table.ts";
 import { DescriptionConflict } from "./blob_names.ts";
 import { type BlobPaths, SUFFIX } from "./blob_paths.ts";
 import { CacheFile } from "./cache_file.ts";

@@ -5,7 +5,7 @@
  * |---|---|
  * | `<name>.blob.data` | plain chunks at their uncompressed offsets; sparse, as large as the blob's address space |
  * | `<name>.blob.data.chunk_map` | chunk_map.ts |
- * | `<name>.blob.meta` | the blob's chunk table, v6 only: lib/rafs/cache_layout.ts |
+ * | `<name>.blob.meta` | the blob's chunk table, v6 only: lib/rafs/blob/cache_layout.ts |
  * | `<name>.blob.meta.doubtful` | a table that led to wrong bytes, kept in case no other is available; not nydusd's |
  * | `<name>.blob.verified` | verified.ts; not nydusd's |
  * | `<name>.blob.copies` | copies_record.ts; not nydusd's |

@@ -18,7 +18,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { equalBytes } from "../../base/bytes.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { DIGESTER, type Digester } from "../../rafs/bootstrap.ts";
-import { isDigestKnown } from "../../rafs/chunk_digests.ts";
+import { isDigestKnown } from "../../rafs/blob/chunk_digests.ts";
 import type { FileIdentity } from "./cache_file.ts";
 import type { CacheFolder } from "./cache_folder.ts";
 import { PlaceIndex } from "../tables/chunk_index.ts";

@@ -15,7 +15,7 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { dropPages, punchHole, takeWriteError } from "../../../ffi/fcntl.ts";
 import type { AnyFd } from "../../../ffi/fd.ts";
 import { lseek, SEEK } from "../../../ffi/unistd.ts";
-import type { ChunkPlaces } from "../../rafs/chunk_table.ts";
+import type { ChunkPlaces } from "../../rafs/blob/chunk_table.ts";
 import { delay } from "../../base/abort.ts";
 import { type Bits, clearBit, hasBit } from "./bits.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { allocateChunkColumns, type ChunkPlaces } from "../../rafs/chunk_table.ts";
+import { allocateChunkColumns, type ChunkPlaces } from "../../rafs/blob/chunk_table.ts";
 import { bitmapSize, setBit } from "./bits.ts";
 import { rangesWithout } from "./lost_content.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
-import { allocateChunkColumns, type ChunkColumns } from "../../rafs/chunk_table.ts";
+import { allocateChunkColumns, type ChunkColumns } from "../../rafs/blob/chunk_table.ts";
 import { hasBit } from "./bits.ts";
 import { VERIFIED, VERIFIED_ROW, VerifiedDigests, type VerifiedSubject } from "./verified.ts";
 

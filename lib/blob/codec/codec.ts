@@ -12,7 +12,7 @@ import { zstdDecompress } from "../../../ffi/libzstd.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { nodeCrypto } from "../../base/node_modules.ts";
 import type { Compressor, Digester } from "../../rafs/bootstrap.ts";
-import type { GzipStarts } from "../../rafs/chunk_table.ts";
+import type { GzipStarts } from "../../rafs/blob/chunk_table.ts";
 import { inflateSlice } from "./gzip_start.ts";
 
 /** A starting point in the middle of a gzip stream. */

@@ -10,7 +10,7 @@
  * @module
  */
 import { Inflate } from "../../../ffi/libz.ts";
-import type { GzipStarts } from "../../rafs/chunk_table.ts";
+import type { GzipStarts } from "../../rafs/blob/chunk_table.ts";
 
 /** CRC and length after the data of a member, in bytes. */
 const TRAILER_SIZE = 8;

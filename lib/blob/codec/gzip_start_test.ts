@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { gzipSync } from "node:zlib";
-import type { GzipStarts } from "../../rafs/chunk_table.ts";
+import type { GzipStarts } from "../../rafs/blob/chunk_table.ts";
 import { inflateSlice } from "./gzip_start.ts";
 
 const shared = (bytes: number) => new SharedArrayBuffer(bytes);

@@ -13,7 +13,7 @@ import { equalBytes } from "../../base/bytes.ts";
 import { isDiskFull } from "../../base/disk_full.ts";
 import { type ErrorCode, hasCode, messageOf } from "../../base/errors.ts";
 import { type BlobCipher, CHUNK_FLAG, type Compressor, type Digester } from "../../rafs/bootstrap.ts";
-import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../../rafs/chunk_table.ts";
+import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../../rafs/blob/chunk_table.ts";
 import { decryptXts } from "../codec/aes_xts.ts";
 import { epochOf, publish, type SyncState } from "../cache/lost_writes.ts";
 import type { PostedTable } from "../tables/chunk_table_file.ts";

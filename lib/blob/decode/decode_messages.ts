@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ChunkColumns } from "../../rafs/chunk_table.ts";
+import type { ChunkColumns } from "../../rafs/blob/chunk_table.ts";
 import type { ChunkCoding, ChunkFailure, DecodeTarget, StoredChunks } from "./chunk_decoder.ts";
 import type { PostedTable } from "../tables/chunk_table_file.ts";
 

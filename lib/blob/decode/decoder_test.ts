@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { makeSyntheticBlob } from "../../../tests/support/synthetic_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { turn, until } from "../../../tests/support/until.ts";
-import { chunkColumnsFromRecords } from "../../rafs/blob_meta.ts";
+import { chunkColumnsFromRecords } from "../../rafs/blob/blob_meta.ts";
 import { CacheFile } from "../cache/cache_file.ts";
 import { betweenEpochs, newSyncState } from "../cache/lost_writes.ts";
 import { Decoder } from "./decoder.ts";

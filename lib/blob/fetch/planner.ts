@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { ChunkColumns } from "../../rafs/chunk_table.ts";
+import type { ChunkColumns } from "../../rafs/blob/chunk_table.ts";
 import type { ChunkIndex } from "../tables/chunk_index.ts";
 
 /** Limits of a request, in bytes. */

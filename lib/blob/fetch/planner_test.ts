@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { allocateChunkColumns, type ChunkColumns, NO_BATCH } from "../../rafs/chunk_table.ts";
+import { allocateChunkColumns, type ChunkColumns, NO_BATCH } from "../../rafs/blob/chunk_table.ts";
 import { ChunkIndex } from "../tables/chunk_index.ts";
 import { planRequest, type RequestLimits } from "./planner.ts";
 

@@ -22,7 +22,7 @@
  *
  * @module
  */
-import type { ChunkColumns } from "../../rafs/chunk_table.ts";
+import type { ChunkColumns } from "../../rafs/blob/chunk_table.ts";
 import type { LinkEstimate, LinkSpeed } from "./link_estimate.ts";
 
 /** Maximum time for which neighbours, or surroundings, may occupy the link, milliseconds, however high its latency. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { knownLink } from "../../../tests/support/known_link.ts";
-import { allocateChunkColumns, type ChunkColumns } from "../../rafs/chunk_table.ts";
+import { allocateChunkColumns, type ChunkColumns } from "../../rafs/blob/chunk_table.ts";
 import { LinkEstimate } from "./link_estimate.ts";
 import { ReadAhead } from "./read_ahead.ts";
 

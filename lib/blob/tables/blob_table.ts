@@ -22,12 +22,12 @@ import {
   chunkColumnsFromRecords,
   parseBlobMeta,
   splitBlobMeta,
-} from "../../rafs/blob_meta.ts";
+} from "../../rafs/blob/blob_meta.ts";
 import { type BlobDescriptor, type BlobMetaLocation, RafsError } from "../../rafs/bootstrap.ts";
-import { cacheBlobMetaImage, cacheMetaSize, splitCacheBlobMeta } from "../../rafs/cache_layout.ts";
-import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
+import { cacheBlobMetaImage, cacheMetaSize, splitCacheBlobMeta } from "../../rafs/blob/cache_layout.ts";
+import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/blob/chunk_table.ts";
 import { BLOB_FEATURE, has } from "../../rafs/flags.ts";
-import { readToc, SECTION } from "../../rafs/toc.ts";
+import { readToc, SECTION } from "../../rafs/blob/toc.ts";
 import { decryptXts } from "../codec/aes_xts.ts";
 import { decompressInto } from "../codec/codec.ts";
 import { freshOr } from "./doubtful_table.ts";

@@ -11,7 +11,7 @@ import { ScriptedSource } from "../../../tests/support/scripted_source.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { type BlobDescriptor, type BlobMetaLocation, type Bootstrap, type ChunkRecord } from "../../rafs/bootstrap.ts";
-import { blobMetaRange } from "../../rafs/blob_meta.ts";
+import { blobMetaRange } from "../../rafs/blob/blob_meta.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { BlobCache } from "../blob_cache.ts";
 import { blobPaths } from "../cache/blob_paths.ts";

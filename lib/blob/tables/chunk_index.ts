@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { type ChunkColumns, type ChunkPlaces, NO_BATCH } from "../../rafs/chunk_table.ts";
+import { type ChunkColumns, type ChunkPlaces, NO_BATCH } from "../../rafs/blob/chunk_table.ts";
 
 /** Chunks by place. Rebuilt when rows are added. */
 export class PlaceIndex {

@@ -20,7 +20,7 @@ import { MADV, Mapping, viewAt } from "../../../ffi/sys_mman.ts";
 import { ftruncate, pwriteAll } from "../../../ffi/unistd.ts";
 import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { type ChunkColumns, type ChunkPlaces, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
+import { type ChunkColumns, type ChunkPlaces, DIGEST_SIZE } from "../../rafs/blob/chunk_table.ts";
 
 const log = logger("blob");
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { makeSyntheticBlob } from "../../../tests/support/synthetic_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
-import { chunkColumnsFromRecords } from "../../rafs/blob_meta.ts";
-import { allocateChunkColumns } from "../../rafs/chunk_table.ts";
+import { chunkColumnsFromRecords } from "../../rafs/blob/blob_meta.ts";
+import { allocateChunkColumns } from "../../rafs/blob/chunk_table.ts";
 import { ChunkTableFile, columnsOf } from "./chunk_table_file.ts";
 
 async function someColumns() {

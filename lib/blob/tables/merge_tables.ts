@@ -4,10 +4,10 @@
  * @module
  */
 import { NydusGdError } from "../../base/errors.ts";
-import { applyDigests } from "../../rafs/blob_meta.ts";
+import { applyDigests } from "../../rafs/blob/blob_meta.ts";
 import type { BlobDescriptor, ChunkRecord } from "../../rafs/bootstrap.ts";
-import { isDigestKnown } from "../../rafs/chunk_digests.ts";
-import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
+import { isDigestKnown } from "../../rafs/blob/chunk_digests.ts";
+import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/blob/chunk_table.ts";
 import { ChunkIndex } from "./chunk_index.ts";
 
 /**

@@ -14,7 +14,7 @@
 import { createHash } from "node:crypto";
 import { concatenate, equalBytes } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
+import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/blob/chunk_table.ts";
 import { readMetaFile, type TableCache, type TableSource } from "./table_source.ts";
 import { digest, prepareDigests } from "../codec/codec.ts";
 import { freshOr } from "./doubtful_table.ts";

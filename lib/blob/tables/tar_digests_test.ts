@@ -3,7 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { hasCode } from "../../base/errors.ts";
 import type { BlobDescriptor } from "../../rafs/bootstrap.ts";
-import { allocateChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
+import { allocateChunkColumns, DIGEST_SIZE } from "../../rafs/blob/chunk_table.ts";
 import type { TableCache, TableSource } from "./table_source.ts";
 import { blobPaths } from "../cache/blob_paths.ts";
 import { addTarDigests } from "./tar_digests.ts";

@@ -10,8 +10,8 @@ import type { Decoder } from "../../blob/decode/decoder.ts";
 import type { BlobDescriptor, Bootstrap } from "../../rafs/bootstrap.ts";
 import type { ChunkCheck } from "../../rafs/check/chunk_check.ts";
 import type { Findings } from "../../rafs/check/findings.ts";
-import { isDigestKnown } from "../../rafs/chunk_digests.ts";
-import type { ChunkColumns } from "../../rafs/chunk_table.ts";
+import { isDigestKnown } from "../../rafs/blob/chunk_digests.ts";
+import type { ChunkColumns } from "../../rafs/blob/chunk_table.ts";
 import { checkToc } from "./toc_check.ts";
 import { verifyChunks } from "./verify_chunks.ts";
 

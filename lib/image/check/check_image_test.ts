@@ -9,7 +9,7 @@ import { allRafsFixtures, listBootstrap, MemoryImage } from "../../../tests/supp
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { NO_BATCH } from "../../rafs/chunk_table.ts";
+import { NO_BATCH } from "../../rafs/blob/chunk_table.ts";
 import { pathText } from "../../rafs/path_text.ts";
 import { checkImage, type CheckOptions, type CheckReport } from "./check_image.ts";
 

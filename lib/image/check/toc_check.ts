@@ -9,10 +9,10 @@ import { equalBytes } from "../../base/bytes.ts";
 import { decryptXts } from "../../blob/codec/aes_xts.ts";
 import { decompressInto } from "../../blob/codec/codec.ts";
 import type { BlobCipher, BlobDescriptor } from "../../rafs/bootstrap.ts";
-import { CI_HEADER } from "../../rafs/blob_meta.ts";
+import { CI_HEADER } from "../../rafs/blob/blob_meta.ts";
 import type { Findings } from "../../rafs/check/findings.ts";
 import { BLOB_FEATURE, has } from "../../rafs/flags.ts";
-import { MAX_BOOTSTRAP, type ReadRange, readToc, SECTION, type TocEntry } from "../../rafs/toc.ts";
+import { MAX_BOOTSTRAP, type ReadRange, readToc, SECTION, type TocEntry } from "../../rafs/blob/toc.ts";
 
 /**
  * Checks the ToC of a blob whose features announce one.

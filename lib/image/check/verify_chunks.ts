@@ -11,8 +11,8 @@ import { throwIfAborted } from "../../base/abort.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import type { ChunkCoding, ChunkFailure } from "../../blob/decode/chunk_decoder.ts";
 import type { Decoder } from "../../blob/decode/decoder.ts";
-import { isDigestKnown } from "../../rafs/chunk_digests.ts";
-import type { ChunkColumns } from "../../rafs/chunk_table.ts";
+import { isDigestKnown } from "../../rafs/blob/chunk_digests.ts";
+import type { ChunkColumns } from "../../rafs/blob/chunk_table.ts";
 
 /** Maximum bytes of a request for several chunks, and of a gap within it. */
 const MAX_REQUEST = 4 << 20;

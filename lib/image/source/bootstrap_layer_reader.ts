@@ -13,7 +13,7 @@ import { toByteString } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { nodeZlib } from "../../base/node_modules.ts";
 import { DROP_INTERVAL_BYTES, type ImageMemory, partsOf } from "../../rafs/image_memory.ts";
-import { MAX_BOOTSTRAP } from "../../rafs/toc.ts";
+import { MAX_BOOTSTRAP } from "../../rafs/blob/toc.ts";
 
 /** Names of a bootstrap in a layer, newest convention first. */
 export const NAMES_IN_LAYER: readonly string[] = ["image/image.boot", "image.boot"];

@@ -17,7 +17,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
 import { EROFS_SUPER_OFFSET, sniffVersion } from "../../rafs/detect.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
-import { type Codecs, extractBootstrap } from "../../rafs/toc.ts";
+import { type Codecs, extractBootstrap } from "../../rafs/blob/toc.ts";
 import { writeBootstrap } from "./bootstrap_file.ts";
 import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 

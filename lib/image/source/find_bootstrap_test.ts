@@ -12,7 +12,7 @@ import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { concatenate } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { TAR_HEADER } from "../../rafs/toc.ts";
+import { TAR_HEADER } from "../../rafs/blob/toc.ts";
 import { findBootstrap } from "./find_bootstrap.ts";
 
 const fixtures = listRafsFixtures();

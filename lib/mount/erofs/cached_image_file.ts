@@ -6,8 +6,8 @@
  */
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { replaceFileSync } from "../../base/replace_file.ts";
-import { deviceNamesIn, nameDevices } from "../../rafs/device_names.ts";
-import { imageIn, sha256 } from "../../rafs/erofs_image_file.ts";
+import { deviceNamesIn, nameDevices } from "../../rafs/erofs/device_names.ts";
+import { imageIn, sha256 } from "../../rafs/erofs/erofs_image_file.ts";
 
 /**
  * Writes the image kept at `kept` (kept_image.ts) to `path`, with devices of these names.

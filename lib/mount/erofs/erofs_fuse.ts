@@ -23,7 +23,7 @@ import { deviceName, DeviceTree } from "../fuse/device_tree.ts";
 import type { ShownImage } from "../fuse/shown_images.ts";
 import { unmount } from "../unmount/unmount.ts";
 import type { FuseSession } from "../fuse/session.ts";
-import type { DeviceTable } from "../../rafs/device_table.ts";
+import type { DeviceTable } from "../../rafs/erofs/device_table.ts";
 import type { ChunkStore, ImageMount, MountableImage, OpenBlob } from "../image_mount.ts";
 import { openBlobs, openingDeadline } from "../reads/open_blobs.ts";
 import type { UnmountWatch } from "../unmount/unmount_watch.ts";

@@ -5,7 +5,7 @@
  */
 import { askWorker, startWorker, workerUrl } from "../../base/worker.ts";
 import { receiveError, type SentError } from "../../base/worker_pool.ts";
-import type { DeviceTable } from "../../rafs/device_table.ts";
+import type { DeviceTable } from "../../rafs/erofs/device_table.ts";
 import type { MountableImage } from "../image_mount.ts";
 import type { CachedMountRequest, ErofsMountRequest } from "./erofs_mount.ts";
 

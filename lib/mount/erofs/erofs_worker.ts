@@ -8,7 +8,7 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import { viewAt } from "../../../ffi/sys_mman.ts";
 import { preadExact } from "../../../ffi/unistd.ts";
 import { sendError } from "../../base/worker_pool.ts";
-import { devicesOf } from "../../rafs/erofs_image.ts";
+import { devicesOf } from "../../rafs/erofs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { makeCachedImage } from "./cached_image_file.ts";
 import { mountErofs, mountErofsCached } from "./erofs_mount.ts";

@@ -1,7 +1,7 @@
 /**
  * Image files for the kernel, kept between mounts. Runs in the calling thread; making one belongs in the Worker.
  *
- * A file is trusted if its digest is right and it was made from this very bootstrap (rafs/erofs_image_file.ts);
+ * A file is trusted if its digest is right and it was made from this very bootstrap (rafs/erofs/erofs_image_file.ts);
  * otherwise it is made again. It is synced before it gets its name: the kernel reads it without a digest, and would find
  * zeros where the disk refuses what was written. The check reads the whole file sequentially, so that the kernel finds
  * all metadata of a fresh mount in memory.
@@ -15,15 +15,15 @@ import { fstat, S } from "../../../ffi/sys_stat.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { replaceFileSync } from "../../base/replace_file.ts";
-import type { DeviceTable } from "../../rafs/device_table.ts";
-import { type ErofsImage, makeErofsImage, setImageUuid } from "../../rafs/erofs_image.ts";
+import type { DeviceTable } from "../../rafs/erofs/device_table.ts";
+import { type ErofsImage, makeErofsImage, setImageUuid } from "../../rafs/erofs/erofs_image.ts";
 import {
   decodeErofsFile,
   digestOf,
   encodeErofsFile,
   imageUuid,
   isOfAnotherLayout,
-} from "../../rafs/erofs_image_file.ts";
+} from "../../rafs/erofs/erofs_image_file.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 
 /** An image that was made in advance. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { makeSyntheticImage } from "../../../tests/support/synthetic_image.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
-import { devicesOf } from "../../rafs/erofs_image.ts";
+import { devicesOf } from "../../rafs/erofs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { keepImage, keptDevices, prepareImage } from "./kept_image.ts";
 

@@ -6,7 +6,7 @@
  */
 import { viewAt } from "../../../ffi/sys_mman.ts";
 import { KeyedMutex } from "../../base/keyed_mutex.ts";
-import type { DeviceTable } from "../../rafs/device_table.ts";
+import type { DeviceTable } from "../../rafs/erofs/device_table.ts";
 import type { MountableImage } from "../image_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
 import { isDamaged, keptDevices } from "./kept_image.ts";

@@ -3,7 +3,7 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import { Mapping } from "../../../ffi/sys_mman.ts";
 import { makeSyntheticImage } from "../../../tests/support/synthetic_image.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
-import { devicesOf } from "../../rafs/erofs_image.ts";
+import { devicesOf } from "../../rafs/erofs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { imagePath } from "./erofs_tasks.ts";
 import { keepImage } from "./kept_image.ts";

@@ -27,7 +27,7 @@ import { fstat } from "../../../ffi/sys_stat.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import type { DeviceTable } from "../../rafs/device_table.ts";
+import type { DeviceTable } from "../../rafs/erofs/device_table.ts";
 import { COMPLETE_READ_AHEAD_KB, isErofsAt, READ_AHEAD_KB, setReadAhead } from "../erofs/erofs_mount.ts";
 import { ErofsTasks, imagePath } from "../erofs/erofs_tasks.ts";
 import type { PlacedImage, Resumed } from "../erofs/placed_image.ts";

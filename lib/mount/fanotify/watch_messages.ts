@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { DeviceTable } from "../../rafs/device_table.ts";
+import type { DeviceTable } from "../../rafs/erofs/device_table.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import type { PostedEnd } from "../reads/posted.ts";
 import type { FileKey } from "./event_file.ts";

@@ -13,7 +13,7 @@ import { POLL, poll } from "../../../ffi/poll.ts";
 import { read } from "../../../ffi/unistd.ts";
 import { messageOf } from "../../base/errors.ts";
 import { collectGarbage, REST_MS } from "../../base/garbage.ts";
-import { deviceExtents } from "../../rafs/device_table.ts";
+import { deviceExtents } from "../../rafs/erofs/device_table.ts";
 import { areStored, isPassable, isReadable } from "../reads/cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import { PostedMessages } from "../reads/posted.ts";

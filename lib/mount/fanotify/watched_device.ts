@@ -26,7 +26,7 @@ import {
   type SyncState,
 } from "../../blob/cache/lost_writes.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
-import { deviceChunks, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
+import { deviceChunks, deviceExtents, type DeviceTable, HOLE } from "../../rafs/erofs/device_table.ts";
 import { areStored, isReady, readExtents, requirePassable } from "../reads/cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "../reads/known_image.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 import { NydusGdError } from "../../base/errors.ts";
-import type { DeviceTable } from "../../rafs/device_table.ts";
+import type { DeviceTable } from "../../rafs/erofs/device_table.ts";
 import { requireAgreement } from "../reads/device_file.ts";
 import type { MountableImage, OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "../reads/known_image.ts";

@@ -10,8 +10,8 @@
  */
 import { createHash } from "node:crypto";
 import { roundUp } from "../../base/bytes.ts";
-import type { ChunkPlaces } from "../../rafs/chunk_table.ts";
-import { DEVICE_BLOCK, type DeviceTable } from "../../rafs/device_table.ts";
+import type { ChunkPlaces } from "../../rafs/blob/chunk_table.ts";
+import { DEVICE_BLOCK, type DeviceTable } from "../../rafs/erofs/device_table.ts";
 
 /**
  * Returns the name of the device of `table`, 64 hexadecimal digits.

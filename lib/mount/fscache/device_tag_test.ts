@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { chunkColumnsFromRecords } from "../../rafs/chunk_records.ts";
-import { DeviceBuilder, type DeviceTable } from "../../rafs/device_table.ts";
+import { chunkColumnsFromRecords } from "../../rafs/blob/chunk_records.ts";
+import { DeviceBuilder, type DeviceTable } from "../../rafs/erofs/device_table.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { makeSyntheticImage } from "../../../tests/support/synthetic_image.ts";
 import { deviceSize, deviceTag } from "./device_tag.ts";

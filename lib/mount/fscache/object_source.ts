@@ -15,7 +15,7 @@ import { preadExact } from "../../../ffi/unistd.ts";
 import { roundUp } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
-import { DEVICE_BLOCK, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
+import { DEVICE_BLOCK, deviceExtents, type DeviceTable, HOLE } from "../../rafs/erofs/device_table.ts";
 import { isReady, readExtents } from "../reads/cached_read.ts";
 import { mayRead } from "../reads/device_use.ts";
 import type { OpenBlob } from "../image_mount.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { MountableSynthetic, patternByte } from "../../../tests/support/mountable_synthetic.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { hasCode } from "../../base/errors.ts";
-import { devicesOf } from "../../rafs/erofs_image.ts";
+import { devicesOf } from "../../rafs/erofs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { DeviceSource, type DeviceUse } from "./object_source.ts";
 

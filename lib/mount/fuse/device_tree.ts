@@ -7,7 +7,7 @@
  */
 import { NydusGdError } from "../../base/errors.ts";
 import type { DirVisitor, Extent, InodeAttr } from "../../rafs/bootstrap.ts";
-import { deviceExtents, type DeviceTable } from "../../rafs/device_table.ts";
+import { deviceExtents, type DeviceTable } from "../../rafs/erofs/device_table.ts";
 import { S_IFDIR, S_IFREG } from "../../rafs/inode_mode.ts";
 import type { ServedTree } from "../image_mount.ts";
 

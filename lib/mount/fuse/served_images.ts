@@ -7,7 +7,7 @@
  * @module
  */
 import { viewAt } from "../../../ffi/sys_mman.ts";
-import type { DeviceTable } from "../../rafs/device_table.ts";
+import type { DeviceTable } from "../../rafs/erofs/device_table.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import type { OpenBlob, ServedTree } from "../image_mount.ts";
 import { DeviceTree } from "./device_tree.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { FuseRequest } from "../../../ffi/libfuse3.ts";
-import type { DeviceTable } from "../../rafs/device_table.ts";
+import type { DeviceTable } from "../../rafs/erofs/device_table.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import type { PostedEnd } from "../reads/posted.ts";
 

@@ -13,7 +13,7 @@ import { clearBit, hasBit } from "../../blob/cache/bits.ts";
 import { epochOf, isKept, isRecorded, type SyncState } from "../../blob/cache/lost_writes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
-import { HOLE } from "../../rafs/device_table.ts";
+import { HOLE } from "../../rafs/erofs/device_table.ts";
 import type { OpenBlob } from "../image_mount.ts";
 
 /**

@@ -6,7 +6,7 @@ import { openBlob } from "../../../tests/support/open_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { concatenate } from "../../base/bytes.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
-import { HOLE } from "../../rafs/device_table.ts";
+import { HOLE } from "../../rafs/erofs/device_table.ts";
 import { coveredLength, isReadable, readExtents, testAndClearWatch } from "./cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 

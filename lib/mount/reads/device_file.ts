@@ -8,7 +8,7 @@
  */
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { deviceChunks, type DeviceTable } from "../../rafs/device_table.ts";
+import { deviceChunks, type DeviceTable } from "../../rafs/erofs/device_table.ts";
 import { agrees } from "./cached_read.ts";
 import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 

@@ -8,7 +8,7 @@
  * @module
  */
 import type { Extent } from "../../rafs/bootstrap.ts";
-import { DEVICE_BLOCK, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
+import { DEVICE_BLOCK, deviceExtents, type DeviceTable, HOLE } from "../../rafs/erofs/device_table.ts";
 
 /** Whether the extents of `count` bytes of a device are all chunks or the padding of their last blocks. */
 export function areOfChunks(extents: readonly Extent[], count: number): boolean {

@@ -10,7 +10,7 @@ import { whileTransient } from "../../backend/http/retry.ts";
 import { delay } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
-import { DEVICE_BLOCK, HOLE } from "../../rafs/device_table.ts";
+import { DEVICE_BLOCK, HOLE } from "../../rafs/erofs/device_table.ts";
 import { agrees, LostChunks, requirePassable } from "./cached_read.ts";
 import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "./known_image.ts";

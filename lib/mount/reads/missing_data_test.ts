@@ -7,7 +7,7 @@ import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { RateMeter } from "../../base/rate_meter.ts";
 import { newSyncState, noteLoss, type SyncState } from "../../blob/cache/lost_writes.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
-import { HOLE } from "../../rafs/device_table.ts";
+import { HOLE } from "../../rafs/erofs/device_table.ts";
 import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 import type { KnownImage } from "./known_image.ts";
 import { fetchExtents, withFetched } from "./missing_data.ts";

@@ -8,7 +8,7 @@
  */
 import { equalBytes } from "../../base/bytes.ts";
 import { type BlobDescriptor, type Bootstrap, CHUNK_FLAG, type ChunkRecord, type Extent } from "../bootstrap.ts";
-import { DIGEST_SIZE } from "../chunk_table.ts";
+import { DIGEST_SIZE } from "../blob/chunk_table.ts";
 import { BLOB_FEATURE, has } from "../flags.ts";
 import { GrowingColumn } from "../growing.ts";
 import type { Findings } from "./findings.ts";

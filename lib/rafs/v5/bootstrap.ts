@@ -18,7 +18,7 @@ import type {
 } from "../bootstrap.ts";
 import { CHUNK_FLAG } from "../bootstrap.ts";
 import { checkChunkInfo, CHUNK_INFO, type ChunkLimits, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
-import { DIGEST_SIZE } from "../chunk_table.ts";
+import { DIGEST_SIZE } from "../blob/chunk_table.ts";
 import { checkRequest, readU64, refuse, type Region, unreadable, viewOf } from "../guard.ts";
 import { ImageFacts } from "../image_facts.ts";
 import { readPrefetchTable } from "../prefetch_table.ts";

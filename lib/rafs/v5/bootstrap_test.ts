@@ -8,7 +8,7 @@ import {
   readFixtureBootstrap,
 } from "../../../tests/support/rafs_fixtures.ts";
 import { emptyAttr, RafsError } from "../bootstrap.ts";
-import { chunkColumnsFromRecords } from "../chunk_records.ts";
+import { chunkColumnsFromRecords } from "../blob/chunk_records.ts";
 import { walkTree } from "../walk.ts";
 import { openV5 } from "./bootstrap.ts";
 import { EXT_BLOB, INODE, SUPER } from "./layout.ts";

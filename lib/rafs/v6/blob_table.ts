@@ -15,7 +15,7 @@ import {
   readBlobId,
 } from "../flags.ts";
 import { hex32, readU64, refuse, unreadable } from "../guard.ts";
-import { checkMetaSizes } from "../blob_layout.ts";
+import { checkMetaSizes } from "../blob/blob_layout.ts";
 import { BLOB } from "./layout.ts";
 import type { SuperBlock } from "./super_block.ts";
 

@@ -10,7 +10,7 @@
  */
 import type { ChunkRecord, Extent } from "../bootstrap.ts";
 import { emptyChunkRecord } from "../chunk_info.ts";
-import { DIGEST_SIZE } from "../chunk_table.ts";
+import { DIGEST_SIZE } from "../blob/chunk_table.ts";
 import { unreadable } from "../guard.ts";
 
 const WHAT = "TARFS chunk";

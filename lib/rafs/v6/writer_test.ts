@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { randomTree, readTree, treeBlob, writeTree } from "../../../tests/support/rafs_trees.ts";
-import { chunkDataEnd } from "../blob_layout.ts";
+import { chunkDataEnd } from "../blob/blob_layout.ts";
 import { emptyAttr } from "../bootstrap.ts";
 import { openBootstrap } from "../open.ts";
 import { walkTree } from "../walk.ts";

@@ -14,9 +14,9 @@
  */
 import { toByteString } from "../../../base/bytes.ts";
 import { CHUNK_FLAG, type ChunkRecord } from "../../../rafs/bootstrap.ts";
-import type { ChunkInfoWriter } from "../../../rafs/chunk_info_writer.ts";
+import type { ChunkInfoWriter } from "../../../rafs/blob/chunk_info_writer.ts";
 import { type ChunkInfos, ChunkInfoTable } from "../../../rafs/chunk_info_table.ts";
-import { DIGEST_SIZE } from "../../../rafs/chunk_table.ts";
+import { DIGEST_SIZE } from "../../../rafs/blob/chunk_table.ts";
 import { DigestNumbers } from "../../../rafs/digest_numbers.ts";
 import { GrowingColumn } from "../../../rafs/growing.ts";
 import type { ImageMemory } from "../../../rafs/image_memory.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ChunkInfoWriter } from "../../../rafs/chunk_info_writer.ts";
+import { ChunkInfoWriter } from "../../../rafs/blob/chunk_info_writer.ts";
 import { BlobChunks } from "./blob_chunks.ts";
 import type { ParcelCompressor } from "./compress_pool.ts";
 import { rafsOptions } from "../format/rafs_options.ts";

@@ -10,7 +10,7 @@ import { readU32, readU64, toByteString } from "../../../base/bytes.ts";
 import { NydusGdError } from "../../../base/errors.ts";
 import type { BlobDescriptor, Bootstrap } from "../../../rafs/bootstrap.ts";
 import { CHUNK_INFO } from "../../../rafs/chunk_info.ts";
-import { DIGEST_SIZE } from "../../../rafs/chunk_table.ts";
+import { DIGEST_SIZE } from "../../../rafs/blob/chunk_table.ts";
 import { BLOB_FEATURE } from "../../../rafs/flags.ts";
 import { viewOf } from "../../../rafs/guard.ts";
 import type { RafsOptions } from "../format/rafs_options.ts";

@@ -11,7 +11,7 @@ import { pread } from "../../../../ffi/unistd.ts";
 import { NydusGdError } from "../../../base/errors.ts";
 import { digest } from "../../../blob/codec/codec.ts";
 import type { Digester } from "../../../rafs/bootstrap.ts";
-import { DIGEST_SIZE } from "../../../rafs/chunk_table.ts";
+import { DIGEST_SIZE } from "../../../rafs/blob/chunk_table.ts";
 import { boundOf, compressInto, type Compression } from "../format/compression.ts";
 import { ShortPath } from "./short_path.ts";
 

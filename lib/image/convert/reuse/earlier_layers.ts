@@ -11,7 +11,7 @@ import { Limiter } from "../../../base/limiter.ts";
 import { logger } from "../../../base/log.ts";
 import { sha256Digest } from "../../../oci/digest.ts";
 import type { ImageMemory } from "../../../rafs/image_memory.ts";
-import { extractBootstrap } from "../../../rafs/toc.ts";
+import { extractBootstrap } from "../../../rafs/blob/toc.ts";
 import { bootstrapCodecs } from "../../source/find_bootstrap.ts";
 import type { ConvertedLayer } from "./converted_layer.ts";
 import type { ImageTarget } from "../target/image_target.ts";

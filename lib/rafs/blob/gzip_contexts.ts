@@ -11,12 +11,12 @@
  *
  * @module
  */
-import type { BlobDescriptor } from "./bootstrap.ts";
-import { CHUNK_FLAG } from "./bootstrap.ts";
+import type { BlobDescriptor } from "../bootstrap.ts";
+import { CHUNK_FLAG } from "../bootstrap.ts";
 import { CI } from "./blob_layout.ts";
 import type { ChunkColumns, GzipStarts } from "./chunk_table.ts";
-import { LIMIT } from "./flags.ts";
-import { readU64, unreadable } from "./guard.ts";
+import { LIMIT } from "../flags.ts";
+import { readU64, unreadable } from "../guard.ts";
 
 /** struct ZranInflateContext: byte offsets. */
 const CONTEXT = {

@@ -6,12 +6,12 @@
  *
  * @module
  */
-import { roundUp, writeU64 } from "../base/bytes.ts";
-import { type BlobMetaLocation, COMPRESSOR, RafsError } from "./bootstrap.ts";
+import { roundUp, writeU64 } from "../../base/bytes.ts";
+import { type BlobMetaLocation, COMPRESSOR, RafsError } from "../bootstrap.ts";
 import { CI } from "./blob_layout.ts";
 import { CI_HEADER, CI_MAGIC, V2_FLAG } from "./blob_meta.ts";
-import { BLOB_FEATURE, LIMIT } from "./flags.ts";
-import { GrowingBytes } from "./growing.ts";
+import { BLOB_FEATURE, LIMIT } from "../flags.ts";
+import { GrowingBytes } from "../growing.ts";
 
 /** A stored chunk. */
 export interface StoredChunk {

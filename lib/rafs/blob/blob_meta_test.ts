@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { BlobDescriptor, ChunkRecord } from "./bootstrap.ts";
-import { CHUNK_FLAG, RafsError } from "./bootstrap.ts";
+import type { BlobDescriptor, ChunkRecord } from "../bootstrap.ts";
+import { CHUNK_FLAG, RafsError } from "../bootstrap.ts";
 import { checkMetaSizes } from "./blob_layout.ts";
 import { blobMetaRange, parseBlobMeta, splitBlobMeta } from "./blob_meta.ts";
 import { cacheBlobMetaImage, cacheSizes, splitCacheBlobMeta } from "./cache_layout.ts";
@@ -9,7 +9,7 @@ import { ChunkInfoWriter, type PlacedChunk } from "./chunk_info_writer.ts";
 import { applyDigestArray, applyDigests } from "./chunk_digests.ts";
 import { chunkColumnsFromRecords } from "./chunk_records.ts";
 import { NO_BATCH } from "./chunk_table.ts";
-import { BLOB_FEATURE } from "./flags.ts";
+import { BLOB_FEATURE } from "../flags.ts";
 
 /** A blob whose chunk data are followed by the CI of `writer`. */
 function describe(

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Extent } from "./bootstrap.ts";
+import type { Extent } from "../bootstrap.ts";
 import { DEVICE_BLOCK, DeviceBuilder, deviceExtents, deviceOffsetOf, type DeviceTable, HOLE } from "./device_table.ts";
 
 /** A chunk as referred to by files. */

@@ -1,18 +1,18 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
-import { contradictoryBootstrap } from "../../tests/support/contradictory_image.ts";
-import { overlappingBootstrap } from "../../tests/support/overlapping_image.ts";
-import { listBootstrap, listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
-import { equalBytes } from "../base/bytes.ts";
-import { type Bootstrap, RafsError } from "./bootstrap.ts";
-import { EROFS_SUPER_OFFSET } from "./detect.ts";
+import { contradictoryBootstrap } from "../../../tests/support/contradictory_image.ts";
+import { overlappingBootstrap } from "../../../tests/support/overlapping_image.ts";
+import { listBootstrap, listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
+import { equalBytes } from "../../base/bytes.ts";
+import { type Bootstrap, RafsError } from "../bootstrap.ts";
+import { EROFS_SUPER_OFFSET } from "../detect.ts";
 import { DEVICE_BLOCK } from "./device_table.ts";
 import { devicesOf, makeErofsImage } from "./erofs_image.ts";
-import { IMAGE_FLAG } from "./flags.ts";
-import { S_IFMT, S_IFREG } from "./inode_mode.ts";
-import { openBootstrap } from "./open.ts";
-import { COMPACT, DIRENT, EXT_SUPER, EXTENDED, INODE_SLOT, SUPER } from "./v6/layout.ts";
-import { walkTree } from "./walk.ts";
+import { IMAGE_FLAG } from "../flags.ts";
+import { S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { openBootstrap } from "../open.ts";
+import { COMPACT, DIRENT, EXT_SUPER, EXTENDED, INODE_SLOT, SUPER } from "../v6/layout.ts";
+import { walkTree } from "../walk.ts";
 
 Deno.test("the image for the kernel shows the tree of the bootstrap, v5 and v6", async () => {
   for (const fixture of listRafsFixtures().filter(({ blobsAbsent }) => !blobsAbsent)) {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
+import { listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
 import { deviceNamesIn, nameDevices } from "./device_names.ts";
 import { makeErofsImage } from "./erofs_image.ts";
-import { openBootstrap } from "./open.ts";
+import { openBootstrap } from "../open.ts";
 
 const LONGEST = "f".repeat(64);
 

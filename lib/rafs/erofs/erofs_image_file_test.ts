@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
-import { concatenate } from "../base/bytes.ts";
+import { listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
+import { concatenate } from "../../base/bytes.ts";
 import { makeErofsImage, setImageUuid } from "./erofs_image.ts";
 import { decodeErofsFile, digestOf, encodeErofsFile, imageUuid, sha256 } from "./erofs_image_file.ts";
-import { openBootstrap } from "./open.ts";
+import { openBootstrap } from "../open.ts";
 
 /**
  * Digests of the files that the current LAYOUT stands for. If one changes, LAYOUT must change, so that older files are

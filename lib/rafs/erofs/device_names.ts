@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { EROFS_SUPER_OFFSET } from "./detect.ts";
-import { DEVICE, SUPER } from "./v6/layout.ts";
-import { unwritable } from "./v6/tree_table.ts";
+import { EROFS_SUPER_OFFSET } from "../detect.ts";
+import { DEVICE, SUPER } from "../v6/layout.ts";
+import { unwritable } from "../v6/tree_table.ts";
 
 const encoder = new TextEncoder(), decoder = new TextDecoder();
 

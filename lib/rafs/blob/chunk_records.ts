@@ -6,11 +6,11 @@
  *
  * @module
  */
-import { type BlobDescriptor, CHUNK_FLAG, type ChunkRecord } from "./bootstrap.ts";
+import { type BlobDescriptor, CHUNK_FLAG, type ChunkRecord } from "../bootstrap.ts";
 import { allocateChunkColumns, type ChunkColumns, DIGEST_SIZE } from "./chunk_table.ts";
-import { LIMIT } from "./flags.ts";
-import { equalBytes } from "../base/bytes.ts";
-import { refuse, unreadable } from "./guard.ts";
+import { LIMIT } from "../flags.ts";
+import { equalBytes } from "../../base/bytes.ts";
+import { refuse, unreadable } from "../guard.ts";
 
 const WHAT = "RAFS v5 chunk";
 

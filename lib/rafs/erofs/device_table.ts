@@ -13,10 +13,10 @@
  *
  * @module
  */
-import { roundUp } from "../base/bytes.ts";
-import type { Extent } from "./bootstrap.ts";
-import { GrowingColumn } from "./growing.ts";
-import { unreadable } from "./guard.ts";
+import { roundUp } from "../../base/bytes.ts";
+import type { Extent } from "../bootstrap.ts";
+import { GrowingColumn } from "../growing.ts";
+import { unreadable } from "../guard.ts";
 
 /** Block size of an EROFS image in bytes. */
 export const DEVICE_BLOCK = 4096;

@@ -11,12 +11,12 @@ import {
   listRafsFixtures,
   RAFS_FIXTURES,
   readFixtureBootstrap,
-} from "../../tests/support/rafs_fixtures.ts";
+} from "../../../tests/support/rafs_fixtures.ts";
 import { blobMetaRange, parseBlobMeta, splitBlobMeta } from "./blob_meta.ts";
-import { type BlobDescriptor, RafsError } from "./bootstrap.ts";
+import { type BlobDescriptor, RafsError } from "../bootstrap.ts";
 import { CI } from "./blob_layout.ts";
 import { type ChunkColumns, NO_BATCH } from "./chunk_table.ts";
-import { openBootstrap } from "./open.ts";
+import { openBootstrap } from "../open.ts";
 
 const fixture = listRafsFixtures().find(({ name }) => name === "v6-zran") ?? assert.fail("no fixture");
 const [blob = assert.fail("no blob")] = openBootstrap(await readFixtureBootstrap(fixture)).blobs;

@@ -17,12 +17,12 @@
  *
  * @module
  */
-import { writeU64 } from "../base/bytes.ts";
-import { type BlobDescriptor, type BlobMetaLocation, type Compressor, RafsError } from "./bootstrap.ts";
+import { writeU64 } from "../../base/bytes.ts";
+import { type BlobDescriptor, type BlobMetaLocation, type Compressor, RafsError } from "../bootstrap.ts";
 import { CI_HEADER } from "./blob_meta.ts";
 import type { ChunkInfoWriter } from "./chunk_info_writer.ts";
 import { DIGEST_SIZE } from "./chunk_table.ts";
-import { BLOB_FEATURE } from "./flags.ts";
+import { BLOB_FEATURE } from "../flags.ts";
 import { SECTION, TAR_HEADER, tarChecksum, TOC, TOC_ENTRY, TOC_FLAG, type TocEntry } from "./toc.ts";
 
 /** Compression and digests, provided by the caller. */

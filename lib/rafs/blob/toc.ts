@@ -13,9 +13,9 @@
  *
  * @module
  */
-import type { Compressor } from "./bootstrap.ts";
-import { LIMIT } from "./flags.ts";
-import { readU64, unreadable, viewOf } from "./guard.ts";
+import type { Compressor } from "../bootstrap.ts";
+import { LIMIT } from "../flags.ts";
+import { readU64, unreadable, viewOf } from "../guard.ts";
 
 /** Reads exactly `length` bytes of the blob at `offset`. */
 export type ReadRange = (offset: number, length: number) => Promise<Uint8Array>;

@@ -16,16 +16,22 @@
  *
  * @module
  */
-import type { Bootstrap, Extent } from "./bootstrap.ts";
-import { EROFS_SUPER_OFFSET } from "./detect.ts";
+import type { Bootstrap, Extent } from "../bootstrap.ts";
+import { EROFS_SUPER_OFFSET } from "../detect.ts";
 import { DEVICE_BLOCK, DeviceBuilder, type DeviceTable } from "./device_table.ts";
-import { BLOB_FEATURE } from "./flags.ts";
-import { S_IFLNK, S_IFMT, S_IFREG } from "./inode_mode.ts";
-import { TreeBudget } from "./tree_budget.ts";
-import { SUPER } from "./v6/layout.ts";
-import type { PatchableTree } from "./v6/patch_tree.ts";
-import { type BlobEntry, BootstrapWriter, type ChunkLocation, type InodeSpec, type MovablePlace } from "./v6/writer.ts";
-import { CHUNKS_AT_ONCE, fileExtents, type TreeEntry, walkTree } from "./walk.ts";
+import { BLOB_FEATURE } from "../flags.ts";
+import { S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { TreeBudget } from "../tree_budget.ts";
+import { SUPER } from "../v6/layout.ts";
+import type { PatchableTree } from "../v6/patch_tree.ts";
+import {
+  type BlobEntry,
+  BootstrapWriter,
+  type ChunkLocation,
+  type InodeSpec,
+  type MovablePlace,
+} from "../v6/writer.ts";
+import { CHUNKS_AT_ONCE, fileExtents, type TreeEntry, walkTree } from "../walk.ts";
 
 /** An EROFS image and its devices. */
 export interface ErofsImage {

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { BlobDescriptor, BlobMetaLocation } from "./bootstrap.ts";
-import { BLOB_FEATURE, has, LIMIT } from "./flags.ts";
-import { refuse, unreadable } from "./guard.ts";
+import type { BlobDescriptor, BlobMetaLocation } from "../bootstrap.ts";
+import { BLOB_FEATURE, has, LIMIT } from "../flags.ts";
+import { refuse, unreadable } from "../guard.ts";
 
 /** Sizes inside the CI data; storage/src/meta of dragonflyoss/nydus. */
 export const CI = {
