@@ -45,7 +45,7 @@ function wordsOf(command: CommandUnknownOpts): Words {
   const help = command.createHelp();
   return {
     name: command.name(),
-    description: command.description(),
+    description: command.summary() || command.description(),
     options: help.visibleOptions(command).map(optionWords),
     argumentChoices: command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
     takesArguments: command.registeredArguments.length > 0,
@@ -135,7 +135,8 @@ ${cases.join("\n")}
     esac ;;
   esac
 }
-compdef ${fn} ${name}
+# as a file of $fpath this is run for the first completion, which it has to give
+if [[ $funcstack[1] = _${name} ]]; then ${fn}; else compdef ${fn} ${name}; fi
 `;
 }
 

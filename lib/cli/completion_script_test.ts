@@ -68,6 +68,7 @@ Deno.test("zsh and fish scripts contain every command and option, quoted", () =>
   assert.match(zsh, /^#compdef prog-x\n/);
   assert.ok(zsh.includes(`'mount[Mount \\[it\\]\\: now, it'\\''s there]'`));
   assert.ok(zsh.includes("'--driver[data path]:value:(auto fuse)'"));
+  assert.ok(zsh.endsWith("\nif [[ $funcstack[1] = _prog-x ]]; then _prog_x; else compdef _prog_x prog-x; fi\n"));
   const fish = completionScript("fish", program());
   assert.ok(fish.includes("-n __fish_use_subcommand -a mount -d 'Mount [it]: now, it\\'s there'"));
   assert.ok(fish.includes(`-s d -l driver -x -a "auto fuse" -d 'data path'`));

@@ -15,12 +15,14 @@ export interface CompletionArgs {
 /** Creates the command, which passes its arguments to `run`. */
 export function completionCommand(run: Run<CompletionArgs>): CommandUnknownOpts {
   return new Command("completion")
+    .summary("Print a completion script for a shell")
     .description("Print a completion script for a shell.")
     .addArgument(new Argument("<shell>", "the shell to print it for").choices(SHELLS))
     .addHelpText(
       "after",
       examples(
         "nydus-gd completion bash > /etc/bash_completion.d/nydus-gd",
+        "nydus-gd completion zsh > /usr/local/share/zsh/site-functions/_nydus-gd",
         "nydus-gd completion fish > ~/.config/fish/completions/nydus-gd.fish",
       ),
     )
