@@ -95,25 +95,28 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
       new Option("--log-format <format>", "auto: text on a terminal, else JSON lines").choices(LOG_FORMATS)
         .default("auto" as const).env("NYDUS_GD_LOG_FORMAT"),
     )
-    .version(VERSION, "--version", "show the version")
-    .helpCommand("help [command]", "show the help of a command")
-    .addHelpText("after", examples("nydus-gd mount --help"));
+    .version(VERSION, "-v, --version", "show the version")
+    .helpCommand("help [command]", "Show the help of a command")
+    .addHelpText(
+      "after",
+      examples("sudo nydus-gd setup", "nydus-gd pull registry.example/app:1", "nydus-gd pull --help"),
+    );
   const run = <Args>(load: Load<Args>): Run<Args> => (args) => dispatch(load, args);
   const offer = <Args>(make: (run: Run<Args>) => CommandUnknownOpts, load: Load<Args> | undefined) => {
     if (load !== undefined) program.addCommand(make(run(load)));
   };
-  offer(serveCommand, actions.serve);
+  offer(setupCommand, actions.setup);
   offer(pullCommand, actions.pull);
+  offer(convertCommand, actions.convert);
+  offer(statusCommand, actions.status);
+  offer(doctorCommand, actions.doctor);
+  offer(gcCommand, actions.gc);
+  offer(serveCommand, actions.serve);
   offer(mountCommand, actions.mount);
   offer(umountCommand, actions.umount);
   offer(checkCommand, actions.check);
   offer(inspectCommand, actions.inspect);
   offer(unpackCommand, actions.unpack);
-  offer(statusCommand, actions.status);
-  offer(setupCommand, actions.setup);
-  offer(doctorCommand, actions.doctor);
-  offer(convertCommand, actions.convert);
-  offer(gcCommand, actions.gc);
   offer(demoCommand, actions.demo);
   offer(completionCommand, async () => {
     const { completionScript } = await import("./completion_script.ts");
@@ -123,6 +126,9 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   for (const command of [program, ...program.commands]) arrange(command, outputs);
   return program;
 }
+
+/** Commands that end with {@link EXIT.foundWrong} where they work and something is wrong. */
+const FINDING = ["check", "doctor", "setup"];
 
 /** The texts of commander itself, which says of each flag that it is false by default. */
 const HELP = new Help();
@@ -141,6 +147,7 @@ function arrange(command: CommandUnknownOpts, { stdout, stderr }: { stdout: Outp
     .helpOption("-h, --help", "show this help")
     .configureHelp({
       showGlobalOptions: true,
+      subcommandTerm: (subcommand) => subcommand.name(),
       optionDescription: (option) => option.isBoolean() ? option.description : HELP.optionDescription(option),
       styleTitle: (title) => styleText("bold", title, { validateStream: false }),
     })
@@ -150,7 +157,14 @@ function arrange(command: CommandUnknownOpts, { stdout, stderr }: { stdout: Outp
       outputError: () => {}, // shown once, by runCli
       getOutHasColors: () => hasColours(stdout),
       getErrHasColors: () => hasColours(stderr),
-    });
+    })
+    .addHelpText("after", exitHelp(FINDING.includes(command.name())));
+}
+
+function exitHelp(finds: boolean): string {
+  const found = finds ? `, ${EXIT.foundWrong} findings` : "";
+  const { done, failed, usage, interrupted } = EXIT;
+  return `Exit status: ${done} done, ${failed} failed, ${usage} wrong usage${found}, ${interrupted} interrupted.\n`;
 }
 
 async function invoke<Args>(load: Load<Args>, args: Args, context: ActionContext): Promise<number> {

@@ -42,6 +42,8 @@ Deno.test("every command has a help text with an example, which loads no action"
     assert.equal(exitCode, 0);
     assert.match(stdout, new RegExp(`^Usage: nydus-gd ${command} `));
     assert.match(stdout, /\nExamples?:\n {2}\$ /);
+    const finds = ["check", "doctor", "setup"].includes(command) ? ", 3 findings" : "";
+    assert.ok(stdout.endsWith(`\nExit status: 0 done, 1 failed, 2 wrong usage${finds}, 130 interrupted.\n\n`), stdout);
     assert.match(stdout, /--log-level/);
     assert.equal(stderr, "");
   }
@@ -53,6 +55,15 @@ Deno.test("a help text fits on a terminal of 80 columns, and says no flag is fal
     assert.deepEqual(stdout.split("\n").filter((line) => line.length > 80), []);
     assert.doesNotMatch(stdout, /default:\s+false/);
   }
+});
+
+Deno.test("the help without a command has a line for each command, and fits on a screen", async () => {
+  const { stdout } = await run(["--help"]);
+  const lines = stdout.split("\n");
+  for (const command of [...Object.keys(never), "version", "completion", "help"]) {
+    assert.equal(lines.filter((line) => new RegExp(`^ {2}${command} {2,}[A-Z]`).test(line)).length, 1, command);
+  }
+  assert.ok(lines.length < 45, String(lines.length));
 });
 
 Deno.test("a command without an action is not offered", async () => {

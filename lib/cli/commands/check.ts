@@ -12,6 +12,7 @@ import { INSTALLATION, settingsFile } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function checkCommand(run: Run<CheckArgs>): CommandUnknownOpts {
   const command = new Command("check")
+    .summary("Verify an image")
     .description(
       "Verify an image without running it. Each problem is printed on its own line, and the exit status is 3.",
     )

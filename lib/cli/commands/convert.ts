@@ -31,6 +31,7 @@ const WITH_OCI = "keep the ordinary image and its referrers (signatures, attesta
 /** Creates the command, which passes its arguments to `run`. */
 export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
   const command = new Command("convert")
+    .summary("Make a lazy image of an ordinary one")
     .description(DESCRIPTION)
     .argument("<source>", "image reference, docker:NAME, oci:DIR[:TAG], tar:FILE[:NAME] (of images or files), dir:DIR")
     .argument("<target>", "image reference, oci:DIR[:TAG], tar:FILE")

@@ -11,6 +11,7 @@ import { configFiles, INSTALLATION } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function doctorCommand(run: Run<DoctorArgs>): CommandUnknownOpts {
   const command = new Command("doctor")
+    .summary("Find out what is wrong here, and how to mend it")
     .description(
       "Check kernel, libraries, storage, configuration, daemon, Docker and registries, and try a real mount.",
     )
@@ -24,8 +25,7 @@ export function doctorCommand(run: Run<DoctorArgs>): CommandUnknownOpts {
     .addHelpText(
       "after",
       examples("sudo nydus-gd doctor", "sudo nydus-gd doctor -o json | jq '.checks[].mend | values'"),
-    )
-    .addHelpText("after", "Exit status: 0 if no check failed, 3 otherwise.\n");
+    );
   command.action((options) => run({ ...options, ...configFiles(command, options) }));
   return command;
 }

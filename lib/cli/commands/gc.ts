@@ -11,6 +11,7 @@ import { configFiles, INSTALLATION } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function gcCommand(run: Run<GcArgs>): CommandUnknownOpts {
   const command = new Command("gc")
+    .summary("Free cache space")
     .description(
       "Free cache space: blobs that no image uses, the oldest ones beyond the limits, leftovers of killed processes. " +
         "What a container uses is kept.",

@@ -12,6 +12,7 @@ import { INSTALLATION, settingsFile } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function inspectCommand(run: Run<InspectArgs>): CommandUnknownOpts {
   const command = new Command("inspect")
+    .summary("Show what an image, or one of its files, is made of")
     .description("Show what an image is made of: layers, blobs, sizes, tree; or the attributes and chunks of one file.")
     .argument("<image>", IMAGE_HELP)
     .argument("[path]", "path in the image")

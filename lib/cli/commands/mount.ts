@@ -13,6 +13,7 @@ import { INSTALLATION, settingsFile } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function mountCommand(run: Run<MountArgs>): CommandUnknownOpts {
   const command = new Command("mount")
+    .summary("Mount an image without Docker")
     .description("Mount an image's tree at DIR; file data is fetched on first access. Serves until SIGINT or SIGTERM.")
     .argument("<bootstrap>", IMAGE_HELP)
     .argument("<dir>", "an existing folder")

@@ -11,6 +11,7 @@ import { configFiles, INSTALLATION } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function pullCommand(run: Run<PullArgs>): CommandUnknownOpts {
   const command = new Command("pull")
+    .summary("Pull an image into Docker, and leave its data for later")
     .description(
       "Fetch what Docker needs to start an image, and leave its data for later. Ordinary images are pulled whole.",
     )

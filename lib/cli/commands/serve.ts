@@ -12,6 +12,7 @@ import { configFiles, INSTALLATION } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function serveCommand(run: Run<ServeArgs>): CommandUnknownOpts {
   const command = new Command("serve")
+    .summary("Run the daemon that Docker and containerd connect to")
     .description("Run the daemon: graph driver for Docker, snapshotter for containerd, admin socket.")
     .option(...INSTALLATION.root)
     .option(...INSTALLATION.config)

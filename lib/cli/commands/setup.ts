@@ -11,6 +11,7 @@ import { INSTALLATION } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function setupCommand(run: Run<SetupArgs>): CommandUnknownOpts {
   return new Command("setup")
+    .summary("Configure Docker or containerd to use nydus-gd")
     .description(
       "Install the service, configure Docker or containerd to use it and restart them. Shows the plan first, and asks.",
     )

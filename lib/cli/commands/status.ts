@@ -10,6 +10,7 @@ import { examples, outputOption, type Run } from "../command.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function statusCommand(run: Run<StatusArgs>): CommandUnknownOpts {
   return new Command("status")
+    .summary("Show images, fetched data, the cache and problems")
     .description("Show mounted images, their data paths, fetched data, the cache, and problems.")
     .option("--admin-socket <path>", "admin socket of the daemon", ADMIN_SOCKET)
     .addOption(outputOption())

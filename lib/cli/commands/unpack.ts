@@ -12,6 +12,7 @@ import { INSTALLATION, settingsFile } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function unpackCommand(run: Run<UnpackArgs>): CommandUnknownOpts {
   const command = new Command("unpack")
+    .summary("Write an image's tree to a folder or a tar")
     .description(
       "Write an image's whole tree to a folder or a tar. Every chunk is verified; a failure leaves nothing behind.",
     )

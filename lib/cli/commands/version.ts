@@ -14,6 +14,7 @@ export interface VersionArgs {
 /** Creates the command, which passes its arguments to `run`. */
 export function versionCommand(run: Run<VersionArgs>): CommandUnknownOpts {
   return new Command("version")
+    .summary("Show the versions of nydus-gd and of its runtime")
     .description("Show the version of nydus-gd and of the runtime inside it.")
     .addOption(outputOption())
     .addHelpText("after", examples("nydus-gd version -o json"))
