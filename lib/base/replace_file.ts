@@ -45,8 +45,9 @@ export async function replaceFile(path: string, content: string | Uint8Array, ou
 }
 
 /**
- * Like {@link replaceFile} for Workers, from pieces. The content is on disk then, the name perhaps not yet. Who has the
- * old file open, as a mounted image has, keeps it.
+ * Like {@link replaceFile} for Workers, from pieces, and for files that can be made again: the content is on disk then,
+ * so that a name never leads to zeros, but a power failure may undo the replacement. Who has the old file open, as a
+ * mounted image has, keeps it.
  *
  * @throws {Error} the disk's error
  */
