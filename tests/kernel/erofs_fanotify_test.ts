@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { fanotifyInit } from "../../ffi/fanotify.ts";
 import { memfdCreate } from "../../ffi/sys_mman.ts";
 import { hasCode } from "../../lib/base/errors.ts";
+import { EventFile } from "../../lib/mount/fanotify/event_file.ts";
 import { FanotifyImages } from "../../lib/mount/fanotify/fanotify_images.ts";
 import { fanotifyKeeperPath, Keeper } from "../../lib/mount/keeper/keeper.ts";
 import { UnmountWatch } from "../../lib/mount/unmount/unmount_watch.ts";
@@ -32,6 +33,34 @@ function watchedFiles(): number {
   }
   return count;
 }
+
+/** What a descriptor of this process is open on; empty for that of the listing itself. */
+function linkOf(descriptor: string): string {
+  try {
+    return Deno.readLinkSync(`/proc/self/fd/${descriptor}`);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}
+
+fuseTest("a start that fails for want of memory for events leaves no group", async () => {
+  const groups = () =>
+    Array.from(Deno.readDirSync("/proc/self/fd"), ({ name }) => linkOf(name)).filter((link) => /fanotify/.test(link));
+  const before = groups().length;
+  await using watch = new UnmountWatch();
+  const { create } = EventFile;
+  EventFile.create = () => {
+    throw new Error("Cannot memfd_create: EMFILE");
+  };
+  try {
+    const options = { stateDir: "/", deadlineMs: 1000, cacheMount: undefined };
+    await assert.rejects(FanotifyImages.start(options, watch), /EMFILE/);
+  } finally {
+    EventFile.create = create;
+  }
+  assert.equal(groups().length, before);
+});
 
 for (const packed of [false, true]) {
   const where = packed ? "a copy" : "the cache file";

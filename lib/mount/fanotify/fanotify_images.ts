@@ -59,10 +59,14 @@ export interface FanotifyOptions {
   readonly cacheMount: Fd | undefined;
 }
 
-/** The group and what serves its events. */
-interface WatchedGroup {
+/** A group, and the file for its events. */
+interface EventGroup {
   readonly group: Fd;
   readonly events: EventFile;
+}
+
+/** The group and what serves its events. */
+interface WatchedGroup extends EventGroup {
   readonly copies: CopyFolder;
   readonly server: EventServer;
   readonly keeper: Keeper;
@@ -92,7 +96,7 @@ export class FanotifyImages implements AsyncDisposable {
    * @throws {NydusGdError} "environment"; {SyscallError} EINVAL on kernels without pre-content events
    */
   static async start(options: FanotifyOptions, watch: UnmountWatch): Promise<FanotifyImages> {
-    const images = await FanotifyImages.#open(options, watch, fanotifyInit(), EventFile.create());
+    const images = await FanotifyImages.#open(options, watch, newGroup());
     await images.#server.serve();
     return images;
   }
@@ -116,11 +120,11 @@ export class FanotifyImages implements AsyncDisposable {
     const kept = await takeKept(record);
     const before = await images();
     if (kept === undefined && before.length === 0) return undefined;
-    const { group, events } = kept ?? { group: fanotifyInit(), events: EventFile.create() };
-    const resumed = await FanotifyImages.#open(options, watch, group, events);
+    const held = kept ?? newGroup();
+    const resumed = await FanotifyImages.#open(options, watch, held);
     const gone = await resumed.#goneOf(before); // before any of their files is opened here
     const isGuarded = kept !== undefined;
-    const marked = watchedInodes(group);
+    const marked = watchedInodes(held.group);
     const damaged: string[] = [];
     const opened = await Promise.all(
       before.map((placed) => gone.has(placed) ? undefined : resumed.#reopen(placed, isGuarded, damaged)),
@@ -148,8 +152,7 @@ export class FanotifyImages implements AsyncDisposable {
   static async #open(
     options: FanotifyOptions,
     watch: UnmountWatch,
-    group: Fd,
-    events: EventFile,
+    { group, events }: EventGroup,
   ): Promise<FanotifyImages> {
     const { stateDir, deadlineMs, cacheMount } = options;
     await using cleanup = new AsyncDisposableStack();
@@ -326,13 +329,21 @@ export class FanotifyImages implements AsyncDisposable {
   }
 }
 
+/** @throws {SyscallError} EINVAL on kernels without pre-content events */
+function newGroup(): EventGroup {
+  using cleanup = new DisposableStack();
+  const made = { group: cleanup.use(fanotifyInit()), events: EventFile.create() };
+  cleanup.move();
+  return made;
+}
+
 /**
  * Descriptors of a predecessor from its keeper; undefined if none holds them. After a failure this process holds none
  * either: a group whose events nobody answers would have programs wait forever.
  *
  * @throws {NydusGdError} "unsupported" if another version laid out the events
  */
-async function takeKept(record: string): Promise<{ readonly group: Fd; readonly events: EventFile } | undefined> {
+async function takeKept(record: string): Promise<EventGroup | undefined> {
   using cleanup = new DisposableStack();
   const kept = await Keeper.take(record);
   for (const fd of kept?.values() ?? []) cleanup.use(fd);
