@@ -4,8 +4,11 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { hasCode } from "../../lib/base/errors.ts";
+import { FuseConnection } from "../../lib/mount/fuse/fuse_connection.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
+import { Keeper, keeperPath } from "../../lib/mount/keeper/keeper.ts";
 import { endProcess } from "../support/end_process.ts";
 import {
   fuseDescriptors,
@@ -173,6 +176,22 @@ fuseTest("ending a session leaves no mount, descriptor, thread or file", async (
   assert.deepEqual(mountsBelow(temp.path), []);
   await untilEqual(() => fuseDescriptors(), before.descriptors);
   await until("the Workers have ended", () => workerThreads() <= before.threads);
+});
+
+fuseTest("a connection that is cut has no keeper, even if its threads do not end", async () => {
+  using temp = TempDir.make();
+  const [mountpoint, stateDir] = [temp.join("mnt"), temp.join("state")];
+  for (const folder of [mountpoint, stateDir]) Deno.mkdirSync(folder);
+  const connection = await FuseConnection.mount({ mountpoint, stateDir, workers: 1 }, CHUNK);
+  try {
+    await connection.keep();
+    assert.notEqual(await Keeper.pidOf(keeperPath(stateDir)), undefined);
+    await connection.cut();
+    assert.equal(await Keeper.pidOf(keeperPath(stateDir)), undefined);
+  } finally {
+    await connection.close();
+    umount2(mountpoint, MNT.DETACH);
+  }
 });
 
 fuseTest("a session that ends before all of its threads have started leaves none", async () => {

@@ -128,12 +128,14 @@ export class FuseConnection {
 
   /** Closes the descriptors of a connection that could not be served; the request file may still be in use. */
   giveUp(): void {
+    this.leave();
     for (const device of this.devices) device[Symbol.dispose]();
   }
 
-  /** Cuts the connection for those who still use the mount: they get ENOTCONN. */
+  /** Cuts the connection for those who still use the mount: they get ENOTCONN. There is nothing left to keep. */
   async cut(): Promise<void> {
     await abortConnection(this.number);
+    await this.#keeper?.[Symbol.asyncDispose]();
   }
 
   /** Ends the keeper and closes everything. Nothing is mounted and no Worker serves any more. */

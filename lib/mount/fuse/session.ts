@@ -50,7 +50,7 @@ import { checkImageNumber } from "./node_id.ts";
 import { Notices } from "./notices.ts";
 import type { FuseSessionOptions, NumberedImage, ServeCounters } from "./session_options.ts";
 import { type ShownImage, ShownImages } from "./shown_images.ts";
-import { REPLAY_ALL, REPLAY_NOTHING } from "./worker_messages.ts";
+import { type Replay, REPLAY_ALL, REPLAY_NOTHING } from "./worker_messages.ts";
 import { WorkerReports } from "./worker_reports.ts";
 import { FuseWorkerSet } from "./worker_set.ts";
 
@@ -126,7 +126,7 @@ export class FuseSession implements AsyncDisposable {
     const session = new FuseSession(options, await FuseConnection.mount(options, MAX_READ), threads);
     try {
       if (single !== undefined) session.#images.add(single.image, single.number);
-      await session.#serve(false);
+      await session.#serve(REPLAY_NOTHING);
       return session;
     } catch (error) {
       await session.#end(MNT.FORCE | MNT.DETACH);
@@ -151,21 +151,20 @@ export class FuseSession implements AsyncDisposable {
     checkLibrary();
     const connection = await FuseConnection.take(options);
     if (connection === undefined) return undefined;
-    try {
-      using threads = new FuseWorkerSet(options.thread);
-      const session = new FuseSession(options, connection, threads);
-      const references = await takeReferences(stateDir);
-      const entries = (await images()).map(({ image, number }) =>
-        session.#images.add(image, number, references.get(registeredNumber(image, number)) ?? "unknown")
-      );
-      for (const entry of entries) if (entry.image.devices !== undefined) session.#images.hide(entry);
-      await session.#serve(true);
-      log.info("FUSE session taken over", { mountpoint, images: entries.length });
-      return { session, mounts: entries.map((entry) => session.#shown.mountOf(entry)) };
-    } catch (error) {
-      connection.giveUp();
-      throw error;
-    }
+    await using cleanup = new AsyncDisposableStack();
+    cleanup.defer(() => connection.giveUp());
+    using threads = new FuseWorkerSet(options.thread);
+    const session = new FuseSession(options, connection, threads);
+    const references = await takeReferences(stateDir);
+    const entries = (await images()).map(({ image, number }) =>
+      session.#images.add(image, number, references.get(registeredNumber(image, number)) ?? "unknown")
+    );
+    for (const entry of entries) if (entry.image.devices !== undefined) session.#images.hide(entry);
+    cleanup.defer(() => session.#stopServing()); // a keeper still holds everything
+    await session.#serve(connection.resend() ? REPLAY_NOTHING : REPLAY_ALL);
+    cleanup.move();
+    log.info("FUSE session taken over", { mountpoint, images: entries.length });
+    return { session, mounts: entries.map((entry) => session.#shown.mountOf(entry)) };
   }
 
   /** Gives up the session that {@link takeOver} would continue: waiting programs get an error. */
@@ -174,7 +173,7 @@ export class FuseSession implements AsyncDisposable {
   }
 
   /** Serves while the keeper starts; the mount is announced only when both are running. */
-  async #serve(takenOver: boolean): Promise<void> {
+  async #serve(replay: Replay): Promise<void> {
     const { connection, workers, options: { single, openRequests = false } } = this;
     const reports = new WorkerReports(this.#images, this.#misses, this.mountpoint);
     const common = {
@@ -185,20 +184,16 @@ export class FuseSession implements AsyncDisposable {
       rootImage: single?.number ?? 0,
       startSec: Math.floor(Date.now() / 1000),
     };
-    const mustReplay = takenOver && !connection.resend();
     const serving = workers.start({
       connection,
       common,
-      replay: mustReplay ? REPLAY_ALL : REPLAY_NOTHING,
+      replay,
       // a Worker that was started later may receive its first request before it is known here
       images: () => this.#images.messages(),
       onMessage: (worker, message) => reports.receive(worker, message),
     });
     const [served, kept] = await Promise.allSettled([serving, connection.keep()]);
-    if (kept.status === "rejected") {
-      if (takenOver) await this.#stopServing(); // the previous keeper still holds everything
-      throw kept.reason;
-    }
+    if (kept.status === "rejected") throw kept.reason;
     if (served.status === "rejected") throw served.reason;
   }
 
