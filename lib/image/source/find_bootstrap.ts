@@ -18,6 +18,8 @@ import { PagedMemory } from "../../base/paged_memory.ts";
 import { EROFS_SUPER_OFFSET, sniffVersion } from "../../rafs/detect.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { type Codecs, extractBootstrap } from "../../rafs/blob/toc.ts";
+import { BLOB_FEATURE, has } from "../../rafs/flags.ts";
+import { MappedBootstrap } from "../open_image.ts";
 import { writeBootstrap } from "./bootstrap_file.ts";
 import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 
@@ -26,6 +28,7 @@ export interface FoundBootstrap {
   readonly path: string;
   /**
    * ID of the blob that contains the bootstrap, if the file is named after one: `<id>`, or nydusd's `<id>.image.boot`.
+   * Undefined for a bootstrap that is not in a blob.
    */
   readonly container: string | undefined;
 }
@@ -67,7 +70,7 @@ export async function findBootstrap(path: string, unpackTo: string, name: string
     return { path: unpackTo, container };
   }
   const head = read(0, Math.min(size, HEAD_BYTES));
-  if (sniffVersion(head) !== undefined) return { path, container };
+  if (sniffVersion(head) !== undefined) return { path, container: container && containerOf(path, container) };
   const layered = await inLayer(path, head, memory, name);
   if (layered !== undefined) {
     await writeBootstrap(unpackTo, layered, memory);
@@ -80,6 +83,17 @@ export async function findBootstrap(path: string, unpackTo: string, name: string
       "nor a data blob that carries one, nor a layer that holds one",
     { hint: "name the bootstrap of a nydus image, or make one of an ordinary image: nydus-gd convert SOURCE TARGET" },
   );
+}
+
+/**
+ * Returns the blob that a bootstrap by itself was cut out of: a file may also have the bootstrap's own digest as its
+ * name. Builders before 2.2 did not mark bootstraps that are made to be inlined, so of theirs only the name
+ * `<id>.image.boot` tells.
+ */
+function containerOf(path: string, id: string): string | undefined {
+  if (basename(path) === `${id}.image.boot`) return id;
+  using bootstrap = MappedBootstrap.open(path, { treeOnly: true });
+  return bootstrap.tree.blobs.some(({ features }) => has(features, BLOB_FEATURE.inlinedFsMeta)) ? id : undefined;
 }
 
 async function inLayer(

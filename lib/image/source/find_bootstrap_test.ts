@@ -45,9 +45,14 @@ Deno.test("a bootstrap file of either version is used in place", async () => {
 
 Deno.test("a file named after a blob tells which blob contains it", async () => {
   const id = "0f".repeat(32);
-  assert.equal((await find(BOOTSTRAP, id)).container, id);
+  const inlined = await readFixtureBootstrap(fixture("v6-inline"));
+  assert.equal((await find(inlined, id)).container, id);
   assert.equal((await find(BOOTSTRAP, `${id}.image.boot`)).container, id);
   assert.equal((await find(BOOTSTRAP, `${id}0`)).container, undefined);
+});
+
+Deno.test("a bootstrap whose file has its own digest as its name is not in a blob", async () => {
+  assert.equal((await find(BOOTSTRAP, "0f".repeat(32))).container, undefined);
 });
 
 for (const each of fixtures.filter(({ container }) => container !== undefined)) {
