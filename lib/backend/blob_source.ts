@@ -50,6 +50,13 @@ export interface BlobSource {
    * @throws {NydusGdError} "not-found", "unauthorized", "unavailable", "io", "interrupted"
    */
   read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array>;
+  /**
+   * Yields all bytes of a blob of `size` bytes, which the caller verifies. Undefined if reads are as good: they cost no
+   * requests that a server counts, and there is no cache on the way that only whole blobs fill.
+   *
+   * @throws {NydusGdError} as for {@link read}
+   */
+  stream?(size: number, signal: AbortSignal): AsyncGenerator<Uint8Array>;
   /** Returns the size of the blob in bytes. Also serves as the check that it exists. */
   size(signal?: AbortSignal): Promise<number>;
 }

@@ -71,14 +71,18 @@ export function answerRange(
   fault: Fault | undefined,
   response: ServerResponse,
 ): void {
-  const range = /^bytes=(\d+)-(\d+)$/.exec(rangeHeader);
-  if (range === null || fault?.kind === "whole") {
+  if (method === "HEAD" || fault?.kind === "whole") {
     return end(response, 200, {}, method === "HEAD" ? blob.length : blob);
   }
-
-  const [first, last] = [Number(range[1]), Math.min(Number(range[2]), blob.length - 1)];
-  if (first >= blob.length) return end(response, 416, {}, "");
-  const headers: Record<string, string> = { "content-range": `bytes ${first}-${last}/${blob.length}` };
+  const range = /^bytes=(\d+)-(\d+)$/.exec(rangeHeader);
+  const [first, last] = range === null
+    ? [0, blob.length - 1]
+    : [Number(range[1]), Math.min(Number(range[2]), blob.length - 1)];
+  if (range !== null && first > last) return end(response, 416, {}, "");
+  const status = range === null ? 200 : 206;
+  const headers: Record<string, string> = range === null
+    ? {}
+    : { "content-range": `bytes ${first}-${last}/${blob.length}` };
   let body = blob.slice(first, last + 1);
   if (fault?.kind === "content-range") {
     if (fault.value === undefined) delete headers["content-range"];
@@ -102,8 +106,8 @@ export function answerRange(
     response.socket?.end(body);
     return;
   }
-  if (fault?.kind !== "truncate" && fault?.kind !== "stall") return end(response, 206, headers, body);
-  response.writeHead(206, { ...headers, "content-length": body.length });
+  if (fault?.kind !== "truncate" && fault?.kind !== "stall") return end(response, status, headers, body);
+  response.writeHead(status, { ...headers, "content-length": body.length });
   const part = body.subarray(0, fault.kind === "stall" ? fault.after : fault.keep);
   response.write(part, () => {
     if (fault.kind === "truncate") response.socket?.destroy();

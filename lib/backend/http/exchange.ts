@@ -100,7 +100,10 @@ export class Exchange {
     this.#server = route === undefined ? url.host : `${url.host} through proxy ${route.proxy.name}`;
     this.#body = new ResponseBody({
       pause: () => this.#socket?.pause(),
-      resume: () => this.#socket?.resume(),
+      resume: () => {
+        this.#progress(); // the server could not send
+        this.#socket?.resume();
+      },
       giveUp: () => this.#abandon(),
     });
     this.#parser = new ResponseParser(method, {
@@ -291,6 +294,7 @@ export class Exchange {
     const allowedMs = () => limitMs + this.#storingMs;
     const leftMs = () => allowedMs() - (performance.now() - this.#lastProgress);
     const check = () => {
+      if (this.#body.isFull) this.#progress();
       if (leftMs() <= 0) this.#lookAtSent();
       const left = leftMs();
       if (left > 0) this.#after(Math.ceil(left), check);

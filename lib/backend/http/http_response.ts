@@ -7,7 +7,7 @@ import { concatenate } from "../../base/bytes.ts";
 import type { Growth, ReadProgress } from "../blob_source.ts";
 import type { BodyReader, ResponseBody } from "./response_body.ts";
 import type { ResponseHead } from "./response_parser.ts";
-import { invalidResponse } from "./transfer_error.ts";
+import { invalidResponse, type TransferError } from "./transfer_error.ts";
 
 /** Maximum length of a discarded body that is drained to keep the connection; above it, closing is cheaper. */
 const DRAIN_BYTES = 64 * 1024;
@@ -17,7 +17,7 @@ const PLACED_BYTES = 256 * 1024;
 
 /**
  * The head and body of a response. The holder must consume the body: `exact`, `fill`, `slice`, `text`, `bytes`,
- * `each` or `discard`.
+ * `each`, `pieces` or `discard`.
  */
 export class HttpResponse {
   readonly status: number;
@@ -110,6 +110,23 @@ export class HttpResponse {
     });
   }
 
+  /**
+   * Yields the body as it arrives. The connection waits while pieces are used, without a time limit.
+   *
+   * @throws {TransferError} if the connection is lost
+   */
+  async *pieces(): AsyncGenerator<Uint8Array> {
+    let seen = 0;
+    this.broken.catch(() => this.body.end(false));
+    for (let pieces = await this.body.arrived(); pieces.length > 0; pieces = await this.body.arrived()) {
+      for (const piece of pieces) {
+        seen += piece.length;
+        yield piece;
+      }
+    }
+    if (!this.body.isWhole) await Promise.race([this.broken, Promise.reject(lostAfter(seen))]);
+  }
+
   /** Discards the body, but keeps the connection if draining it is cheap. Never fails. */
   async discard(): Promise<void> {
     const length = this.hasBody ? this.contentLength : 0;
@@ -164,7 +181,7 @@ export class HttpResponse {
       },
       end: (whole) => {
         if (whole) resolve();
-        else reject(invalidResponse(`the connection was lost after ${seen} bytes of the answer`));
+        else reject(lostAfter(seen));
       },
     });
     try {
@@ -173,6 +190,10 @@ export class HttpResponse {
       ended = true; // late data is dropped: its memory may be in use elsewhere
     }
   }
+}
+
+function lostAfter(bytes: number): TransferError {
+  return invalidResponse(`the connection was lost after ${bytes} bytes of the answer`);
 }
 
 /** Copies `piece` to offset `at` of `out`, unless it was read directly into that place. */

@@ -10,7 +10,7 @@ import type { Growth } from "../blob_source.ts";
 import { requirePlain } from "./content_encoding.ts";
 import { parseContentRange } from "./content_range.ts";
 import type { HttpResponse } from "./http_response.ts";
-import { invalidResponse } from "./transfer_error.ts";
+import { invalidResponse, type TransferError } from "./transfer_error.ts";
 
 /**
  * Returns the value of a Range header.
@@ -50,12 +50,7 @@ export function readRange(
   const { status } = response;
   requirePlain(response);
   if (status === 206) {
-    const header = response.header("content-range");
-    const range = parseContentRange(header ?? "");
-    if (range?.first !== offset || range.last !== offset + length - 1) {
-      const got = header === undefined ? "no Content-Range" : `Content-Range ${JSON.stringify(header.slice(0, 60))}`;
-      throw invalidResponse(`asked for bytes ${offset}-${offset + length - 1}, got ${got}`);
-    }
+    requireRange(response, offset, length);
     return response.exact(length, growth);
   }
   if (status !== 200) throw invalidResponse(`HTTP ${status} from ${response.server}, expected 206`);
@@ -65,4 +60,39 @@ export function readRange(
     throw invalidResponse(`asked for bytes ${offset}-${offset + length - 1}, got HTTP 200 with ${total} bytes`);
   }
   return response.slice(offset, length, growth);
+}
+
+/**
+ * Yields the bytes from `offset` to the end of a blob of `size` bytes, from a response below 300. What comes before
+ * them is skipped if the server ignores ranges.
+ *
+ * @throws {TransferError} "unavailable", transient
+ */
+export async function* readRest(response: HttpResponse, offset: number, size: number): AsyncGenerator<Uint8Array> {
+  const { status, contentLength } = response;
+  requirePlain(response);
+  if (status === 206) requireRange(response, offset, size - offset);
+  else if (status !== 200) throw invalidResponse(`HTTP ${status} from ${response.server}, expected 200`);
+  let at = status === 206 ? offset : 0;
+  if (contentLength !== undefined && contentLength !== size - at) throw wrongLength(contentLength, size - at);
+  for await (const piece of response.pieces()) {
+    const wanted = piece.subarray(Math.max(0, offset - at));
+    at += piece.length;
+    if (at > size) throw invalidResponse(`the answer is longer than the ${size} bytes of the blob`);
+    if (wanted.length > 0) yield wanted;
+  }
+  if (at < size) throw wrongLength(at, size);
+}
+
+function wrongLength(bytes: number, expected: number): TransferError {
+  return invalidResponse(`the answer has ${bytes} bytes, not ${expected}`);
+}
+
+/** Requires that a 206 is about these bytes. */
+function requireRange(response: HttpResponse, offset: number, length: number): void {
+  const header = response.header("content-range");
+  const range = parseContentRange(header ?? "");
+  if (range?.first === offset && range.last === offset + length - 1) return;
+  const got = header === undefined ? "no Content-Range" : `Content-Range ${JSON.stringify(header.slice(0, 60))}`;
+  throw invalidResponse(`asked for bytes ${offset}-${offset + length - 1}, got ${got}`);
 }

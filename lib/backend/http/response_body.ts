@@ -29,6 +29,7 @@ export class ResponseBody {
   #unread: Uint8Array[] = [];
   #unreadBytes = 0;
   #reader: BodyReader | undefined;
+  #onArrival: (() => void) | undefined;
   /** Undefined while the body is incomplete. */
   #whole: boolean | undefined;
 
@@ -39,6 +40,7 @@ export class ResponseBody {
     this.#unread.push(piece);
     this.#unreadBytes += piece.length;
     if (this.isFull) this.source.pause();
+    this.#onArrival?.();
   }
 
   /** Returns the reader's memory for the next piece; undefined: no preference. */
@@ -55,6 +57,24 @@ export class ResponseBody {
     if (this.#whole !== undefined) return;
     this.#whole = whole;
     this.#reader?.end(whole);
+    this.#onArrival?.();
+  }
+
+  /** Whether all of the body has arrived; undefined while it is not known. */
+  get isWhole(): boolean | undefined {
+    return this.#whole;
+  }
+
+  /** Returns the pieces that are buffered, once there are any; none if the body has ended. Not with a reader. */
+  async arrived(): Promise<Uint8Array[]> {
+    if (this.#unread.length === 0 && this.#whole === undefined) {
+      await new Promise<void>((resolve) => this.#onArrival = resolve);
+    }
+    const mustResume = this.isFull;
+    const pieces = this.#unread.splice(0);
+    this.#unreadBytes = 0;
+    if (mustResume) this.source.resume();
+    return pieces;
   }
 
   /** Passes all pieces to `reader`, starting with the first one. May be called once. */

@@ -1,5 +1,5 @@
 /**
- * A blob of a repository, read by ranges.
+ * A blob of a repository, read by ranges or from start to end.
  *
  * ```
  * GET /v2/<repo>/blobs/sha256:<id>   Range: bytes=a-b ──► 206, or a redirect to a store that gives the 206
@@ -8,11 +8,14 @@
  * must hold exactly the range: a 206 with another Content-Range, or with a shorter or longer body, is retried. A 200 is
  * cut to the range if that is cheap.
  *
+ * A blob that is wanted whole is one request without a range, since not all servers know ranges, and pull-through caches
+ * keep what was requested whole. What a lost connection leaves is requested as a range.
+ *
  * @module
  */
 import { blobDigest } from "../blob_id.ts";
 import type { BlobSource, ReadOptions } from "../blob_source.ts";
-import { rangeHeader, readRange, totalSize } from "../http/range.ts";
+import { rangeHeader, readRange, readRest, totalSize } from "../http/range.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import type { RoutingOptions } from "../http/proxy.ts";
 import { HostMemory } from "./host_memory.ts";
@@ -55,6 +58,45 @@ export class RegistryBlob implements BlobSource {
         }));
     const range = { memory: this.#memory, offset, length };
     return await this.repository.retrying(options, ask, { capability: "pull", range });
+  }
+
+  async *stream(size: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    const ended = new AbortController();
+    const writer = writable.getWriter();
+    const written = this.#pass(size, AbortSignal.any([signal, ended.signal]), (piece) => writer.write(piece))
+      .then(() => writer.close(), (error) => writer.abort(error));
+    try {
+      yield* readable;
+    } finally {
+      ended.abort();
+      await Promise.allSettled([written]);
+    }
+  }
+
+  /** Passes all bytes to `write`. Goes on after failures for as long as there is progress between them. */
+  async #pass(size: number, signal: AbortSignal, write: (piece: Uint8Array) => Promise<void>): Promise<void> {
+    let at = 0;
+    const request = { method: "GET", path: this.#path, what: this.#what } as const;
+    const ask = (host: RegistryHost, routing: RoutingOptions) =>
+      this.#fromLocation(host, (startAt) => {
+        const headers = at === 0 ? {} : { range: rangeHeader(at, size - at) };
+        return host.once({ ...request, headers, startAt }, routing, async (response) => {
+          for await (const piece of readRest(response, at, size)) {
+            await write(piece);
+            at += piece.length;
+          }
+          this.#remember(host, response);
+        });
+      });
+    while (at < size) {
+      const before = at;
+      try {
+        await this.repository.retrying({ priority: "on-demand", signal }, ask, { capability: "pull" });
+      } catch (error) {
+        if (at === before || !(error instanceof TransferError) || error.prospect === "permanent") throw error;
+      }
+    }
   }
 
   async size(signal?: AbortSignal): Promise<number> {

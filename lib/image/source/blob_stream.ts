@@ -1,8 +1,6 @@
 /**
  * Streams a whole blob in pieces, fetching the next piece while one is used.
  *
- * Each piece is a range request, so a lost connection costs only one piece.
- *
  * @module
  */
 import { unshared } from "../../base/bytes.ts";
@@ -11,12 +9,16 @@ import type { BlobSource } from "../../backend/blob_source.ts";
 /** Bytes of a piece. Two pieces are in memory. */
 const PIECE_BYTES = 4 << 20;
 
-/** The first `size` bytes of a blob. @throws what the source throws */
+/** All bytes of a blob of `size` bytes. @throws what the source throws */
 export async function* streamBlob(
   source: BlobSource,
   size: number,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  if (source.stream !== undefined) {
+    for await (const piece of source.stream(size, signal)) yield unshared(piece);
+    return;
+  }
   const read = (offset: number) => {
     if (offset >= size) return undefined;
     const piece = source.read(offset, Math.min(PIECE_BYTES, size - offset), { priority: "on-demand", signal });
