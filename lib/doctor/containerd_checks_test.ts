@@ -19,7 +19,8 @@ async function judge(config: string | undefined): Promise<(name: string) => Chec
   return (name) => found.get(name) ?? assert.fail(`no check ${name}`);
 }
 
-const REGISTERED = '[proxy_plugins.nydus-gd]\ntype = "snapshot"\naddress = "SOCKET"\n';
+const WITHOUT_ROOT = '[proxy_plugins.nydus-gd]\ntype = "snapshot"\naddress = "SOCKET"\n';
+const REGISTERED = `${WITHOUT_ROOT}[proxy_plugins.nydus-gd.exports]\nroot = "/var/lib/nydus-gd/snapshotter"\n`;
 
 Deno.test("a containerd without our snapshotter is told how to get it, and nothing else is checked", async () => {
   for (const config of [undefined, "version = 2\n"]) {
@@ -50,6 +51,15 @@ Deno.test("a Kubernetes that keeps from the snapshotter what it prepares is a wa
   const cri = '[plugins."io.containerd.grpc.v1.cri".containerd]\nsnapshotter = "nydus-gd"\n';
   assert.equal((await judge(REGISTERED + cri))("Kubernetes").verdict, "warn");
   assert.equal((await judge(`${REGISTERED}${cri}disable_snapshot_annotations = false\n`))("Kubernetes").verdict, "ok");
+});
+
+Deno.test("a Kubernetes that is not told the file system of snapshots is a warning with the line that does", async () => {
+  const cri = '[plugins."io.containerd.grpc.v1.cri".containerd]\nsnapshotter = "nydus-gd"\n';
+  const { verdict, mend } = (await judge(`${WITHOUT_ROOT}${cri}disable_snapshot_annotations = false\n`))("Kubernetes");
+  assert.deepEqual([verdict, mend], [
+    "warn",
+    'root = "/var/lib/nydus-gd/snapshotter" in [proxy_plugins.nydus-gd.exports]',
+  ]);
 });
 
 Deno.test("damaged snapshots are a failure that names them, whether or not anybody serves them", async () => {

@@ -6,8 +6,10 @@
 import { join } from "node:path";
 import type { DockerEngine } from "../image/docker/engine.ts";
 
+/** Directory in which the daemon that setup starts keeps state, cache and snapshots. */
+export const DAEMON_ROOT = "/var/lib/nydus-gd";
 /** Directory for the data that undo needs. */
-const STATE_DIR = "/var/lib/nydus-gd/setup";
+const STATE_DIR = `${DAEMON_ROOT}/setup`;
 
 /** Paths are given as seen by the machine and resolved below the prefix. */
 export class Host {

@@ -38,7 +38,7 @@ function registered(machine: PrefixMachine): unknown {
 const REGISTERED = {
   type: "snapshot",
   address: SOCKET,
-  exports: { enable_remote_snapshot_annotations: "true" },
+  exports: { enable_remote_snapshot_annotations: "true", root: "/var/lib/nydus-gd/snapshotter" },
 };
 
 /** Configurations to which the table is appended. */

@@ -20,7 +20,7 @@ import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mo
 import { lookAtDocker } from "./docker/docker_state.ts";
 import { type FileChange, isChange } from "./file_change.ts";
 import { readFileState, removeTemporary, writeFileState } from "./file_state.ts";
-import type { Host } from "./host.ts";
+import { DAEMON_ROOT, type Host } from "./host.ts";
 import type { Plan } from "./plan.ts";
 import { edited, type PlanSource } from "./plan_files.ts";
 import { isEdited, isShared, type RecordedFile, SetupRecord } from "./record.ts";
@@ -29,9 +29,6 @@ import { eachService, keepIfEdited, type OnStep, type SetupRun } from "./setup_r
 import { hasSystemd, isStarted, runStep, showUnit, systemctl } from "./systemd.ts";
 import { DRIVER } from "./target_plan.ts";
 import { CONTAINERD_SERVICE, DOCKER_SERVICE, DROP_IN_PATH, SERVICE, UNIT_DIR } from "./unit_files.ts";
-
-/** Directory in which the unit keeps state and cache. */
-const ROOT = "/var/lib/nydus-gd";
 
 /** Input of an undo plan. */
 export interface UndoOptions {
@@ -89,10 +86,10 @@ export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal
 function whatStays({ files }: SetupRecord): string[] {
   if (files.length === 0) return [];
   if (!files.some(({ block }) => block !== undefined)) {
-    return [`Cache and state stay in ${ROOT}, layers of lazy images in Docker's data-root.`];
+    return [`Cache and state stay in ${DAEMON_ROOT}, layers of lazy images in Docker's data-root.`];
   }
   return [
-    `Cache, state and snapshots stay in ${ROOT}, where the next setup finds them. Images that were pulled lazily lack ` +
+    `Cache, state and snapshots stay in ${DAEMON_ROOT}, where the next setup finds them. Images that were pulled lazily lack ` +
     "their data without it: remove those, and pull them again in an ordinary form.",
   ];
 }
@@ -117,12 +114,12 @@ export async function undo(
 
 /** Abandons the images held by keepers, because no daemon will take them over. */
 async function giveUpImages(): Promise<void> {
-  const stateDir = `${ROOT}/state`;
+  const stateDir = `${DAEMON_ROOT}/state`;
   const keepers = await Promise.all(
     [keeperPath, fanotifyKeeperPath, fscacheKeeperPath].map((path) => Keeper.pidOf(path(stateDir))),
   );
   if (keepers.every((pid) => pid === undefined)) return;
-  await ImageMounts.abandon({ mountpoint: `${ROOT}/images`, erofsDir: `${ROOT}/erofs`, stateDir });
+  await ImageMounts.abandon({ mountpoint: `${DAEMON_ROOT}/images`, erofsDir: `${DAEMON_ROOT}/erofs`, stateDir });
 }
 
 async function putBack(run: SetupRun, changes: readonly FileChange[]): Promise<void> {
@@ -180,7 +177,7 @@ const TASK_ROOT = /\/io\.containerd\.runtime\.v2\.task\/([^/]+)\/([^/]+)\/rootfs
 function lostByContainerd({ force }: { readonly force: boolean }): string[] {
   const names = readMountinfo().flatMap(({ mountPoint, root, superOptions }) => {
     const task = TASK_ROOT.exec(mountPoint);
-    return task !== null && `${root},${superOptions}`.includes(`${ROOT}/`) ? [`${task[1]}/${task[2]}`] : [];
+    return task !== null && `${root},${superOptions}`.includes(`${DAEMON_ROOT}/`) ? [`${task[1]}/${task[2]}`] : [];
   });
   if (names.length === 0) return [];
   const count = countText(names.length, "running container");

@@ -7,6 +7,10 @@
  * [proxy_plugins.nydus-gd]
  * type = "snapshot"
  * address = "/run/nydus-gd/snapshotter.sock"
+ *
+ * [proxy_plugins.nydus-gd.exports]
+ * root = "/var/lib/nydus-gd/snapshotter"
+ * enable_remote_snapshot_annotations = "true"
  * ```
  * Files of version 1, 2, 3 and 4 write this table the same way. Values of files that `imports` names override it, a
  * table as a whole. Source: containerd 1.6 to 2.2, `cmd/containerd/server/config` (in 1.x `services/server/config`).
@@ -20,7 +24,8 @@ import * as v from "valibot";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { utf8Of } from "../docker/daemon_json.ts";
 import { type FileState, readFileState } from "../file_state.ts";
-import type { Host } from "../host.ts";
+import { snapshotterDir } from "../../snapshot/snapshot_paths.ts";
+import { DAEMON_ROOT, type Host } from "../host.ts";
 
 /** containerd's configuration file, unless its unit names another one. */
 export const CONTAINERD_CONFIG = "/etc/containerd/config.toml";
@@ -41,13 +46,17 @@ const NEEDED_PLUGINS = [
   "snapshots",
 ];
 
-/** The table that registers a snapshotter listening at `address`. */
-export function proxyPluginTable(address: string): string {
+/** The folder that tells a kubelet how full the file system of snapshots is. */
+export const EXPORTED_ROOT = snapshotterDir(DAEMON_ROOT);
+
+/** The table that registers a snapshotter listening at `address`. @param root folder of its snapshots */
+export function proxyPluginTable(address: string, root = EXPORTED_ROOT): string {
   return `[proxy_plugins.${SNAPSHOTTER}]
 type = "snapshot"
 address = "${address}"
 
 [proxy_plugins.${SNAPSHOTTER}.exports]
+root = "${root}"
 # Since 2.1, containerd tells a snapshotter which image a layer belongs to only if it asks for that.
 enable_remote_snapshot_annotations = "true"
 `;
@@ -59,7 +68,14 @@ const Config = v.object({
   imports: v.optional(v.array(v.string()), []),
   disabled_plugins: v.optional(v.array(v.string()), []),
   proxy_plugins: v.optional(
-    v.record(v.string(), v.object({ type: v.optional(v.string(), ""), address: v.optional(v.string(), "") })),
+    v.record(
+      v.string(),
+      v.object({
+        type: v.optional(v.string(), ""),
+        address: v.optional(v.string(), ""),
+        exports: v.optional(v.record(v.string(), v.unknown()), {}),
+      }),
+    ),
     {},
   ),
   plugins: v.optional(v.record(v.string(), v.unknown()), {}),
@@ -144,10 +160,12 @@ interface Registration {
   readonly path: string;
   readonly type: string;
   readonly address: string;
+  /** What it tells other plugins. */
+  readonly exports: Readonly<Record<string, unknown>>;
 }
 
 /** The table that counts: that of the last file which has one. */
-function registrationOf(files: readonly ContainerdConfig[]): Registration | undefined {
+export function registrationOf(files: readonly ContainerdConfig[]): Registration | undefined {
   const last = files.findLast(({ content }) => content.proxy_plugins[SNAPSHOTTER] !== undefined);
   const table = last?.content.proxy_plugins[SNAPSHOTTER];
   return last === undefined || table === undefined ? undefined : { path: last.path, ...table };

@@ -5,11 +5,14 @@
  * the table of 1.x only if that has `runtimes`. So what counts is the configuration that it prints as the one in effect
  * (`containerd config dump`). Source: containerd 2.1, `plugins/cri/images/plugin.go`, migrateConfig.
  *
+ * A kubelet removes images and evicts pods by how full the file system of the snapshotter's exported root is. Without one,
+ * containerd names a folder of its own that does not exist.
+ *
  * @module
  */
 import type { TomlTable } from "smol-toml";
 import * as v from "valibot";
-import { type ContainerdConfig, SNAPSHOTTER } from "./containerd_config.ts";
+import { type ContainerdConfig, EXPORTED_ROOT, registrationOf, SNAPSHOTTER } from "./containerd_config.ts";
 
 /** Table of the CRI plugin with the keys below, in containerd 2.x. */
 const TABLE_OF_2 = ["io.containerd.cri.v1.images"];
@@ -47,12 +50,21 @@ export async function criProblem(
         (files[0]?.path ?? wanted.place),
     };
   }
-  if (used.cri.disable_snapshot_annotations === false) return undefined;
+  if (used.cri.disable_snapshot_annotations !== false) {
+    return {
+      state:
+        `${wanted.place} keeps from ${SNAPSHOTTER} what it prepares: no image is lazy, and containerd 2.1 and later ` +
+        "pull none",
+      remedy: "disable_snapshot_annotations = false",
+    };
+  }
+  const registration = registrationOf(files);
+  if (registration === undefined || registration.exports["root"] !== undefined) return undefined;
   return {
     state:
-      `${wanted.place} keeps from ${SNAPSHOTTER} what it prepares: no image is lazy, and containerd 2.1 and later ` +
-      "pull none",
-    remedy: "disable_snapshot_annotations = false",
+      `${registration.path} does not say where ${SNAPSHOTTER} keeps snapshots: a kubelet cannot tell how full the ` +
+      "file system is, and does not remove images when it is",
+    remedy: `root = "${EXPORTED_ROOT}" in [proxy_plugins.${SNAPSHOTTER}.exports]`,
   };
 }
 
