@@ -3,8 +3,12 @@
  *
  * @module
  */
+import { logger } from "../lib/base/log.ts";
+import { RunningTasks } from "../lib/base/running_tasks.ts";
 import { KeptServer, type Listening } from "./keep_serving.ts";
 import { placeSocket, requireFreeSocket } from "./placed_socket.ts";
+
+const log = logger("serve");
 
 /** Handles requests; a Hono app. */
 export interface FetchHandler {
@@ -16,11 +20,20 @@ export interface UnixServer extends AsyncDisposable {
   readonly path: string;
   /** Resolves once nothing is served any more. */
   readonly finished: Promise<void>;
-  /** Accepts no new calls, waits for running ones, at most {@link STOP_GRACE_MS}, then aborts them. */
+  /**
+   * Serves on until no call with a body is running, at most {@link BODY_GRACE_MS}. Then accepts no new calls, waits for
+   * running ones, at most {@link STOP_GRACE_MS}, and aborts them.
+   */
   stop(): Promise<void>;
 }
 
-/** How long running calls may take after a stop. */
+/**
+ * How long calls with a body may take after a stop, like the ApplyDiff of a large layer: stopping Deno.serve takes away
+ * what has not been read of a body. New calls are served meanwhile, as dockerd tries to connect for 15 s only.
+ */
+const BODY_GRACE_MS = 45_000;
+
+/** How long the others may take then. With the time above it is below systemd's 90 s. */
 const STOP_GRACE_MS = 10_000;
 
 /**
@@ -38,22 +51,26 @@ export async function serveUnix(path: string, app: FetchHandler, option = "--soc
 /** A listening socket and its server. */
 interface Endpoint extends Listening {
   readonly server: Deno.HttpServer;
+  /** Calls with a body. */
+  readonly withBody: RunningTasks;
   /** Removes the socket. */
   remove(): Promise<void>;
 }
 
 async function listenAt(path: string, app: FetchHandler): Promise<Endpoint> {
   const abort = new AbortController();
+  const withBody = new RunningTasks();
+  const answer = (request: Request) => {
+    const call = async () => await app.fetch(request);
+    return request.body === null ? call() : withBody.add(call());
+  };
   try {
     const { listener: server, remove } = await placeSocket(path, (early) => {
-      const server = Deno.serve(
-        { path: early, signal: abort.signal, onListen: () => {} },
-        (request) => app.fetch(request),
-      );
+      const server = Deno.serve({ path: early, signal: abort.signal, onListen: () => {} }, answer);
       server.finished.catch(() => {}); // it may fail before the caller awaits it, who reports that
       return server;
     });
-    return { server, remove, abort };
+    return { server, withBody, remove, abort };
   } catch (error) {
     abort.abort();
     throw error;
@@ -83,7 +100,9 @@ class EndpointServer implements UnixServer {
     await this.finished;
   }
 
-  async #end({ server, remove, abort }: Endpoint): Promise<void> {
+  async #end({ server, withBody, remove, abort }: Endpoint): Promise<void> {
+    if (withBody.count > 0) log.info("running calls may end first", { socket: this.path, calls: withBody.count });
+    await atMost(BODY_GRACE_MS, withBody.settled());
     await remove();
     const timer = setTimeout(() => abort.abort(), STOP_GRACE_MS);
     try {
@@ -93,4 +112,12 @@ class EndpointServer implements UnixServer {
       clearTimeout(timer);
     }
   }
+}
+
+/** Waits for a task, but not longer than `timeoutMs`. */
+async function atMost(timeoutMs: number, task: Promise<void>): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, timeoutMs);
+  await Promise.race([task, late.promise]);
+  clearTimeout(timer);
 }

@@ -12,7 +12,7 @@ async function inFolder(run: (dir: string) => Promise<void>): Promise<void> {
   }
 }
 
-async function post(path: string, body: string): Promise<string> {
+async function post(path: string, body: BodyInit): Promise<string> {
   using client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
   const response = await fetch("http://plugin/", { method: "POST", body, client });
   return await response.text();
@@ -66,5 +66,32 @@ Deno.test("stopping lets a running call finish", () =>
     const stopped = server.stop();
     gate.resolve();
     equal(await answer, "done");
+    await stopped;
+  }));
+
+Deno.test("stopping lets a call read the rest of its body, and serves others meanwhile", () =>
+  inFolder(async (dir) => {
+    const entered = Promise.withResolvers<void>();
+    const server = await serveUnix(`${dir}/s`, {
+      fetch: async (request) => {
+        const reader = request.body?.getReader();
+        entered.resolve();
+        let text = "";
+        for (let piece = await reader?.read(); piece?.done === false; piece = await reader?.read()) {
+          text += new TextDecoder().decode(piece.value);
+        }
+        return new Response(text);
+      },
+    });
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    const writer = writable.getWriter();
+    const answer = post(`${dir}/s`, readable);
+    await writer.write(new TextEncoder().encode("one, "));
+    await entered.promise;
+    const stopped = server.stop();
+    equal(await post(`${dir}/s`, "another"), "another");
+    await writer.write(new TextEncoder().encode("two"));
+    await writer.close();
+    equal(await answer, "one, two");
     await stopped;
   }));

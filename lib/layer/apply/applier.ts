@@ -94,7 +94,11 @@ async function readPiece(pieces: PieceReader, buffer: ArrayBuffer): Promise<Uint
   try {
     return await pieces.next(buffer);
   } catch (cause) {
-    throw new NydusGdError("interrupted", `Cannot read layer: its stream broke off: ${messageOf(cause)}`, { cause });
+    // Deno.serve takes the body away when it stops
+    const state = cause instanceof Deno.errors.BadResource
+      ? "the storage driver has been stopped"
+      : `its stream broke off: ${messageOf(cause)}`;
+    throw new NydusGdError("interrupted", `Cannot read layer: ${state}`, { cause, hint: "run the command again" });
   }
 }
 
