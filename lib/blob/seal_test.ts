@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import type { LogRecord } from "@logtape/logtape";
 import { FALLOC, fallocate, O, open } from "../../ffi/fcntl.ts";
 import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
@@ -97,3 +98,23 @@ Deno.test("holes that another program makes in a file in use are noticed soon, a
     await cache.flush();
     assert.equal(blob.seal([0, 1, 2]), true);
   }));
+
+Deno.test("holes where chunks have zeros are no damage", () =>
+  withBlob(
+    { sizes: THREE, zeros: [1], cache: { lookForHolesMs: 5 } },
+    async ({ dir, blob, cache, source, synthetic }) => {
+      const warnings: LogRecord[] = [];
+      await using _quiet = await quietLogs(warnings);
+      await ensureRows(blob, synthetic, [0, 1, 2]);
+      await cache.flush();
+      source.reads.length = 0;
+      using file = open(blobPaths(dir, blob.id).data, O.RDWR);
+      fallocate(file, FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE, 24_576, 8192); // of chunk 1
+      await until("its chunk is verified again", async () => !blob.seal([1]) && await isReady(blob, 1));
+      assert.deepEqual([source.reads, warnings], [[], []]);
+      fallocate(file, FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE, 8192, 8192); // of chunk 0
+      await until("damage is reported", () => warnings.length > 0);
+      assert.equal(warnings[0]?.properties["chunks"], 1);
+      for (const row of [0, 1, 2]) await assertCached(blob, synthetic, row);
+    },
+  ));

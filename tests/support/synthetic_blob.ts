@@ -26,6 +26,8 @@ export interface SyntheticOptions {
   /** Unused bytes before each chunk except the first. */
   readonly gap?: number;
   readonly seed?: number;
+  /** Rows of chunks of zeros. */
+  readonly zeros?: readonly number[];
 }
 
 /** A blob and its description in an image. */
@@ -66,8 +68,8 @@ function compress(compressor: Compressor, plain: Uint8Array<ArrayBuffer>): Uint8
 
 /** Makes a blob. */
 export async function makeSyntheticBlob(options: SyntheticOptions): Promise<SyntheticBlob> {
-  const { id = "synthetic", sizes, compressor = "none", digester = "sha256", gap = 0, seed = 1 } = options;
-  const plain = sizes.map((size, i) => plainBytes(size, seed * 1000 + i));
+  const { id = "synthetic", sizes, compressor = "none", digester = "sha256", gap = 0, seed = 1, zeros = [] } = options;
+  const plain = sizes.map((size, i) => zeros.includes(i) ? new Uint8Array(size) : plainBytes(size, seed * 1000 + i));
   const records: ChunkRecord[] = [];
   const parts: Uint8Array[] = [];
   let at = 0, uncompressedOffset = 0;

@@ -137,12 +137,12 @@ async function extendData(file: CacheFile, paths: BlobPaths, sizeBytes: number):
 }
 
 /**
- * Chunks with holes are read back before use. Another program made them, such as one that frees space: until this one
- * notices that (hole_watch.ts), it seals the file all the same (verified.ts).
+ * Chunks with holes are read back before use. If another program made them, such as one that frees space, this one has
+ * sealed the file all the same until it noticed that (hole_watch.ts, verified.ts).
  */
 function forgetHollow(data: CacheFile, verified: Uint8Array<ArrayBuffer>, columns: ChunkColumns): void {
   const chunks = clearHollow(data.fd, verified, columns);
-  if (chunks > 0) log.warn("another program has made holes in a cache file", { path: data.path, chunks });
+  if (chunks > 0) log.info("cache file has holes, its chunks are verified again", { path: data.path, chunks });
 }
 
 /**

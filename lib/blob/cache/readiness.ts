@@ -59,6 +59,7 @@ export class Readiness {
   #flushQueued = false;
   #mending: Promise<void> | undefined;
   #syncFailed = false;
+  #disclaimed = 0;
   /** Time of the file's last change when its holes were looked for. */
   #lookedNs = 0n;
 
@@ -174,8 +175,14 @@ export class Readiness {
     return countBits(this.ready);
   }
 
+  /** How many chunks were read back and not in the cache file. */
+  get disclaimed(): number {
+    return this.#disclaimed;
+  }
+
   /** The chunk was read back and is not in the cache file. */
   disclaim(row: number): void {
+    this.#disclaimed++;
     this.files.map.disclaim([row]);
   }
 
@@ -279,8 +286,8 @@ export class Readiness {
   }
 
   /**
-   * Chunks in which another program has made holes since the last call; they are not ready any more. Looks at the chunks
-   * only if the file has changed.
+   * Chunks in which there are holes since the last call; they are not ready any more, and claimed if they are on disk.
+   * Looks at the chunks only if the file has changed.
    *
    * @throws {SyscallError}
    */
