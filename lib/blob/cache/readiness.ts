@@ -257,6 +257,7 @@ export class Readiness {
       await Promise.all([verified.sync(), map.sync(), this.files.syncNames()]);
       this.#syncFailed = false;
     } catch (error) {
+      this.#unrecorded = rows.concat(this.#unrecorded); // for the next flush
       throw this.#failure(error);
     }
     for (const listener of this.#listeners) listener();

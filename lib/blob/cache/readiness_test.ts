@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ERRNO, SyscallError } from "../../../ffi/errno.ts";
 import { preadExact, pwriteAll } from "../../../ffi/unistd.ts";
 import { CHUNK, COLUMNS, ROWS, SUBJECT } from "../../../tests/support/blob_subject.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
@@ -37,6 +38,21 @@ Deno.test("chunks that were lost are not ready, those on disk remain so", () =>
     assert.deepEqual(Array.from(readiness.ready), [0b11000000]);
     assert.equal(isLost(readiness.synced), false);
     await readiness.flush();
+  }));
+
+Deno.test("chunks that a full disk has no room to record are recorded by the next flush", () =>
+  withReadiness(async (readiness, files) => {
+    const { record } = files.verified;
+    files.verified.record = () => {
+      throw new SyscallError("write", ERRNO.ENOSPC, "verified");
+    };
+    decode(readiness, 0, 1);
+    readiness.add([0, 1], readiness.epoch);
+    await assert.rejects(readiness.flush(), /is full$/);
+    assert.deepEqual(Array.from(readiness.ready), [0b11000000], "their data is on disk");
+    files.verified.record = record;
+    await readiness.flush();
+    assert.deepEqual(Array.from(files.verified.matching(COLUMNS, SUBJECT.dataSize) ?? []), [0b11000000]);
   }));
 
 Deno.test("a chunk whose writing began before others were lost is neither ready nor recorded", () =>
