@@ -12,7 +12,7 @@ import type { BackendDeps } from "../../../backend/open_backend.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../../backend/http/http_client.ts";
 import { ANONYMOUS } from "../../../backend/registry/keychain.ts";
-import { chooseBackend, chosenRepository } from "./choose_backend.ts";
+import { chooseBackend, type PulledFrom } from "./choose_backend.ts";
 import { type BlobOrigin, formatBlobOrigin } from "../../build/blob_origin.ts";
 import { dockerImageDir } from "../../docker/files.ts";
 import { backendCandidates, whenPlaced } from "./backend_candidates.ts";
@@ -83,19 +83,20 @@ for (const protocol of ["s3", "oss"] as const) {
     await using registry = await FakeRegistry.start();
     await using bucket = await FakeBucket.start(protocol);
     const [one, two] = [Uint8Array.of(1), Uint8Array.of(2)];
-    const blobs = [one, two].map((bytes) => ({ id: registry.addBlob(bytes) }));
+    const blobIds = [one, two].map((bytes) => registry.addBlob(bytes));
     await withDocker(recordOf(`${registry.host}/app`), async (layer, deps) => {
       const config = configOf(protocol, bucket.section());
       const candidates = await backendCandidates(layer, { config, trustedOrigins: [], deps });
       assert.deepEqual(namesOf(candidates), [`${protocol} of the configuration`, `registry ${registry.host}/app`]);
       const chosen = async (name: string) => {
-        const search = { candidates, blobs, choicePath: join(layer.home, name), deadlineMs: 60_000 };
+        const choicePath = join(layer.home, name);
+        const search = { candidates: () => Promise.resolve(candidates), blobIds, choicePath, deadlineMs: 60_000 };
         return (await chooseBackend(search, new AbortController().signal)).description.split(" ")[0];
       };
       await Deno.mkdir(layer.home);
-      bucket.objects.set(blobs[0]?.id ?? "", one);
+      bucket.objects.set(blobIds[0] ?? "", one);
       assert.equal(await chosen("half.json"), "registry");
-      bucket.objects.set(blobs[1]?.id ?? "", two);
+      bucket.objects.set(blobIds[1] ?? "", two);
       bucket.requests.length = 0;
       assert.equal(await chosen("all.json"), protocol);
       assert.deepEqual(bucket.requests.map(({ method }) => method), ["HEAD", "HEAD"]);
@@ -134,13 +135,9 @@ Deno.test("the repository that was chosen is used again after Docker has lost or
   await withDocker(recordOf(`${registry.host}/app`), async (layer, deps) => {
     const sources = { config: undefined, trustedOrigins: [], deps };
     const choicePath = join(dirname(layer.home), "choice.json");
-    const choose = async () => {
-      const candidates = await backendCandidates(layer, sources, await chosenRepository(choicePath));
-      return await chooseBackend(
-        { candidates, blobs: [{ id }], choicePath, deadlineMs: 60_000 },
-        new AbortController().signal,
-      );
-    };
+    const candidates = (chosen: PulledFrom | undefined) => backendCandidates(layer, sources, chosen);
+    const search = { candidates, blobIds: [id], choicePath, deadlineMs: 60_000 };
+    const choose = () => chooseBackend(search, new AbortController().signal);
     const { description } = await choose();
     const { home } = await readJsonFile(choicePath) as { home: string };
     for (const record of [undefined, recordOf(`${registry.host}/without-its-blobs`)]) {

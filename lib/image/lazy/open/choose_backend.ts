@@ -38,11 +38,6 @@ export interface PulledFrom {
   readonly repository: string;
 }
 
-/** A blob that the backend must have. */
-export interface WantedBlob {
-  readonly id: string;
-}
-
 const Choice = v.object({
   home: v.string(),
   pulledFrom: v.optional(v.object({
@@ -50,6 +45,8 @@ const Choice = v.object({
     repository: v.pipe(v.string(), v.check(isRepository)),
   })),
 });
+
+type StoredChoice = v.InferOutput<typeof Choice>;
 
 /** The backend of an image without blobs, which is never read. */
 const NO_BACKEND: Backend = {
@@ -61,8 +58,10 @@ const NO_BACKEND: Backend = {
 
 /** What is looked for, where, and how long. */
 export interface BackendSearch {
-  readonly candidates: readonly BackendCandidate[];
-  readonly blobs: readonly WantedBlob[];
+  /** Lists where to look, in order of preference. `chosen`: the repository that was chosen before, if a user named it. */
+  readonly candidates: (chosen: PulledFrom | undefined) => Promise<readonly BackendCandidate[]>;
+  /** The blobs that the backend must have. */
+  readonly blobIds: readonly string[];
   /** File that stores the choice. */
   readonly choicePath: string;
   /** Time limit for all candidates together; each gets an equal share. */
@@ -76,22 +75,22 @@ export interface BackendSearch {
  * @throws {NydusGdError} "unavailable"; the message says what each candidate lacks
  */
 export async function chooseBackend(search: BackendSearch, signal: AbortSignal): Promise<Backend> {
-  const { candidates, blobs } = search;
-  if (blobs.length === 0) return NO_BACKEND;
-  const chosen = await storedChoice(search);
-  if (chosen !== undefined) return new ChosenBackend(search, chosen);
+  if (search.blobIds.length === 0) return NO_BACKEND;
+  const choice = await readChoice(search.choicePath);
+  const candidates = await search.candidates(choice?.pulledFrom);
   const failures: CandidateFailure[] = [];
-  const found = await findBackend(search, candidates, failures, signal);
-  if (found !== undefined) return new ChosenBackend(search, found);
-  throw unavailableError(blobs, failures);
+  const chosen = await openChoice(search, choice, candidates) ??
+    await findBackend(search, candidates, failures, signal);
+  if (chosen === undefined) throw unavailableError(search.blobIds, failures);
+  return new ChosenBackend(search, candidates, chosen);
 }
 
 /** Combines the failures of all candidates, with the first hint among them. */
 function unavailableError(
-  [first, ...others]: readonly WantedBlob[],
+  [first, ...others]: readonly string[],
   failures: readonly CandidateFailure[],
 ): NydusGdError {
-  const missing = others.length === 0 ? first?.id : `${first?.id} and ${others.length} more`;
+  const missing = others.length === 0 ? first : `${first} and ${others.length} more`;
   const reasons = failures.map(({ description, error }) => `${description}: ${messageOf(error)}`);
   const hints = failures.map(({ error }) => error instanceof NydusGdError ? error.hint : undefined);
   return new NydusGdError(
@@ -114,26 +113,26 @@ interface OpenedCandidate {
   readonly backend: Backend;
 }
 
-/**
- * Returns the repository that was chosen before, if a user named it.
- *
- * @param choicePath as in {@link BackendSearch}
- */
-export async function chosenRepository(choicePath: string): Promise<PulledFrom | undefined> {
-  return (await readChoice(choicePath).catch(() => undefined))?.pulledFrom;
-}
-
-async function readChoice(choicePath: string): Promise<v.InferOutput<typeof Choice> | undefined> {
-  const choice = v.safeParse(Choice, await readJsonFile(choicePath));
-  return choice.success ? choice.output : undefined;
-}
-
-/** Returns the previously chosen backend; undefined if the choice cannot be read or opened. */
-async function storedChoice({ candidates, choicePath }: BackendSearch): Promise<OpenedCandidate | undefined> {
+/** Returns the stored choice; undefined if there is none, or it cannot be read. */
+async function readChoice(choicePath: string): Promise<StoredChoice | undefined> {
   try {
-    const choice = await readChoice(choicePath);
-    const candidate = candidates.find(({ description }) => description === choice?.home);
-    if (candidate === undefined) return undefined;
+    const choice = v.safeParse(Choice, await readJsonFile(choicePath));
+    return choice.success ? choice.output : undefined;
+  } catch (error) {
+    log.warn("stored backend cannot be read", { choicePath, error: messageOf(error) });
+    return undefined;
+  }
+}
+
+/** Opens the candidate that was chosen before; undefined if it is none any more, or cannot be opened. */
+async function openChoice(
+  { choicePath }: BackendSearch,
+  choice: StoredChoice | undefined,
+  candidates: readonly BackendCandidate[],
+): Promise<OpenedCandidate | undefined> {
+  const candidate = candidates.find(({ description }) => description === choice?.home);
+  if (candidate === undefined) return undefined;
+  try {
     const backend = candidate.open();
     if (candidate.pulledFrom !== undefined && choice?.pulledFrom === undefined) {
       await storeChoice(choicePath, candidate);
@@ -149,7 +148,7 @@ async function storedChoice({ candidates, choicePath }: BackendSearch): Promise<
  * Returns the first of `candidates` that has every blob, and stores it as the choice. Adds the others to `failures`.
  */
 async function findBackend(
-  { blobs, choicePath, deadlineMs }: BackendSearch,
+  { blobIds, choicePath, deadlineMs }: BackendSearch,
   candidates: readonly BackendCandidate[],
   failures: CandidateFailure[],
   signal?: AbortSignal,
@@ -159,7 +158,7 @@ async function findBackend(
     try {
       using deadline = new Deadline(shareMs, signal, () => timeoutError(shareMs));
       const backend = candidate.open();
-      await Promise.all(blobs.map(({ id }) => requireBlob(candidate, backend, id, deadline.signal)));
+      await Promise.all(blobIds.map((id) => requireBlob(candidate, backend, id, deadline.signal)));
       await storeChoice(choicePath, candidate);
       return { candidate, backend };
     } catch (error) {
@@ -204,7 +203,11 @@ function timeoutError(shareMs: number): NydusGdError {
 class ChosenBackend implements Backend {
   readonly #leaving = new SingleFlight<OpenedCandidate, void>();
 
-  constructor(private readonly search: BackendSearch, private chosen: OpenedCandidate) {}
+  constructor(
+    private readonly search: BackendSearch,
+    private readonly candidates: readonly BackendCandidate[],
+    private chosen: OpenedCandidate,
+  ) {}
 
   get description(): string {
     return this.chosen.backend.description;
@@ -228,7 +231,7 @@ class ChosenBackend implements Backend {
   }
 
   async #findOther(left: OpenedCandidate): Promise<void> {
-    const others = this.search.candidates.filter((candidate) => candidate !== left.candidate);
+    const others = this.candidates.filter((candidate) => candidate !== left.candidate);
     const found = await findBackend(this.search, others, []);
     if (found === undefined) return;
     log.warn("switched to another backend", { from: left.candidate.description, to: found.candidate.description });

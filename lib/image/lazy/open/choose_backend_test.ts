@@ -38,10 +38,13 @@ class TestBackend implements BackendCandidate, Backend {
 }
 
 const NEVER = new AbortController().signal;
-const blobs = [{ id: "a" }, { id: "b" }];
-/** Chooses a home of {@link blobs}, with plenty of time. */
+const blobIds = ["a", "b"];
+/** Chooses a home of {@link blobIds}, with plenty of time. */
 const choose = (candidates: readonly BackendCandidate[], choicePath: string, signal = NEVER) =>
-  chooseBackend({ candidates, blobs, choicePath, deadlineMs: PATIENT_MS }, signal);
+  chooseBackend(
+    { candidates: () => Promise.resolve(candidates), blobIds, choicePath, deadlineMs: PATIENT_MS },
+    signal,
+  );
 const textOf = async (backend: Backend, id: string) =>
   new TextDecoder().decode(await backend.blob(id).read(0, 1, ON_DEMAND));
 
@@ -139,12 +142,15 @@ Deno.test("a home that cannot be opened or does not answer in its share of the t
       throw new NydusGdError("unsupported", "Cannot open backend oss: it is not supported");
     },
   };
-  const search = { blobs, deadlineMs: 60 };
-  const found = [broken, silentCandidate(), new TestBackend("mine", ["a", "b"])];
-  const backend = await chooseBackend({ ...search, candidates: found, choicePath: dir.join("choice.json") }, NEVER);
-  assert.equal(backend.description, "mine");
+  const chooseSoon = (listed: readonly BackendCandidate[], choice: string) =>
+    chooseBackend(
+      { candidates: () => Promise.resolve(listed), blobIds, choicePath: dir.join(choice), deadlineMs: 60 },
+      NEVER,
+    );
+  const mine = new TestBackend("mine", ["a", "b"]);
+  assert.equal((await chooseSoon([broken, silentCandidate(), mine], "choice.json")).description, "mine");
   await assert.rejects(
-    chooseBackend({ ...search, candidates: [broken, silentCandidate()], choicePath: dir.join("other.json") }, NEVER),
+    chooseSoon([broken, silentCandidate()], "other.json"),
     (error) =>
       hasCode(error, "unavailable") &&
       error.message === "Cannot find the blobs of the image: broken: Cannot open backend oss: it is not supported; " +
@@ -189,8 +195,8 @@ Deno.test("the caller's signal ends the search", async () => {
 Deno.test("an image without blobs needs no home", async () => {
   using dir = TempDir.make();
   const backend = await chooseBackend({
-    candidates: [],
-    blobs: [],
+    candidates: () => Promise.resolve([]),
+    blobIds: [],
     choicePath: dir.join("choice.json"),
     deadlineMs: PATIENT_MS,
   }, NEVER);
