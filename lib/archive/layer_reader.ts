@@ -13,6 +13,7 @@
  *
  * @module
  */
+import { DOT, SLASH } from "../base/path_bytes.ts";
 import type { TarEntry } from "./tar.ts";
 import { TarReader, type TarVisitor } from "./tar_reader.ts";
 
@@ -22,9 +23,6 @@ const LAST_NANOSECOND = 854_775_807;
 
 const IDS = 2 ** 32;
 const UNCHANGED = IDS - 1;
-
-const SLASH = 0x2f;
-const DOT = 0x2e;
 
 /** A reader that passes the entries of a layer to `visitor`. */
 export function layerReader(visitor: TarVisitor): TarReader {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { SLASH } from "../base/path_bytes.ts";
 import type { Seconds } from "../base/seconds.ts";
 import { toByteString } from "../base/bytes.ts";
 import { BLOCK_SIZE, HEADER, MAGIC_USTAR, TarError } from "./tar.ts";
@@ -25,8 +26,6 @@ export interface RawHeader {
   readonly devMajor: number;
   readonly devMinor: number;
 }
-
-const SLASH = 0x2f;
 
 /** Whether the block is all zeros. */
 export function isZeroBlock(block: Uint8Array): boolean {

@@ -8,6 +8,7 @@
  * @module
  */
 import { type ByteString, toByteString } from "../base/bytes.ts";
+import { SLASH } from "../base/path_bytes.ts";
 import { MAX_NAME_BYTES, type TarEntry, TarError, type TarType } from "./tar.ts";
 import type { RawHeader } from "./tar_header.ts";
 import { parsePaxNumber, parsePaxTime, type PaxRecord, xattrsOf } from "./tar_pax.ts";
@@ -50,7 +51,6 @@ const TYPES: ReadonlyMap<string, TarType> = new Map([
   ["6", "fifo"],
 ]);
 
-const SLASH = 0x2f;
 const EMPTY = new Uint8Array(0);
 const NO_XATTRS: ReadonlyMap<ByteString, Uint8Array> = new Map();
 const NO_RECORDS: ReadonlyMap<ByteString, Uint8Array> = new Map();

@@ -10,6 +10,7 @@
  * @module
  */
 import { type ByteString, concatenate, fromByteString } from "../base/bytes.ts";
+import { SLASH } from "../base/path_bytes.ts";
 import { isSeconds } from "../base/seconds.ts";
 import {
   BLOCK_SIZE,
@@ -30,7 +31,6 @@ export const TAR_END: Uint8Array<ArrayBuffer> = new Uint8Array(2 * BLOCK_SIZE);
 
 const ZEROS = new Uint8Array(BLOCK_SIZE);
 const EMPTY = new Uint8Array(0);
-const SLASH = 0x2f;
 
 const TYPE_FLAGS: Readonly<Record<TarType, string>> = {
   file: "0",

@@ -62,11 +62,6 @@ export function isCookie(cookie: number): boolean {
   return Number.isSafeInteger(cookie) && cookie >= 0;
 }
 
-/** Whether a name is "." or "..". */
-export function isDots(name: Uint8Array): boolean {
-  return name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e));
-}
-
 /** Named part of an image, for {@link checkDisjoint}. */
 export interface Region {
   readonly name: string;

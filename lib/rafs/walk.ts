@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { joinPath, SLASH } from "../base/path_bytes.ts";
 import { type Bootstrap, emptyAttr, type Extent, type InodeAttr } from "./bootstrap.ts";
 import { unreadable } from "./guard.ts";
 import { S_IFDIR, S_IFMT } from "./inode_mode.ts";
@@ -75,8 +76,6 @@ export function* walkTree(bootstrap: Bootstrap, start = bootstrap.rootIno): Gene
   }
 }
 
-const SLASH = 0x2f;
-
 /** A name found in the directory `above` and not yet visited. */
 class FoundEntry implements TreeEntry {
   /** Bytes of the path, without the slash of the root. */
@@ -99,14 +98,6 @@ class FoundEntry implements TreeEntry {
   }
 
   get path(): Uint8Array {
-    return this.#path ??= this.above === undefined ? Uint8Array.of(SLASH) : this.#below(this.above);
-  }
-
-  #below(above: FoundEntry): Uint8Array {
-    const path = new Uint8Array(this.endOfPath);
-    path.set(above.path.subarray(0, above.endOfPath));
-    path[above.endOfPath] = SLASH;
-    path.set(this.name, above.endOfPath + 1);
-    return path;
+    return this.#path ??= this.above === undefined ? Uint8Array.of(SLASH) : joinPath(this.above.path, this.name);
   }
 }

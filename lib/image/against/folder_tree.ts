@@ -14,13 +14,12 @@ import { read, readlinkat } from "../../../ffi/unistd.ts";
 import { throwIfAborted } from "../../base/abort.ts";
 import { type ByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { OWN_NAME } from "../../base/path_bytes.ts";
 import { pathBelow } from "../../layer/apply/apply_tree.ts";
 import { isDevice } from "../../rafs/inode_mode.ts";
 import { type SourceInode, SourceTree } from "./source_tree.ts";
 
 const BUFFER_BYTES = 1 << 20;
-
-const DOT = Uint8Array.of(0x2e);
 
 /**
  * Reads a folder recursively.
@@ -47,7 +46,7 @@ class FolderReader {
   constructor(private readonly root: Fd, private readonly signal: AbortSignal) {}
 
   read(): SourceTree {
-    this.#tree.put([], this.#inode(this.root, DOT, statat(this.root, DOT)));
+    this.#tree.put([], this.#inode(this.root, OWN_NAME, statat(this.root, OWN_NAME)));
     this.#readFolder(this.root, []);
     return this.#tree;
   }

@@ -5,6 +5,7 @@
  */
 import { S } from "../../../ffi/sys_stat.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { joinPath, SLASH } from "../../base/path_bytes.ts";
 import { type Bootstrap, CHUNK_FLAG, type ChunkRecord, emptyAttr, type Extent } from "../../rafs/bootstrap.ts";
 import { effectiveBlobId } from "../../rafs/flags.ts";
 import { pathBytes, pathText } from "../../rafs/path_text.ts";
@@ -85,8 +86,7 @@ function find(tree: Bootstrap, path: string): { ino: number; names: Uint8Array[]
 }
 
 function joined(names: readonly Uint8Array[]): Uint8Array {
-  if (names.length === 0) return Uint8Array.of(0x2f);
-  return Uint8Array.from(names.flatMap((name) => [0x2f, ...name]));
+  return names.reduce(joinPath, Uint8Array.of(SLASH));
 }
 
 function entriesOf(tree: Bootstrap, dir: number, names: readonly Uint8Array[]): EntryFacts[] {

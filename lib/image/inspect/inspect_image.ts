@@ -4,6 +4,7 @@
  * @module
  */
 import { S } from "../../../ffi/sys_stat.ts";
+import { SLASH } from "../../base/path_bytes.ts";
 import type { Manifest } from "../../oci/manifest.ts";
 import { bootstrapLayer } from "../../oci/manifest.ts";
 import type { BlobDescriptor, Bootstrap } from "../../rafs/bootstrap.ts";
@@ -176,7 +177,7 @@ function layersOf(manifest: Manifest): ImageDescription["layers"] {
 function depthOf(path: Uint8Array): number {
   if (path.length === 1) return 0;
   let depth = 0;
-  for (const byte of path) if (byte === 0x2f) depth++;
+  for (const byte of path) if (byte === SLASH) depth++;
   return depth;
 }
 

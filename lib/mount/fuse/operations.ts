@@ -24,6 +24,7 @@ import {
 import type { FuseOperations } from "../../../ffi/libfuse3_session.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
+import { OWN_NAME, PARENT_NAME } from "../../base/path_bytes.ts";
 import { emptyAttr, type Extent, type InodeAttr } from "../../rafs/bootstrap.ts";
 import { DT_DIR, S_IFDIR } from "../../rafs/inode_mode.ts";
 import { coveredLength, isReadable, LostChunks, readExtents, testAndClearWatch } from "../reads/cached_read.ts";
@@ -34,8 +35,6 @@ import type { FromWorker, Miss } from "./worker_messages.ts";
 /** How long the kernel may cache anything of an image: 31 years. */
 const FOREVER_SEC = 1_000_000_000;
 
-const DOT = Uint8Array.of(0x2e);
-const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 /** Cookie of the first name in a listing; 0 comes before ".", 1 before "..". */
 const FIRST_NAME = 2;
 
@@ -224,8 +223,8 @@ export class ImageOperations implements FuseOperations {
     list.reset(size);
     const plain = plus ? list.addPlain.bind(list) : list.add.bind(list);
     const own = place?.ino ?? Number(FUSE_ROOT_ID);
-    if (offset < 1 && !plain(DOT, own, DT_DIR, 1)) return ERRNO.EINVAL;
-    if (offset < FIRST_NAME && !plain(DOT_DOT, FUSE_UNKNOWN_INO, DT_DIR, FIRST_NAME)) {
+    if (offset < 1 && !plain(OWN_NAME, own, DT_DIR, 1)) return ERRNO.EINVAL;
+    if (offset < FIRST_NAME && !plain(PARENT_NAME, FUSE_UNKNOWN_INO, DT_DIR, FIRST_NAME)) {
       replyBytes(request, list.bytes, list.used);
       return 0;
     }

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { joinPath, SLASH } from "../../base/path_bytes.ts";
 import { type Bootstrap, type DirVisitor, emptyAttr, type InodeAttr, RafsError } from "../bootstrap.ts";
 import { BLOB_FEATURE, has } from "../flags.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
@@ -71,7 +72,7 @@ export class TreeCheck {
 
   run(): TreeCounts {
     const { tree } = this;
-    this.#stack.push({ path: Uint8Array.of(0x2f), ino: tree.rootIno, parent: tree.rootIno, type: 0 });
+    this.#stack.push({ path: Uint8Array.of(SLASH), ino: tree.rootIno, parent: tree.rootIno, type: 0 });
     for (let entry = this.#stack.pop(); entry !== undefined; entry = this.#stack.pop()) this.#visit(entry);
     this.#checkLinks();
     this.#checkPrefetch();
@@ -146,7 +147,7 @@ export class TreeCheck {
     const visit: DirVisitor = (name, child, type, next) => {
       cookie = next;
       if (!this.#entries.take(1)) return false;
-      this.#stack.push({ path: pathBelow(path, name), ino: child, parent: ino, type });
+      this.#stack.push({ path: joinPath(path, name), ino: child, parent: ino, type });
       return true;
     };
     for (;;) {
@@ -226,14 +227,4 @@ export class TreeCheck {
 /** Whether the bootstrap is v5, which has more to check. */
 export function isV5(tree: Bootstrap): tree is V5Bootstrap {
   return tree.version === 5;
-}
-
-/** Returns the path of `name` in the directory `path`. */
-function pathBelow(path: Uint8Array, name: Uint8Array): Uint8Array {
-  const prefix = path.length === 1 ? 0 : path.length;
-  const below = new Uint8Array(prefix + 1 + name.length);
-  below.set(path.subarray(0, prefix));
-  below[prefix] = 0x2f;
-  below.set(name, prefix + 1);
-  return below;
 }

@@ -3,15 +3,14 @@
  *
  * @module
  */
+import { DOT, hasSlashOrNul, isDots } from "../../base/path_bytes.ts";
 import type { DirVisitor, RangeVisitor } from "../bootstrap.ts";
-import { compareRange, compareRanges, isCookie, isDots, unreadable } from "../guard.ts";
+import { compareRange, compareRanges, isCookie, unreadable } from "../guard.ts";
 import { S_IFMT } from "../inode_mode.ts";
 import type { InodeCursor } from "./inode.ts";
 import { NAME_MAX } from "./layout.ts";
 
 const WHAT = "RAFS v5 inode";
-const SLASH = 0x2f;
-const DOT = 0x2e;
 
 /** Reads directories. It reloads the given cursor as needed. */
 export class DirectoryReader {
@@ -80,9 +79,7 @@ export class DirectoryReader {
 
   #checkName(at: number, start: number, end: number): void {
     const { bytes } = this;
-    for (let i = start; i < end; i++) {
-      if (bytes[i] === SLASH || bytes[i] === 0) unreadable(WHAT, at, "name contains a slash or NUL");
-    }
+    if (hasSlashOrNul(bytes, start, end)) unreadable(WHAT, at, "name contains a slash or NUL");
     if (bytes[start] === DOT && (end - start === 1 || (end - start === 2 && bytes[start + 1] === DOT))) {
       unreadable(WHAT, at, 'name is "." or ".."');
     }

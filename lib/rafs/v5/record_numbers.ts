@@ -3,12 +3,12 @@
  *
  * @module
  */
+import { isDots, SLASH } from "../../base/path_bytes.ts";
 import { GrowingColumn } from "../growing.ts";
-import { isDots } from "../guard.ts";
 import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import type { SortedEntries, TreeTable } from "../v6/tree_table.ts";
 
-const ROOT_NAME = Uint8Array.of(0x2f);
+const ROOT_NAME = Uint8Array.of(SLASH);
 /** Number of the root's record. */
 const ROOT = 1;
 /** Stands for the row of the root, which is in no directory. */

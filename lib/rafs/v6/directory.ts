@@ -10,16 +10,14 @@
  * @module
  */
 import { readU16 } from "../../base/bytes.ts";
+import { DOT, hasSlashOrNul, isDots, PARENT_NAME } from "../../base/path_bytes.ts";
 import type { DirVisitor, RangeVisitor } from "../bootstrap.ts";
-import { compareRange, compareRanges, isCookie, isDots, readU64, unreadable } from "../guard.ts";
+import { compareRange, compareRanges, isCookie, readU64, unreadable } from "../guard.ts";
 import { dirTypeOf, DT_DIR, S_IFDIR, S_IFMT } from "../inode_mode.ts";
 import type { InodeCursor } from "./inode.ts";
 import { DIRENT, NAME_MAX } from "./layout.ts";
 
 const WHAT = "RAFS v6 directory block";
-const SLASH = 0x2f;
-const DOT = 0x2e;
-const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 
 /** Cookies reserve 512 positions per block; a 4096-byte block has at most 341 entries. */
 const COOKIES_PER_BLOCK = 512;
@@ -153,15 +151,13 @@ export class DirectoryReader {
       }
       if (nameEnd - nameStart === 2 && bytes[nameStart + 1] === DOT) return undefined;
     }
-    for (let i = nameStart; i < nameEnd; i++) {
-      if (bytes[i] === SLASH || bytes[i] === 0) unreadable(WHAT, entry, "name contains a slash or NUL");
-    }
+    if (hasSlashOrNul(bytes, nameStart, nameEnd)) unreadable(WHAT, entry, "name contains a slash or NUL");
     if (type === DT_DIR) this.#checkParent(block.nid(k), dir);
     return type;
   }
 
   #checkParent(child: number, parent: number): void {
-    const up = this.#find(child, DOT_DOT);
+    const up = this.#find(child, PARENT_NAME);
     if (up !== parent) {
       unreadable(
         WHAT,

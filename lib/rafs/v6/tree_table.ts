@@ -7,10 +7,11 @@
  * @module
  */
 import { readU16, readU32, writeU16, writeU32 } from "../../base/bytes.ts";
+import { hasSlashOrNul, isDots, OWN_NAME, PARENT_NAME } from "../../base/path_bytes.ts";
 import { isSeconds, type Seconds } from "../../base/seconds.ts";
 import { RafsError } from "../bootstrap.ts";
 import { GrowingBytes } from "../growing.ts";
-import { compareRanges, isDots } from "../guard.ts";
+import { compareRanges } from "../guard.ts";
 import { isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { BLOCK, CHUNK_INDEX, NAME_MAX, PATH_MAX } from "./layout.ts";
 import { EntryRows, InodeRows } from "./tree_rows.ts";
@@ -59,9 +60,6 @@ export interface InodeSpec {
 const NO_BLOCK = 0xffff_ffff;
 /** Parent of a directory that has no name yet. */
 const NO_INODE = 0xffff_ffff;
-const SLASH = 0x2f;
-const DOT = Uint8Array.of(0x2e);
-const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 const NO_CHUNKS: readonly ChunkLocation[] = [];
 const NO_XATTRS: NonNullable<InodeSpec["xattrs"]> = [];
 const NO_TARGET = new Uint8Array(0);
@@ -221,8 +219,8 @@ export class TreeTable {
   /** Adds "." and ".." to a directory. Call before adding any other name to it. */
   addDots(directory: number, parent: number): void {
     this.inodes.dotDot[directory] = this.entries.length + 1;
-    this.#pushEntry(directory, directory, DOT);
-    this.#pushEntry(directory, parent, DOT_DOT);
+    this.#pushEntry(directory, directory, OWN_NAME);
+    this.#pushEntry(directory, parent, PARENT_NAME);
   }
 
   /** Appends a {@link ChunkLocation} to the content of the inode that is being added. */
@@ -241,9 +239,7 @@ export class TreeTable {
 
 /** Whether a directory can hold the name. */
 function isFileName(name: Uint8Array): boolean {
-  if (name.length === 0 || name.length > NAME_MAX || isDots(name)) return false;
-  for (let i = 0; i < name.length; i++) if (name[i] === SLASH || name[i] === 0) return false;
-  return true;
+  return name.length > 0 && name.length <= NAME_MAX && !isDots(name) && !hasSlashOrNul(name, 0, name.length);
 }
 
 /** Writes a {@link ChunkLocation}. @throws {RafsError} "unsupported" for one that the format cannot represent */

@@ -7,12 +7,11 @@
 import { AT, O, openat } from "../../../../ffi/fcntl.ts";
 import type { Fd } from "../../../../ffi/fd.ts";
 import { PATH_MAX } from "../../../../ffi/libc.ts";
+import { SLASH } from "../../../base/path_bytes.ts";
 import { pathBelow } from "../../../layer/apply/apply_tree.ts";
 
 /** Maximum path length that leaves room for "/proc/self/fd/N/" in front. */
 const LONGEST = PATH_MAX - 32;
-
-const SLASH = 0x2f;
 
 /** A short path to a file. Disposing closes the descriptor behind it. */
 export class ShortPath implements Disposable {

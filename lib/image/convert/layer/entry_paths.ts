@@ -4,10 +4,8 @@
  * @module
  */
 import { type ByteString, toByteString } from "../../../base/bytes.ts";
-import { isDots } from "../../../rafs/guard.ts";
+import { isDots, SLASH } from "../../../base/path_bytes.ts";
 import { entryParts } from "../../tree/path_resolver.ts";
-
-const SLASH = 0x2f;
 
 /** Splits names like {@link entryParts}. */
 export class EntryPaths {

@@ -15,13 +15,12 @@
 import { parseWhiteout, type WhiteoutName } from "../../../archive/whiteout.ts";
 import { type ByteString, toByteString } from "../../../base/bytes.ts";
 import { NydusGdError } from "../../../base/errors.ts";
+import { DOT } from "../../../base/path_bytes.ts";
 import type { Bootstrap } from "../../../rafs/bootstrap.ts";
 import { DT_DIR } from "../../../rafs/inode_mode.ts";
 import { TreeBudget } from "../../../rafs/tree_budget.ts";
 import { PATH_MAX } from "../../../rafs/walk.ts";
 import { isImpliedMark } from "../layer/layer_tree.ts";
-
-const DOT = 0x2e;
 
 /** A layer to merge. */
 export interface MergedLayer {

@@ -18,6 +18,7 @@ import { type TarEntry, tarEntry } from "../../../archive/tar.ts";
 import { type ByteString, compareBytes, toByteString } from "../../../base/bytes.ts";
 import { NydusGdError } from "../../../base/errors.ts";
 import { freeMemory } from "../../../base/free_memory.ts";
+import { joinPath } from "../../../base/path_bytes.ts";
 import { PATH_MAX } from "../../../rafs/walk.ts";
 import type { OnBytes } from "../../source/counted.ts";
 import type { Entries } from "../layer/build_layer.ts";
@@ -28,7 +29,6 @@ import { ShortPath } from "../chunks/short_path.ts";
 /** Entries between forced garbage collections: the runtime waits longer. */
 const GARBAGE_ENTRIES = 30_000;
 
-const SLASH = 0x2f;
 const NOTHING = new Uint8Array(0);
 
 /** A path to visit. */
@@ -94,7 +94,7 @@ class FolderWalk {
     const names: Uint8Array[] = [];
     for (const { name, type } of readDirectory(folder)) if (type !== DT.SOCK) names.push(name);
     return names.sort((a, b) => compareBytes(b, a)).map((name) => {
-      return { path: pathOf(path, name), stat: statat(folder, name, AT.SYMLINK_NOFOLLOW) };
+      return { path: joinPath(path, name), stat: statat(folder, name, AT.SYMLINK_NOFOLLOW) };
     });
   }
 
@@ -141,14 +141,6 @@ class FolderWalk {
 
 function attributesOf({ mode, uid, gid, mtimeSec, mtimeNsec }: Stat) {
   return { mode: mode & 0o7777, uid, gid, mtimeSec, mtimeNsec };
-}
-
-function pathOf(folder: Uint8Array, name: Uint8Array): Uint8Array<ArrayBuffer> {
-  const path = new Uint8Array(folder.length + 1 + name.length);
-  path.set(folder);
-  path[folder.length] = SLASH;
-  path.set(name, folder.length + 1);
-  return path;
 }
 
 /** Shared by files without attributes, which are most. */
