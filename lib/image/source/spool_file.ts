@@ -48,11 +48,6 @@ export class SpoolFile implements Disposable {
     }
   }
 
-  /** Appends all pieces. */
-  async writeEach(pieces: AsyncIterable<Uint8Array>): Promise<void> {
-    for await (const piece of pieces) this.write(piece);
-  }
-
   [Symbol.dispose](): void {
     this.file[Symbol.dispose]();
   }
