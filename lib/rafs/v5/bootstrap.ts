@@ -25,6 +25,7 @@ import { readPrefetchTable } from "../prefetch_table.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
 import { fileExtents } from "../walk.ts";
 import { readBlobTable } from "./blob_table.ts";
+import { ChunkNumbers } from "./chunk_numbers.ts";
 import { DirectoryReader } from "./directory.ts";
 import { InodeCursor } from "./inode.ts";
 import { INODE, INODE_FLAG } from "./layout.ts";
@@ -69,6 +70,8 @@ class Reader extends ImageFacts implements V5Bootstrap {
   readonly #inode: InodeCursor;
   readonly #directory: DirectoryReader;
   #prefetch: readonly number[] | undefined;
+  /** False until it is known whether the image stores the indexes of its chunks. */
+  #numbers: ChunkNumbers | undefined | false = false;
 
   constructor(bytes: Uint8Array) {
     const view = viewOf(bytes);
@@ -152,7 +155,7 @@ class Reader extends ImageFacts implements V5Bootstrap {
       const chunk = Math.floor(from / chunkSize);
       const at = chunksAt + chunk * CHUNK_INFO.SIZE;
       this.#checkChunk(at);
-      readChunkInfo(this.bytes, this.#view, at, record, CHUNKS);
+      this.#read(at, record);
       const chunkStart = chunk * chunkSize;
       const chunkLength = Math.min(chunkSize, size - chunkStart);
       const fileOffset = readU64(this.#view, at + CHUNK_INFO.fileOffset, CHUNKS);
@@ -189,7 +192,7 @@ class Reader extends ImageFacts implements V5Bootstrap {
   *chunkRecords(blobIndex?: number): Generator<Readonly<ChunkRecord>> {
     const record = emptyChunkRecord();
     for (const at of this.chunkInfos(blobIndex)) {
-      readChunkInfo(this.bytes, this.#view, at, record, CHUNKS);
+      this.#read(at, record);
       yield record;
     }
   }
@@ -229,6 +232,17 @@ class Reader extends ImageFacts implements V5Bootstrap {
       input.set(digestAt(chunksAt === undefined ? inode.at : chunksAt + k * CHUNK_INFO.SIZE), k * DIGEST_SIZE);
     }
     return { input, expected };
+  }
+
+  /** Fills `record` from the checked chunk info at `at`. */
+  #read(at: number, record: ChunkRecord): void {
+    readChunkInfo(this.bytes, this.#view, at, record, CHUNKS);
+    if (this.#numbers === false) {
+      const hasIndexes = this.#sb.extBlobTable.size > 0;
+      this.#numbers = hasIndexes ? undefined : ChunkNumbers.of(this.#view, this.chunkInfos(), CHUNKS);
+    }
+    if (this.#numbers === undefined) return;
+    record.chunkIndex = this.#numbers.numberOf(record.blobIndex, record.uncompressedOffset);
   }
 
   #checkChunkCount(size: number): void {

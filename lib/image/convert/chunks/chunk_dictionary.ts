@@ -65,7 +65,8 @@ export class ChunkDictionary {
       if (fsVersion === 5 && descriptor.compressor !== compressor) {
         throw refuse(`its chunks are compressed by ${descriptor.compressor}, not ${compressor}`);
       }
-      return (descriptor.features & UNSHARED) === 0 ? { descriptor } : undefined;
+      const isShared = (descriptor.features & UNSHARED) === 0 && descriptor.chunkCount > 0; // 0: of an old image
+      return isShared ? { descriptor } : undefined;
     });
     const { bytes } = bootstrap;
     const view = viewOf(bytes);
