@@ -25,7 +25,11 @@ export const MAX_IMAGE_CONFIG_BYTES = 8 << 20;
 /** Maximum number of entries; no engine mounts this many layers. */
 const MAX_ENTRIES = 4096;
 
-const entries = v.pipe(v.array(descriptorSchema), v.maxLength(MAX_ENTRIES, `has more than ${MAX_ENTRIES} entries`));
+/** Programs in Go write an empty list as null. */
+const entries = v.pipe(
+  v.nullable(v.array(descriptorSchema), []),
+  v.maxLength(MAX_ENTRIES, `has more than ${MAX_ENTRIES} entries`),
+);
 
 const manifestSchema = v.object({
   schemaVersion: v.literal(2),
@@ -50,7 +54,7 @@ const configSchema = v.object({
   architecture: v.optional(v.string(), ""),
   os: v.optional(v.string(), ""),
   variant: v.optional(v.string()),
-  rootfs: v.object({ type: v.literal("layers"), diff_ids: v.array(digestSchema) }),
+  rootfs: v.object({ type: v.literal("layers"), diff_ids: v.nullable(v.array(digestSchema), []) }),
 });
 
 /** Manifest of one image. */

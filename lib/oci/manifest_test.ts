@@ -37,9 +37,16 @@ Deno.test("manifests and indexes of OCI and Docker are parsed", () => {
   assert.equal(list.index.manifests[0]?.platform?.architecture, "amd64");
 });
 
-Deno.test("null keys, as Go writes them, are accepted", () => {
+Deno.test("null keys and lists, as Go writes them, are accepted", () => {
   const read = parseManifestDocument(bytes({ ...manifest, annotations: null, layers: [{ ...layer, urls: null }] }));
   assert.equal(read.kind, "manifest");
+  const bare = parseManifestDocument(bytes({ ...manifest, layers: null }));
+  assert.ok(bare.kind === "manifest");
+  assert.deepEqual(bare.manifest.layers, []);
+  const empty = parseManifestDocument(bytes({ schemaVersion: 2, manifests: null }), MEDIA_TYPE.ociIndex);
+  assert.ok(empty.kind === "index");
+  assert.deepEqual(empty.index.manifests, []);
+  assert.deepEqual(parseImageConfig(bytes({ rootfs: { type: "layers", diff_ids: null } })).rootfs.diff_ids, []);
 });
 
 Deno.test("the bootstrap is the last layer if it is annotated", () => {

@@ -18,7 +18,7 @@ import type { Repository } from "./repository.ts";
 
 /** The part of an index that is needed here. All other fields are preserved. */
 interface RawIndex {
-  readonly manifests: readonly { readonly digest?: unknown }[];
+  readonly manifests: readonly { readonly digest?: unknown }[] | null;
 }
 
 const EMPTY: RawIndex & Record<string, unknown> = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
@@ -35,14 +35,15 @@ export async function listReferrer(repository: Repository, document: Document, s
   const tag = referrersTag(subject.digest);
   const present = await presentIndex(repository, tag, signal);
   const digest = parseDigest(`sha256:${createHash("sha256").update(document.bytes).digest("hex")}`);
-  if (present.manifests.some((entry) => entry.digest === digest)) return;
+  const listed = present.manifests ?? [];
+  if (listed.some((entry) => entry.digest === digest)) return;
   const type = artifactType ?? (parsed.kind === "manifest" ? parsed.manifest.config.mediaType : undefined);
   const entry = {
     ...{ mediaType: document.mediaType, digest, size: document.bytes.length },
     ...(type === undefined ? {} : { artifactType: type }),
     ...(annotations ? { annotations } : {}),
   };
-  const text = JSON.stringify({ ...present, manifests: [...present.manifests, entry] });
+  const text = JSON.stringify({ ...present, manifests: [...listed, entry] });
   await pushManifest(
     repository,
     tag,
