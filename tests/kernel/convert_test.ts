@@ -191,3 +191,15 @@ fuseTest("an interrupted conversion exits 130 and leaves no partial output; the 
   const names = (list: readonly { readonly path: string }[]) => list.map(({ path }) => path);
   assert.deepEqual(names(await mountedTree(`oci:${temp.join("image")}:1`, temp)), names(listTree(tree)));
 });
+
+Deno.test("an image of either version is converted again by a program that finds all its layers converted", async () => {
+  using temp = TempDir.make();
+  await writeLayout(temp.join("source"), { layers: [{ tar: tarOf(file("a", "a")) }] });
+  for (const version of ["5", "6"]) {
+    const names = [`oci:${temp.join("source")}`, `oci:${temp.join(version)}`];
+    const args = ["convert", "--fs-version", version, "--work-dir", temp.join("work"), ...names];
+    const outputs = [await run(args), await run(args)];
+    assert.deepEqual(outputs.map(({ code }) => code), [0, 0], outputs.at(-1)?.stderr ?? "");
+    assert.match(outputs[1]?.stderr ?? "", /was there: blob/);
+  }
+});

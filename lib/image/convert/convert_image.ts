@@ -21,6 +21,7 @@ import { mapLargePieces } from "../../../ffi/malloc.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { freeMemory } from "../../base/free_memory.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
+import { prepareDigests } from "../../blob/codec/codec.ts";
 import { type Digest, sha256Digest } from "../../oci/digest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
@@ -218,6 +219,7 @@ async function assemble(
   }));
   const { memory, pool, signal } = conversion;
   const pack = pool.packer(layers.reduce((sum, { bootstrap }) => sum + bootstrap.length, 0));
+  await prepareDigests(rafs.digester); // no layer has done so if all were there
   const merged = mergeLayers(mergeable, rafs, { prefetch, memory });
   const sizes = new Map(layers.map(({ blobId, blobBytes }) => [blobId, blobBytes]));
   const extra = [];
