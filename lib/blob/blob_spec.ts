@@ -5,7 +5,7 @@
  */
 import type { BlobSource } from "../backend/blob_source.ts";
 import type { BlobDescriptor, ChunkRecord } from "../rafs/bootstrap.ts";
-import type { OnDemand } from "./fetch/chunk_fetcher.ts";
+import type { DemandedChunk } from "./fetch/chunk_fetcher.ts";
 
 /** One image's description of a blob. */
 export interface BlobSpec {
@@ -20,9 +20,6 @@ export interface BlobSpec {
   readonly records: () => Iterable<Readonly<ChunkRecord>>;
   /** `.blob.meta` shipped with the image, in the form of the blob or of the cache. */
   readonly embeddedMeta?: Uint8Array;
-  /**
-   * Notified of the chunks that readers of the image wait for, and of those fetched along with them: see
-   * fetch/chunk_fetcher.ts.
-   */
-  readonly onDemand?: OnDemand;
+  /** Notified of the chunks that readers of the image wait for, and of those fetched along with them. */
+  readonly onDemand?: (chunk: DemandedChunk) => void;
 }

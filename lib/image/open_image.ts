@@ -118,9 +118,10 @@ function acquireBlob(
     records: () => bootstrap.tree.chunkRecords(descriptor.index),
     ...(metaId === undefined ? {} : { metaId, metaSource: backend.blob(metaId) }),
     ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
-    onDemand: (chunk, isAwaited) => {
-      recorder?.note(descriptor.index, chunk);
-      if (isAwaited) programs.noteWaiting({ blobIndex: descriptor.index, ...chunk });
+    onDemand: ({ isAwaited, offset, length }) => {
+      const read = { blobIndex: descriptor.index, offset, length };
+      recorder?.note(read);
+      if (isAwaited) programs.noteWaiting(read);
     },
   });
 }
@@ -144,7 +145,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
       tree,
       blobs,
       isOn: () => cache.readsAhead,
-      onFetch: ({ blobIndex, ...range }) => recorder?.note(blobIndex, range),
+      onFetch: (range) => recorder?.note(range),
     });
     try {
       for (const described of tree.blobs) blobs.push(acquireBlob(described, options, programs));

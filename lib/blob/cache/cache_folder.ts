@@ -53,15 +53,19 @@ export class CacheFolder implements Disposable {
    * @throws {NydusGdError} "busy" when another server uses it, "io"
    */
   static open(path: string, setBy?: string): CacheFolder {
-    return CacheFolder.#openLocked(path, true, setBy);
+    return CacheFolder.#openLocked(path, setBy, { keeps: true });
   }
 
   /** Opens a folder below `dir` whose files vanish with this server, however it ends. */
   static openTransient(dir: string, setBy: string | undefined): CacheFolder {
-    return CacheFolder.#openLocked(join(dir, TRANSIENT_NAME), false, setBy);
+    return CacheFolder.#openLocked(join(dir, TRANSIENT_NAME), setBy, { keeps: false });
   }
 
-  static #openLocked(path: string, keeps: boolean, setBy: string | undefined): CacheFolder {
+  static #openLocked(
+    path: string,
+    setBy: string | undefined,
+    { keeps }: Pick<CacheFolder, "keeps">,
+  ): CacheFolder {
     using cleanup = new DisposableStack();
     try {
       Deno.mkdirSync(path, { recursive: true, mode: 0o700 });

@@ -40,15 +40,15 @@ export function occupiedBytes({ blocks }: Pick<Deno.FileInfo, "blocks">): number
 /**
  * Bytes allocated to the files of a folder.
  *
- * @param deep include all subfolders
+ * @param deep whether to include all subfolders
  * @throws {Deno.errors.NotFound} if the folder does not exist
  */
-async function occupiedIn(dir: string, deep = false): Promise<number> {
+async function occupiedIn(dir: string, { deep }: { readonly deep: boolean }): Promise<number> {
   let bytes = 0;
   for await (const { name, isFile, isDirectory } of Deno.readDir(dir)) {
     const path = join(dir, name);
     // entries may vanish during the scan
-    if (deep && isDirectory) bytes += await ignore(Deno.errors.NotFound, occupiedIn(path, true)) ?? 0;
+    if (deep && isDirectory) bytes += await ignore(Deno.errors.NotFound, occupiedIn(path, { deep })) ?? 0;
     const info = isFile ? await ignore(Deno.errors.NotFound, Deno.lstat(path)) : undefined;
     if (info !== undefined) bytes += occupiedBytes(info);
   }
@@ -86,8 +86,8 @@ export async function cacheUsage(dir: string): Promise<CacheUsage> {
     const { blockSize, blocks, availableBlocks, files, freeFiles } = statfs(dir);
     return {
       dir,
-      usedBytes: await occupiedIn(dir),
-      kernelBytes: await ignore(Deno.errors.NotFound, occupiedIn(kernelCacheDir(dir), true)) ?? 0,
+      usedBytes: await occupiedIn(dir, { deep: false }),
+      kernelBytes: await ignore(Deno.errors.NotFound, occupiedIn(kernelCacheDir(dir), { deep: true })) ?? 0,
       freeBytes: availableBlocks * blockSize,
       totalBytes: blocks * blockSize,
       outOfInodes: files > 0 && freeFiles === 0,

@@ -40,6 +40,7 @@ export class ChunkMap implements Disposable {
     private readonly file: CacheFile,
     /** The claims, with unused bits clear; mirrors the file. */
     readonly bits: Uint8Array<ArrayBuffer>,
+    /** Whether the all-ready word of the file is set. */
     private allReady: boolean,
   ) {}
 
@@ -51,7 +52,8 @@ export class ChunkMap implements Disposable {
   static open(path: string, count: number): ChunkMap {
     const file = CacheFile.open(path);
     try {
-      return load(file, count, (bits, allReady) => new ChunkMap(file, bits, allReady));
+      const { bits, allReady } = load(file, count);
+      return new ChunkMap(file, bits, allReady);
     } catch (error) {
       file[Symbol.dispose]();
       throw error;
@@ -117,11 +119,11 @@ export class ChunkMap implements Disposable {
   }
 }
 
-function load<T>(
+/** What the file says, whose header is written if it has none. */
+function load(
   file: CacheFile,
   count: number,
-  make: (bits: Uint8Array<ArrayBuffer>, allReady: boolean) => T,
-): T {
+): { readonly bits: Uint8Array<ArrayBuffer>; readonly allReady: boolean } {
   const { path, fd } = file;
   const bits = new Uint8Array(bitmapSize(count));
   const expected = CHUNK_MAP.HEADER_SIZE + bits.length;
@@ -140,7 +142,7 @@ function load<T>(
       damaged(path, CHUNK_MAP.magic, `magic is 0x${magic.toString(16)}, expected 0x${CHUNK_MAP.MAGIC.toString(16)}`);
     }
     pwriteAll(fd, newHeader(), 0);
-    return make(bits, false);
+    return { bits, allReady: false };
   }
   const version = view.getUint32(CHUNK_MAP.version, true);
   const magic2 = view.getUint32(CHUNK_MAP.magic2, true);
@@ -150,7 +152,7 @@ function load<T>(
   const allReady = version >= 1 && view.getUint32(CHUNK_MAP.allReady, true) === CHUNK_MAP.ALL_READY;
   if (allReady) fillBits(bits, count);
   else maskTail(bits, count);
-  return make(bits, allReady);
+  return { bits, allReady };
 }
 
 function newHeader(): Uint8Array<ArrayBuffer> {

@@ -68,14 +68,13 @@ export interface ChunkFetcherParts {
   readonly onCorrupt: (row: number) => void;
 }
 
-/** Place of a chunk in the uncompressed address space, in bytes. */
-export interface ChunkPlace {
+/** A chunk that was not cached when a reader came: its place in the uncompressed address space, in bytes. */
+export interface DemandedChunk {
   readonly offset: number;
   readonly length: number;
+  /** Whether a reader waits for it; otherwise it is fetched along. */
+  readonly isAwaited: boolean;
 }
-
-/** Called for a chunk that is not cached: a reader waits for it, or it is fetched along. */
-export type OnDemand = (chunk: ChunkPlace, isAwaited: boolean) => void;
 
 /** Fetches chunks of one blob. */
 export class ChunkFetcher {
@@ -116,7 +115,7 @@ export class ChunkFetcher {
     length: number,
     urgency: Urgency,
     signal?: AbortSignal,
-    onDemand?: OnDemand,
+    onDemand?: (chunk: DemandedChunk) => void,
   ): Promise<void> {
     if (!(length > 0)) return;
     const { readiness } = this.parts;
@@ -131,8 +130,8 @@ export class ChunkFetcher {
     if (urgency === "on-demand") {
       this.parts.queue.noteDemand();
       const ahead = this.#lookAhead(missing[0] as number, missing.at(-1) as number);
-      for (const row of missing) onDemand?.(this.#placeOf(row), true);
-      for (const row of ahead) onDemand?.(this.#placeOf(row), false);
+      for (const row of missing) onDemand?.({ ...this.#placeOf(row), isAwaited: true });
+      for (const row of ahead) onDemand?.({ ...this.#placeOf(row), isAwaited: false });
     }
     try {
       await unlessAborted(Promise.all(Array.from(flights, (flight) => flight.settled)), signal);
@@ -190,7 +189,7 @@ export class ChunkFetcher {
     if (queued) this.#enqueue(flight);
   }
 
-  #placeOf(row: number): ChunkPlace {
+  #placeOf(row: number): Pick<DemandedChunk, "offset" | "length"> {
     const { uncompressedOffset, uncompressedSize } = this.parts.target.columns;
     return { offset: uncompressedOffset[row] as number, length: uncompressedSize[row] as number };
   }

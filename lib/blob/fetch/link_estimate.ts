@@ -159,7 +159,7 @@ function meanLoad(from: Moment, to: Moment): number {
 
 function speedOf(samples: readonly Sample[]): LinkSpeed | undefined {
   const coming = comingRate(samples);
-  const growing = firstPieceRate(samples, coming !== undefined);
+  const growing = firstPieceRate(samples, { inPieces: coming !== undefined });
   if (coming === undefined && growing === undefined) return undefined;
   // sequential: the response is buffered first, then sent
   const msPerByte = 1 / (coming ?? Infinity) + 1 / (growing?.bytesPerMs ?? Infinity);
@@ -179,7 +179,10 @@ function comingRate(samples: readonly Sample[]): number | undefined {
  *
  * @param inPieces responses are streamed: a small difference is not significant
  */
-function firstPieceRate(samples: readonly Sample[], inPieces: boolean): LinkSpeed | undefined {
+function firstPieceRate(
+  samples: readonly Sample[],
+  { inPieces }: { readonly inPieces: boolean },
+): LinkSpeed | undefined {
   if (samples.length < MIN_COMPARED) return undefined;
   const sorted = samples.toSorted((a, b) => a.bytes - b.bytes);
   const half = sorted.length >> 1;

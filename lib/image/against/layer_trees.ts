@@ -15,7 +15,7 @@ import { tarOfLayer } from "../source/layer_tar.ts";
 import { streamFile } from "../source/file_stream.ts";
 import { counted } from "../source/counted.ts";
 import { SourceTree } from "./source_tree.ts";
-import { TarTree } from "./tar_tree.ts";
+import { TarTree, type TarTreeOptions } from "./tar_tree.ts";
 
 /** One layer, and the source of its bytes. */
 export interface StoredLayer {
@@ -34,7 +34,7 @@ export interface StoredLayer {
 export async function tarTree(path: string, signal: AbortSignal): Promise<SourceTree> {
   const tree = new SourceTree();
   const expected = { what: `tar ${path}`, doing: "compare", digest: undefined, diffId: undefined } as const;
-  await addTar(tree, tarOfLayer(streamFile(path, signal), expected), false);
+  await addTar(tree, tarOfLayer(streamFile(path, signal), expected), { isLayer: false });
   return tree;
 }
 
@@ -58,14 +58,14 @@ export async function layersTree(
       digest,
       diffId: undefined,
     } as const;
-    await addTar(tree, tarOfLayer(stored, expected), true);
+    await addTar(tree, tarOfLayer(stored, expected), { isLayer: true });
   }
   return tree;
 }
 
-async function addTar(tree: SourceTree, tar: AsyncIterable<Uint8Array>, isLayer: boolean): Promise<void> {
-  const visitor = new TarTree(tree, isLayer);
-  const reader = isLayer ? layerReader(visitor) : new TarReader(visitor);
+async function addTar(tree: SourceTree, tar: AsyncIterable<Uint8Array>, options: TarTreeOptions): Promise<void> {
+  const visitor = new TarTree(tree, options);
+  const reader = options.isLayer ? layerReader(visitor) : new TarReader(visitor);
   for await (const piece of tar) reader.push(piece);
   reader.finish();
 }

@@ -42,7 +42,7 @@ function merged(...layers: readonly TestEntry[][]): SourceTree {
   const tree = new SourceTree();
   for (const entries of layers) {
     tree.beginLayer();
-    const reader = new TarReader(new TarTree(tree, true));
+    const reader = new TarReader(new TarTree(tree, { isLayer: true }));
     reader.push(tarOf(...entries));
     reader.finish();
   }

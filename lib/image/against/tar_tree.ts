@@ -18,6 +18,12 @@ import type { LinkAttributes, SourceTree } from "./source_tree.ts";
 
 const ZEROS = new Uint8Array(64 * 1024);
 
+/** Options of a {@link TarTree}. */
+export interface TarTreeOptions {
+  /** Whether whiteouts and opaque marks are interpreted. */
+  readonly isLayer: boolean;
+}
+
 /** Tar visitor that fills a tree. */
 export class TarTree implements TarVisitor {
   #entry: TarEntry | undefined;
@@ -25,8 +31,7 @@ export class TarTree implements TarVisitor {
   #digest: Hash | undefined;
   #digested = 0;
 
-  /** @param isLayer whether whiteouts and opaque marks are interpreted */
-  constructor(private readonly tree: SourceTree, private readonly isLayer: boolean) {}
+  constructor(private readonly tree: SourceTree, private readonly options: TarTreeOptions) {}
 
   entry(entry: TarEntry): void {
     this.#entry = entry;
@@ -46,7 +51,7 @@ export class TarTree implements TarVisitor {
     if (entry === undefined) return;
     this.#entry = undefined;
     this.#zerosTo(entry.sizeBytes);
-    if (this.isLayer && this.#isMark()) return;
+    if (this.options.isLayer && this.#isMark()) return;
     if (entry.type === "link") {
       const target = entryParts(toByteString(entry.linkName));
       if (this.tree.link(this.#path, target, attributesOf(entry))) return;

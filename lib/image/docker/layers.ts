@@ -117,15 +117,15 @@ async function namedLayers(imageDir: string): Promise<NamedLayer[]> {
   const ofContainers = await wordsIn(join(layerdb, "mounts"), ["mount-id", "init-id", "parent"]);
   const idOf = (chain: string | undefined) => ofImages.get(chain?.replace(/^sha256:/, "") ?? "")?.["cache-id"];
   const layers: NamedLayer[] = [];
-  const add = (id: string | undefined, recorded: DockerLayer, isConfirmed: boolean) => {
-    if (id !== undefined) layers.push({ id, recorded, isConfirmed });
+  const add = ({ id, ...named }: Omit<NamedLayer, "id"> & { readonly id: string | undefined }) => {
+    if (id !== undefined) layers.push({ id, ...named });
   };
   for (const [chain, { "cache-id": id, parent, diff }] of ofImages) {
-    add(id, dockerLayer(idOf(parent), diff), chain === chainOf(parent, diff));
+    add({ id, recorded: dockerLayer(idOf(parent), diff), isConfirmed: chain === chainOf(parent, diff) });
   }
   for (const { "mount-id": id, "init-id": init, parent } of ofContainers.values()) {
-    add(init, dockerLayer(idOf(parent)), true);
-    add(id, dockerLayer(init ?? idOf(parent)), true);
+    add({ id: init, recorded: dockerLayer(idOf(parent)), isConfirmed: true });
+    add({ id, recorded: dockerLayer(init ?? idOf(parent)), isConfirmed: true });
   }
   return layers;
 }

@@ -47,10 +47,11 @@ export class MountState implements AsyncDisposable {
   static async take(dir: string): Promise<MountState> {
     const place = await placeOf(dir);
     const path = statePath(place);
-    if (isOurs(place, mountAt(place))) {
+    const isMounted = isOurs(place, mountAt(place));
+    if (isMounted) {
       const lock = await ignore(Deno.errors.NotFound, Deno.stat(path)) && tryLock(path, place);
       if (lock === undefined) throw busy(place);
-      return new MountState(path, place, true, lock);
+      return new MountState(path, place, isMounted, lock);
     }
     const info = await ignore(Deno.errors.NotFound, Deno.stat(place));
     if (!info?.isDirectory) {
@@ -64,7 +65,7 @@ export class MountState implements AsyncDisposable {
     if (lock === undefined) {
       throw held("mount on", place, "a server for it runs, with nothing mounted there yet or any more");
     }
-    return new MountState(path, place, false, lock);
+    return new MountState(path, place, isMounted, lock);
   }
 
   /** Keeps the folder for as long as the mount exists. */

@@ -11,7 +11,6 @@
 import { Deadline } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import type { ChunkPlace } from "../../blob/fetch/chunk_fetcher.ts";
 import { sha256OfFile } from "../../base/file_digest.ts";
 import { type LearnedReads, MAX_READS } from "./learned_reads.ts";
 import { type BlobRange, ReadCoverage } from "./read_coverage.ts";
@@ -78,7 +77,7 @@ export class ReadRecorder implements AsyncDisposable {
   }
 
   /** Notes a chunk that a reader waits for, or that is fetched along with such a chunk. */
-  note(blobIndex: number, { offset, length }: ChunkPlace): void {
+  note({ blobIndex, offset, length }: BlobRange): void {
     if (!this.#isOpen || this.#reads.length >= MAX_READS) return;
     let seen = this.#seen.get(blobIndex);
     if (seen === undefined) this.#seen.set(blobIndex, seen = new Set());

@@ -26,7 +26,7 @@ async function withRecorder(
   await test({ recorder, learned, digest: await sha256OfFile(temp.join("image.boot")), quiet });
 }
 
-const place = (offset: number, length = 10) => ({ offset, length });
+const place = (blobIndex: number, offset: number, length = 10) => ({ blobIndex, offset, length });
 
 /** Waits until reads of the image have been learned. */
 async function known(learned: LearnedReads, digest: string, count: number) {
@@ -37,8 +37,8 @@ async function known(learned: LearnedReads, digest: string, count: number) {
 Deno.test("reads of a start are kept in order of first access, consecutive ones merged", () =>
   withRecorder(async ({ recorder, learned, digest, quiet }) => {
     recorder.begin();
-    for (const offset of [100, 110, 50, 100, 120, 60, 110]) recorder.note(0, place(offset));
-    recorder.note(1, place(70));
+    for (const offset of [100, 110, 50, 100, 120, 60, 110]) recorder.note(place(0, offset));
+    recorder.note(place(1, 70));
     quiet();
     assert.deepEqual(await known(learned, digest, 4), [
       { blobIndex: 0, offset: 100, length: 20 },
@@ -52,15 +52,15 @@ Deno.test("reads of a start are kept in order of first access, consecutive ones 
 
 Deno.test("reads before and after a start are not recorded, those of the next start are", () =>
   withRecorder(async ({ recorder, learned, digest, quiet }) => {
-    recorder.note(0, place(1000));
+    recorder.note(place(0, 1000));
     recorder.begin();
-    recorder.note(0, place(2000));
+    recorder.note(place(0, 2000));
     quiet();
     await known(learned, digest, 1);
-    recorder.note(0, place(3000));
+    recorder.note(place(0, 3000));
     recorder.begin();
     recorder.begin();
-    recorder.note(0, place(4000));
+    recorder.note(place(0, 4000));
     quiet();
     assert.deepEqual((await known(learned, digest, 2)).map(({ offset }) => offset), [2000, 4000]);
   }));
@@ -73,7 +73,7 @@ Deno.test("reads recorded before the image is closed are kept", async () => {
   {
     await using recorder = new ReadRecorder(temp.join("image.boot"), { learned, whenQuiet: never });
     recorder.begin();
-    recorder.note(0, place(5));
+    recorder.note(place(0, 5));
   }
   assert.equal((await learned.of(await sha256OfFile(temp.join("image.boot")))).length, 1);
 });
@@ -84,7 +84,7 @@ Deno.test("an unreadable bootstrap does not keep a container from starting", asy
   const learned = await LearnedReads.open(temp.join("learned"));
   await using recorder = new ReadRecorder(temp.join("none"), { learned, whenQuiet: () => Promise.resolve() });
   recorder.begin();
-  recorder.note(0, place(5));
+  recorder.note(place(0, 5));
   await assert.rejects(recorder.learned(), Deno.errors.NotFound);
 });
 
@@ -93,15 +93,15 @@ Deno.test("a start with many unexpected reads no longer counts as following the 
     await learned.add(digest, [{ blobIndex: 0, offset: 0, length: 1000 }]);
     await recorder.learned();
     recorder.begin();
-    for (let i = 0; i < 50; i++) recorder.note(0, place(10 * i));
-    for (let i = 0; i < 50; i++) recorder.note(0, place(5000 + 10 * i));
+    for (let i = 0; i < 50; i++) recorder.note(place(0, 10 * i));
+    for (let i = 0; i < 50; i++) recorder.note(place(0, 5000 + 10 * i));
     assert.equal(recorder.isFollowing, true, "as many unexpected reads as expected ones");
-    recorder.note(1, place(0));
+    recorder.note(place(1, 0));
     assert.equal(recorder.isFollowing, false);
     quiet();
     await known(learned, digest, 2);
     recorder.begin();
     assert.equal(recorder.isFollowing, true, "the next start is judged anew");
-    for (let i = 0; i < 25; i++) recorder.note(2, place(10 * i));
+    for (let i = 0; i < 25; i++) recorder.note(place(2, 10 * i));
     assert.equal(recorder.isFollowing, false);
   }));

@@ -95,8 +95,8 @@ export function elfHeader(bytes: Uint8Array): ElfHeader | undefined {
   const type = half(16);
   if (type !== ET.exec && type !== ET.dyn) return undefined;
   const [entrySize, count] = wide ? [half(54), half(56)] : [half(42), half(44)];
-  const entry = wordAt(view, 24, wide, littleEndian);
-  const offset = wordAt(view, wide ? 32 : 28, wide, littleEndian);
+  const entry = wordAt(view, 24, { wide, littleEndian });
+  const offset = wordAt(view, wide ? 32 : 28, { wide, littleEndian });
   if (entry === undefined || offset === undefined || entrySize < (wide ? 56 : 32) || count === 0) return undefined;
   const programHeaders = { offset, size: entrySize * count };
   return { wide, littleEndian, machine: half(18), entry, programHeaders, entrySize };
@@ -108,8 +108,7 @@ export function elfProgram(header: ElfHeader, bytes: Uint8Array): ElfProgram {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const segments: Segment[] = [];
   for (let at = 0; at + entrySize <= bytes.length; at += entrySize) {
-    const word = (narrowAt: number, wideAt: number) =>
-      wordAt(view, at + (wide ? wideAt : narrowAt), wide, littleEndian);
+    const word = (narrowAt: number, wideAt: number) => wordAt(view, at + (wide ? wideAt : narrowAt), header);
     const [offset, address, size, memorySize] = [word(4, 8), word(8, 16), word(16, 32), word(20, 40)];
     if (offset === undefined || address === undefined || size === undefined || memorySize === undefined) continue;
     const flags = view.getUint32(at + (wide ? 4 : 24), littleEndian);
@@ -127,14 +126,14 @@ export function elfProgram(header: ElfHeader, bytes: Uint8Array): ElfProgram {
 
 /** @param bytes of {@link ElfProgram.dynamic}, or their beginning */
 export function elfDynamic(program: ElfProgram, bytes: Uint8Array): ElfDynamic {
-  const { wide, littleEndian, entry } = program.header;
+  const { wide, entry } = program.header;
   const view = new DataView(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, MAX_DYNAMIC_BYTES));
   const wordSize = wide ? 8 : 4;
   const values = new Map<number, number>();
   const names: number[] = [], paths: number[] = [];
   for (let at = 0; at + 2 * wordSize <= view.byteLength; at += 2 * wordSize) {
-    const tag = wordAt(view, at, wide, littleEndian);
-    const value = wordAt(view, at + wordSize, wide, littleEndian);
+    const tag = wordAt(view, at, program.header);
+    const value = wordAt(view, at + wordSize, program.header);
     if (tag === 0) break;
     if (tag === undefined || value === undefined) continue;
     if (tag === DT.needed) names.push(value);
@@ -180,7 +179,11 @@ function placeOf({ loads }: ElfProgram, address: number, size: number): FileRang
 }
 
 /** Reads an address or a size; undefined if it exceeds 2^53. */
-function wordAt(view: DataView, at: number, wide: boolean, littleEndian: boolean): number | undefined {
+function wordAt(
+  view: DataView,
+  at: number,
+  { wide, littleEndian }: Pick<ElfHeader, "wide" | "littleEndian">,
+): number | undefined {
   if (!wide) return view.getUint32(at, littleEndian);
   const value = view.getBigUint64(at, littleEndian);
   return value > BigInt(Number.MAX_SAFE_INTEGER) ? undefined : Number(value);

@@ -96,14 +96,15 @@ export class FolderSink implements TreeSink {
       throw new NydusGdError("usage", "Cannot unpack: the folder is missing", { hint: "name a new folder" });
     }
     const info = await ignore(Deno.errors.NotFound, Deno.stat(dir));
-    if (info === undefined) await makeFolder(dir);
+    const isNew = info === undefined;
+    if (isNew) await makeFolder(dir);
     else if (!info.isDirectory) {
       throw new NydusGdError("exists", `Cannot unpack into ${dir}: it is not a folder`, { hint: "name a new folder" });
     }
     try {
-      return await FolderSink.#start(dir, info === undefined);
+      return await FolderSink.#start(dir, isNew);
     } catch (error) {
-      if (info === undefined) removeIfEmpty(dir);
+      if (isNew) removeIfEmpty(dir);
       throw error;
     }
   }

@@ -154,7 +154,7 @@ export class BlobTail {
         "unsupported",
       );
     }
-    const at = this.#append(digests, false);
+    const at = this.#append(digests, { inId: false });
     this.#trailer(SECTION.digest, digests.length);
     this.#addToc({
       name: SECTION.digest,
@@ -217,7 +217,7 @@ export class BlobTail {
     this.#tocDigest = this.#options.codecs.sha256(both);
   }
 
-  #append(bytes: Uint8Array, inId = true): number {
+  #append(bytes: Uint8Array, { inId }: Pick<Piece, "inId"> = { inId: true }): number {
     const at = this.#position;
     this.pieces.push({ bytes, inId });
     this.#position += bytes.length;

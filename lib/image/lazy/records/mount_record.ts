@@ -62,8 +62,9 @@ export class MountRecord {
     });
     const state = v.safeParse(State, document ?? []);
     if (!state.success) log.warn("record of mounted images is damaged", { path, reason: state.issues[0].message });
-    const isLost = document === undefined || !state.success;
-    return new MountRecord(path, state.success ? state.output : [], document !== undefined, isLost);
+    const wasUsed = document !== undefined;
+    const isLost = !wasUsed || !state.success;
+    return new MountRecord(path, state.success ? state.output : [], wasUsed, isLost);
   }
 
   /** Returns the mounted images, including those of the previous process. */
