@@ -26,7 +26,7 @@ import { backendCandidates, whenPlaced } from "../lib/image/lazy/open/backend_ca
 import { findMounted } from "../lib/image/lazy/records/found_images.ts";
 import { LazyImageStore } from "../lib/image/lazy/lazy_image_store.ts";
 import { LearnedReads } from "../lib/image/prefetch/learned_reads.ts";
-import { MountRecord } from "../lib/image/lazy/records/mount_record.ts";
+import { MountRecord, mountRecordPath } from "../lib/image/lazy/records/mount_record.ts";
 import { OfferedImages } from "../lib/image/lazy/offered/offered_images.ts";
 import { PulledImages } from "../lib/image/lazy/records/pulled_images.ts";
 import { ReadRecorder } from "../lib/image/prefetch/read_recorder.ts";
@@ -143,7 +143,7 @@ async function share(parts: AsyncDisposableStack, options: DaemonImagesOptions):
     cacheDir: cache.stats().dir,
     minFree: settings.cache.minFree,
   };
-  const record = await MountRecord.open(`${folders.state}/mounted-images.json`);
+  const record = await MountRecord.open(mountRecordPath(folders.state));
   const hadImages = record.wasUsed || await Keeper.isOfThisBoot(keeperPath(folders.state));
   const numbers = await ImageNumbers.open(
     `${folders.state}/image-numbers.json`,

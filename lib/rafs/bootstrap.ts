@@ -49,6 +49,14 @@ export function emptyAttr(): InodeAttr {
   return { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
 }
 
+/** Returns the owner of an inode: the stored one, or root if the image stores none. */
+export function ownerOf(
+  { explicitUidGid }: Pick<Bootstrap, "explicitUidGid">,
+  { uid, gid }: Readonly<InodeAttr>,
+): Pick<InodeAttr, "uid" | "gid"> {
+  return explicitUidGid ? { uid, gid } : { uid: 0, gid: 0 };
+}
+
 /** Encryption of a blob's stored bytes: AES-128-XTS, each unit encrypted separately. */
 export interface BlobCipher {
   /** 32 bytes: data key, then tweak key. */

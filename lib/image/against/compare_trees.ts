@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import { S } from "../../../ffi/sys_stat.ts";
 import { ACL_ACCESS, aclOfMode } from "../../archive/posix_acl.ts";
 import { throwIfAborted } from "../../base/abort.ts";
-import { type ByteString, equalBytes, fromByteString, toByteString } from "../../base/bytes.ts";
+import { type ByteString, equalBytes, fromByteString } from "../../base/bytes.ts";
 import { hasCode, messageOf } from "../../base/errors.ts";
 import type { Seconds } from "../../base/seconds.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
@@ -19,7 +19,7 @@ import { isDevice } from "../../rafs/inode_mode.ts";
 import { pathText } from "../../rafs/path_text.ts";
 import { fileContents, type FilePiece, type FileRef, type ReadableImage } from "../tree/file_contents.ts";
 import { TYPE_NAMES } from "../inspect/entry_facts.ts";
-import { namedEntries, type NamedEntry } from "../tree/tree_entries.ts";
+import { namedEntries, type NamedEntry, xattrsOf } from "../tree/tree_entries.ts";
 import type { SourceInode, SourceNode, SourceTree } from "./source_tree.ts";
 
 /** A file whose content has to be compared. */
@@ -127,10 +127,7 @@ class Comparison {
   }
 
   #compareXattrs(path: ByteString, ino: number, { mode, xattrs }: SourceInode): void {
-    const { tree } = this.options;
-    const found = new Map(
-      tree.hasXattrs ? [...tree.xattrs(ino)].map(([name, value]) => [toByteString(name), value]) : [],
-    );
+    const found = xattrsOf(this.options.tree, ino);
     for (const name of new Set([...found.keys(), ...xattrs.keys()])) {
       const actual = found.get(name), given = xattrs.get(name);
       const expected = name === ACL_ACCESS && given !== undefined ? aclOfMode(given, mode) : given;

@@ -53,12 +53,8 @@ function moveAway(paths: readonly string[]): string {
 function describe(record: string, words: LayerWords, images: readonly string[]): LayerProblem {
   const damage = damageOf(basename(record), words);
   if (damage !== undefined) {
-    const away = [record, ...images].join(" ");
-    return {
-      message: `Docker's record of a layer is damaged: ${damage} in ${record}`,
-      remedy:
-        `systemctl stop docker; mv ${away} FOLDER; systemctl start docker; then pull the images of this layer again`,
-    };
+    const message = `Docker's record of a layer is damaged: ${damage} in ${record}`;
+    return { message, remedy: moveAway([record, ...images]) };
   }
   const ids = images.map((path) => basename(path).slice(0, 12));
   return {

@@ -18,7 +18,7 @@ import { servedHome } from "../../layer/served_home.ts";
 import { lazySnapshotsIn } from "../../snapshot/lazy_snapshots.ts";
 import { readSnapshots } from "../../snapshot/snapshot_files.ts";
 import { SnapshotPaths, snapshotterDir } from "../../snapshot/snapshot_paths.ts";
-import { MountRecord } from "../lazy/records/mount_record.ts";
+import { MountRecord, mountRecordPath } from "../lazy/records/mount_record.ts";
 import { PulledImages } from "../lazy/records/pulled_images.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "./collect_garbage.ts";
 import { STATE_FOLDERS } from "./state_left_overs.ts";
@@ -79,6 +79,6 @@ async function isThere(folder: string): Promise<boolean> {
 async function leftMounted(root: string): Promise<LazyLayer[] | undefined> {
   const isMounted = mountAt(`${root}/images`) !== undefined || mountsBelow(`${root}/erofs`).length > 0;
   if (!isMounted) return [];
-  const record = await MountRecord.open(`${root}/state/mounted-images.json`);
+  const record = await MountRecord.open(mountRecordPath(`${root}/state`));
   return record.isLost ? undefined : record.list();
 }

@@ -5,7 +5,7 @@
  */
 import { major, minor, S } from "../../../ffi/sys_stat.ts";
 import { NODE_TYPES } from "../../archive/node_type.ts";
-import type { Bootstrap, InodeAttr } from "../../rafs/bootstrap.ts";
+import { type Bootstrap, type InodeAttr, ownerOf } from "../../rafs/bootstrap.ts";
 import { isDevice } from "../../rafs/inode_mode.ts";
 import { pathText } from "../../rafs/path_text.ts";
 
@@ -33,13 +33,12 @@ export interface EntryFacts {
 
 /** Returns the facts of the inode whose attributes are in `attr`. */
 export function entryFacts(tree: Bootstrap, path: Uint8Array, ino: number, attr: Readonly<InodeAttr>): EntryFacts {
-  const { mode, uid, gid, nlink, size, mtime, mtimeNsec, rdev } = attr;
-  const owner = tree.explicitUidGid ? { uid, gid } : { uid: 0, gid: 0 };
+  const { mode, nlink, size, mtime, mtimeNsec, rdev } = attr;
   return {
     path: pathText(path),
     type: TYPE_NAMES[mode & S.IFMT] ?? "unknown",
     mode: (mode & 0o7777).toString(8).padStart(4, "0"),
-    ...owner,
+    ...ownerOf(tree, attr),
     links: nlink,
     size,
     mtime: typeof mtime === "bigint" ? String(mtime) : mtime,

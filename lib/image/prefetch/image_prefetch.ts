@@ -22,14 +22,11 @@ import { hasRoom } from "../../blob/cache/cache_usage.ts";
 import { prefetch, type PrefetchRange, type PrefetchResult, type PrefetchUrgency } from "../../blob/prefetch.ts";
 import type { Bootstrap, Extent } from "../../rafs/bootstrap.ts";
 import { TreeBudget } from "../../rafs/tree_budget.ts";
-import { type TreeEntry, walkTree } from "../../rafs/walk.ts";
+import { fileExtents, type TreeEntry, walkTree } from "../../rafs/walk.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
 import { SpareCapacity } from "./spare_capacity.ts";
 
 const log = logger("image", "prefetch");
-
-/** Bytes of a file whose extents are looked up at a time. */
-const WINDOW_BYTES = 64 * 1024 * 1024;
 
 /** Milliseconds without a waiting reader before unlisted data is fetched. */
 const QUIET_MS = 1000;
@@ -228,11 +225,9 @@ function* extentsBelow(tree: Bootstrap, roots: readonly number[]): Generator<Ext
   for (const { ino, attr: { mode, size } } of filesBelow(tree, roots)) {
     if ((mode & S.IFMT) !== S.IFREG || seen.has(ino)) continue;
     seen.add(ino);
-    for (let at = 0; at < size; at += WINDOW_BYTES) {
-      for (const extent of tree.extents(ino, at, Math.min(WINDOW_BYTES, size - at))) {
-        budget.takeChunk(ino);
-        yield extent;
-      }
+    for (const extent of fileExtents(tree, ino, size)) {
+      budget.takeChunk(ino);
+      yield extent;
     }
   }
 }

@@ -11,7 +11,7 @@ import { S } from "../../../ffi/sys_stat.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { digest, prepareDigests } from "../../blob/codec/codec.ts";
 import { type Bootstrap, type Digester, RafsError } from "../../rafs/bootstrap.ts";
-import type { V5Bootstrap } from "../../rafs/v5/bootstrap.ts";
+import { isV5 } from "../../rafs/v5/bootstrap.ts";
 import { walkTree } from "../../rafs/walk.ts";
 
 /**
@@ -30,8 +30,4 @@ export async function checkInodeDigests(tree: Bootstrap): Promise<void> {
     const name = JSON.stringify(new TextDecoder().decode(path));
     throw new RafsError(`Cannot read RAFS v5 inode ${ino}: the digest of ${name} is not that of its chunks`);
   }
-}
-
-function isV5(tree: Bootstrap): tree is V5Bootstrap {
-  return tree.version === 5;
 }

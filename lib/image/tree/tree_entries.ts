@@ -36,6 +36,12 @@ export function* namedEntries(tree: Bootstrap): Generator<NamedEntry> {
   }
 }
 
+/** Returns the extended attributes of an inode by name. */
+export function xattrsOf(tree: Bootstrap, ino: number): Map<ByteString, Uint8Array> {
+  if (!tree.hasXattrs) return new Map();
+  return new Map(Array.from(tree.xattrs(ino), ([name, value]) => [toByteString(name), value]));
+}
+
 /** Yields each regular file once, in the order of {@link namedEntries}. */
 export function* filesOf(tree: Bootstrap): Generator<FileRef> {
   for (const { ino, attr: { mode, size }, linkTo } of namedEntries(tree)) {

@@ -6,14 +6,13 @@
 import { S } from "../../../ffi/sys_stat.ts";
 import type { Backend } from "../../backend/blob_source.ts";
 import { throwIfAborted } from "../../base/abort.ts";
-import { toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { BlobCache, type BlobCacheOptions } from "../../blob/blob_cache.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { fileContents } from "../tree/file_contents.ts";
 import { findBootstrap } from "../source/find_bootstrap.ts";
 import { MappedBootstrap, OpenImage } from "../open_image.ts";
-import { filesOf, namedEntries, type NamedEntry } from "../tree/tree_entries.ts";
+import { filesOf, namedEntries, type NamedEntry, xattrsOf } from "../tree/tree_entries.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
 
 /** What to unpack, and where to. */
@@ -101,6 +100,6 @@ function whole(tree: Bootstrap, { path, ino, attr, linkTo }: NamedEntry): Unpack
     attr,
     linkTo,
     target: isLink ? tree.readlink(ino) : new Uint8Array(0),
-    xattrs: new Map(tree.hasXattrs ? [...tree.xattrs(ino)].map(([name, value]) => [toByteString(name), value]) : []),
+    xattrs: xattrsOf(tree, ino),
   };
 }

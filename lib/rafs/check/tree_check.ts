@@ -12,7 +12,7 @@ import { type Bootstrap, type DirVisitor, emptyAttr, type InodeAttr, RafsError }
 import { BLOB_FEATURE, has } from "../flags.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { MIN_CHUNK_BYTES, MIN_ENTRY_BYTES } from "../tree_budget.ts";
-import type { V5Bootstrap } from "../v5/bootstrap.ts";
+import { isV5 } from "../v5/bootstrap.ts";
 import { CHUNKS_AT_ONCE, PATH_MAX } from "../walk.ts";
 import { Budget } from "./budget.ts";
 import { pathText } from "../path_text.ts";
@@ -222,9 +222,4 @@ export class TreeCheck {
       return this.#seen.get(owner)?.path ?? `inode ${owner}`;
     });
   }
-}
-
-/** Whether the bootstrap is v5, which has more to check. */
-export function isV5(tree: Bootstrap): tree is V5Bootstrap {
-  return tree.version === 5;
 }

@@ -49,6 +49,11 @@ export interface V5Bootstrap extends Bootstrap {
   recordDigest(index: number): { readonly input: Uint8Array<ArrayBuffer>; readonly expected: Uint8Array };
 }
 
+/** Whether a bootstrap is v5. */
+export function isV5(tree: Bootstrap): tree is V5Bootstrap {
+  return tree.version === 5;
+}
+
 /**
  * Opens a RAFS v5 bootstrap.
  *

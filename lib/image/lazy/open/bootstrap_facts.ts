@@ -6,9 +6,9 @@
 import { S } from "../../../../ffi/sys_stat.ts";
 import { delay } from "../../../base/abort.ts";
 import { NydusGdError } from "../../../base/errors.ts";
-import { type IdMaps, type Owner, toHost } from "../../../layer/id_maps.ts";
+import { type IdMaps, toHost } from "../../../layer/id_maps.ts";
 import type { ImageRoot } from "../../../layer/lazy_images.ts";
-import { type Bootstrap, emptyAttr, type InodeAttr } from "../../../rafs/bootstrap.ts";
+import { emptyAttr, ownerOf } from "../../../rafs/bootstrap.ts";
 import { pathText } from "../../../rafs/path_text.ts";
 import { walkTree } from "../../../rafs/walk.ts";
 import { MappedBootstrap } from "../../open_image.ts";
@@ -50,8 +50,4 @@ export async function requireMappedOwners(bootstrapPath: string, idMaps: IdMaps)
     }
     if (++names % NAMES_AT_ONCE === 0) await delay(0);
   }
-}
-
-function ownerOf({ explicitUidGid }: Bootstrap, { uid, gid }: Readonly<InodeAttr>): Owner {
-  return explicitUidGid ? { uid, gid } : { uid: 0, gid: 0 };
 }

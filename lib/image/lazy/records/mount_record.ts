@@ -37,6 +37,11 @@ export interface RecordedLayer extends LazyLayer {
 /** What {@link MountRecord.add} records besides the layer. */
 export type MountFacts = Pick<RecordedLayer, "fsDriver" | "isSuspect"> & { readonly number: number };
 
+/** Path of the record in the state folder of a daemon. */
+export function mountRecordPath(stateDir: string): string {
+  return `${stateDir}/mounted-images.json`;
+}
+
 /**
  * The layers whose images are mounted. Changes survive this process once resolved, but not a reboot, as with mounts.
  */
