@@ -57,7 +57,7 @@ export interface LayerBenchOptions {
 }
 
 /** Measures each shape `runs` times, the systems in turn. */
-export async function measureLayers({ runs, megabytes, shapes }: LayerBenchOptions): Promise<LayerFigures[]> {
+async function measureLayers({ runs, megabytes, shapes }: LayerBenchOptions): Promise<LayerFigures[]> {
   using temp = TempDir.make();
   await using sandbox = await Sandbox.start();
   await using driver = await startDriver(sandbox, temp.join("g"));

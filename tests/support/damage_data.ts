@@ -261,12 +261,12 @@ const TAIL: readonly Kind[] = [
 ];
 
 /** Applies each kind of damage to a blob of each image. */
-export function each(what: string, images: readonly string[], kinds: readonly Kind[], index = 0): Damage[] {
+export function each(what: string, images: readonly string[], kinds: readonly Kind[]): Damage[] {
   return images.flatMap((fixture) =>
     kinds.map(([name, apply]) => ({
       name: `${what}: ${name}`,
       fixture,
-      apply: (copy: ImageCopy) => apply(copy, index),
+      apply: (copy: ImageCopy) => apply(copy, 0),
     }))
   );
 }

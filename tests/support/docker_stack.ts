@@ -170,7 +170,7 @@ export interface Stack {
 }
 
 /** Runs `test` with its own registry and dockerd; both are gone afterwards, with everything they left. */
-export async function withStack(test: (parts: Stack) => Promise<void>, options: StackOptions = {}): Promise<void> {
+export async function withStack(test: (parts: Stack) => Promise<void>, options: StackOptions): Promise<void> {
   using temp = TempDir.make();
   // stopped after the stack, since a registry waits for the connections that the stack keeps open
   await using registries = new AsyncDisposableStack();

@@ -48,7 +48,7 @@ export class TestSession implements AsyncDisposable {
   }
 
   /** Starts in a directory that may already have content. */
-  static async startIn(temp: TempDir, options: Partial<FuseSessionOptions> = {}): Promise<TestSession> {
+  static async startIn(temp: TempDir, options: Partial<FuseSessionOptions>): Promise<TestSession> {
     Deno.mkdirSync(temp.join("mnt"));
     Deno.mkdirSync(temp.join("state"));
     const places = { mountpoint: temp.join("mnt"), stateDir: temp.join("state") };

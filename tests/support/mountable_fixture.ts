@@ -25,7 +25,7 @@ export interface FetchControl {
 }
 
 /** One blob; decodes chunks on demand. */
-export class FixtureStore extends SimpleStore implements Disposable {
+class FixtureStore extends SimpleStore implements Disposable {
   #data: Fd | undefined;
   #open: Promise<OpenBlob & { memory: MemoryBlob }> | undefined;
   readonly #flights = new Map<number, Promise<void>>();

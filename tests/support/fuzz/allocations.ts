@@ -13,7 +13,7 @@ const NAMES = [
 ] as const;
 
 /** An allocation beyond what an input may cost. */
-export class HugeAllocation extends Error {
+class HugeAllocation extends Error {
   override readonly name = "HugeAllocation";
 }
 

@@ -32,12 +32,12 @@ export interface GuestModule {
 }
 
 /** Script for the machine that does `deno run` of a module. */
-export function runScript(module: GuestModule, words: readonly string[] = []): string {
+export function runScript(module: GuestModule, words: readonly string[]): string {
   return denoScript(module, ["run", "--allow-all"], words);
 }
 
 /** Script for the machine that does `deno test` of a module. */
-export function testScript(module: GuestModule, options: readonly string[] = []): string {
+export function testScript(module: GuestModule, options: readonly string[]): string {
   return denoScript(module, ["test", "--allow-all", "--sanitize-ops", ...options], []);
 }
 

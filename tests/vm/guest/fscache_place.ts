@@ -51,7 +51,7 @@ export class Place implements AsyncDisposable {
 }
 
 /** An image of one file. */
-export class FileImage implements AsyncDisposable {
+class FileImage implements AsyncDisposable {
   readonly #synthetic: SyntheticFile;
   #mounts: ImageMount[] = [];
 
