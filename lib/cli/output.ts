@@ -51,6 +51,11 @@ export function hasColours(output: Output): boolean {
   return output.isTerminal && !Deno.noColor;
 }
 
+/** How texts are shown on an output. */
+export function lookOf(output: Output): TextLook {
+  return { hasColours: hasColours(output), columns: output.size?.columns };
+}
+
 /** Cuts lines to the size of the terminal: redrawing fails for lines that wrap or scroll. */
 export function fitted(lines: readonly string[], { size }: Output): string[] {
   if (size === undefined) return [...lines];

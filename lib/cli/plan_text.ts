@@ -19,12 +19,14 @@
 import { styleText } from "node:util";
 import { diffOf } from "../setup/file_change.ts";
 import type { Plan } from "../setup/plan.ts";
-import { oneLine, type TextLook } from "./output.ts";
+import { oneLine, type TextLook, wrapped } from "./output.ts";
 
 /** Returns the text, including line ends. */
-export function planText({ changes, services, notes }: Plan, { hasColours }: Pick<TextLook, "hasColours">): string {
-  const list = (heading: string, lines: readonly string[]) =>
-    lines.length === 0 ? [] : [`${heading}:\n${lines.map((line) => `  ${oneLine(line)}\n`).join("")}`];
+export function planText({ changes, services, notes }: Plan, { hasColours, columns = Infinity }: TextLook): string {
+  const list = (heading: string, lines: readonly string[]) => {
+    const all = lines.flatMap((line) => wrapped(oneLine(line), columns - 2));
+    return all.length === 0 ? [] : [`${heading}:\n${all.map((line) => `  ${line}\n`).join("")}`];
+  };
   return [
     ...changes.map((change) => hasColours ? coloured(diffOf(change)) : diffOf(change)),
     ...list("Then", services.map((words) => `systemctl ${words.join(" ")}`)),

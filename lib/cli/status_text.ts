@@ -57,9 +57,9 @@ const MAX_CONTAINERS = 3;
 /**
  * Returns the lines, without line ends.
  *
- * @param width to fit the lines into, in characters; undefined: nothing is cut, left out or wrapped
+ * @param width to fit the lines into, in characters; by default nothing is cut, left out or wrapped
  */
-export function statusLines(status: StatusDocument, width: number | undefined): string[] {
+export function statusLines(status: StatusDocument, width = Infinity): string[] {
   const { cache: { dir, usage }, fetched, fuse, images, data_path: path } = status;
   const failed = [
     ...(fetched.failed_requests > 0 ? [`${fetched.failed_requests} failed`] : []),
@@ -87,13 +87,13 @@ export function statusLines(status: StatusDocument, width: number | undefined): 
 }
 
 /** Wraps a line, and indents what does not fit. */
-function hanging(line: string, indent: number, width = Infinity): string[] {
+function hanging(line: string, indent: number, width: number): string[] {
   if (line.length <= width) return [line];
   const [first = "", ...more] = wrapped(line.slice(indent), width - indent);
   return [line.slice(0, indent) + first, ...more.map((text) => " ".repeat(indent) + text)];
 }
 
-function imageTable(images: readonly ImageStatus[], width = Infinity): string[] {
+function imageTable(images: readonly ImageStatus[], width: number): string[] {
   let rows = [HEADINGS, ...images.map(imageRow)];
   for (const heading of DISPENSABLE) {
     if (tableWidth(rows) <= width) break;
@@ -143,7 +143,8 @@ function usageText(usage: NonNullable<StatusDocument["cache"]["usage"]>): string
 
 function readsText(fuse: NonNullable<StatusDocument["fuse"]>): string {
   const { cached_reads: cached, cached_read_bytes: bytes, misses, waiting_reads: waiting } = fuse;
-  return `${cached} from the cache (${bytesText(bytes)}), ${misses} had to wait, ${waiting} wait now`;
+  const amount = bytes === 0 ? "" : ` (${bytesText(bytes)})`; // fanotify is told of reads, not of their sizes
+  return `${cached} from the cache${amount}, ${misses} had to wait, ${waiting} wait now`;
 }
 
 function imageRow(image: ImageStatus): string[] {

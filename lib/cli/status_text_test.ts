@@ -18,7 +18,7 @@ function blob(fetched: number, size: number, ready: number, chunks: number): Sta
 }
 
 Deno.test("a daemon without images is described in a few lines", () => {
-  assert.deepEqual(statusLines(IDLE, undefined), [
+  assert.deepEqual(statusLines(IDLE), [
     "nydus-gd 0.1.0, up 3h 12m, kernel 6.1.0, root /var/lib/nydus-gd",
     "data path  fuse (selected by name)",
     "cache      /c: 0 B used, 20.0 GB free of 50.0 GB",
@@ -32,13 +32,17 @@ Deno.test("a daemon without images is described in a few lines", () => {
 
 Deno.test("snapshots of containerd are counted, and where they are served, Docker is not waited for", () => {
   const snapshots = { dir: "/s", count: 3 };
-  const rows = (status: StatusDocument) =>
-    statusLines(status, undefined).filter((line) => /^(layers|snapshots) /.test(line));
+  const rows = (status: StatusDocument) => statusLines(status).filter((line) => /^(layers|snapshots) /.test(line));
   assert.deepEqual(rows({ ...IDLE, snapshots }), ["snapshots  3 in /s"]);
   assert.deepEqual(rows({ ...IDLE, snapshots, layers: { home: "/h", mounted: 2 } }), [
     "layers     2 mounted in /h",
     "snapshots  3 in /s",
   ]);
+});
+
+Deno.test("bytes that came from the cache are shown where they are known", () => {
+  const fuse = { requests: 36, cached_reads: 36, cached_read_bytes: 0, misses: 2, waiting_reads: 0 };
+  assert.equal(statusLines({ ...IDLE, fuse })[4], "reads      36 from the cache, 2 had to wait, 0 wait now");
 });
 
 Deno.test("images form a table, with remarks and problems below it", () => {
@@ -71,7 +75,7 @@ Deno.test("images form a table, with remarks and problems below it", () => {
     layers: { home: "/h", mounted: 2 },
     images: [image, bare],
     problems: [{ severity: "failed", message: "x" }, { severity: "degraded", message: "y" }],
-  }, undefined);
+  });
   assert.deepEqual(lines.slice(2), [
     "cache      /c: unknown",
     "fetched    3.31 MB in 41 requests, 3 failed, 1 chunk corrupt",

@@ -9,6 +9,7 @@ import { commandLine, fails, inNamespace, run } from "../support/command.ts";
 import { containerdMissing } from "../support/containerd_stack.ts";
 import { plainDocker, serveFakeDocker } from "../support/fake_docker.ts";
 import { PrefixMachine } from "../support/setup_prefix.ts";
+import { shellWords } from "../support/shell_words.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 const DAEMON_JSON = "/etc/docker/daemon.json";
@@ -21,9 +22,9 @@ function makeMachine(): PrefixMachine {
   return machine;
 }
 
-/** Runs `nydus-gd setup ARGS` at a terminal, with `answer` as input. */
+/** Runs `nydus-gd setup ARGS` at a terminal of 60 columns, with `answer` as input. */
 async function atTerminal(args: readonly string[], answer: string): Promise<{ code: number; shown: string }> {
-  const words = commandLine(["setup", ...args]).map((word) => `'${word}'`).join(" ");
+  const words = `stty columns 60; ${shellWords(commandLine(["setup", ...args]))}`;
   const child = new Deno.Command("script", {
     args: ["--quiet", "--return", "--command", words, "/dev/null"],
     env: { NO_COLOR: "1" },
@@ -48,6 +49,7 @@ Deno.test("setup shows its plan as a diff and asks; only yes changes anything", 
   const no = await atTerminal(prefix, "n\n");
   assert.equal(no.code, 0, no.shown);
   assert.match(no.shown, /^- {2}"storage-driver": "overlay2"\r?\n\+ {2}"storage-driver": "nydus-gd",/m);
+  assert.match(no.shown, /Note:\r?\n( {2}\S.*\r?\n){2,}\r?\nDo it/); // one note of more than 60 columns
   assert.match(no.shown, /Do it\? \[y\/N\] n\r?\nNothing was changed\./);
   assert.deepEqual(machine.tree(), tree);
   const yes = await atTerminal(prefix, "yes\n");

@@ -8,7 +8,7 @@ import { diagnose, type Diagnosis } from "../../doctor/doctor.ts";
 import type { ActionContext, DoctorArgs } from "../actions.ts";
 import { DoctorText } from "../doctor_text.ts";
 import { EXIT } from "../failure.ts";
-import { hasColours } from "../output.ts";
+import { lookOf } from "../output.ts";
 
 /** Diagnoses the installation. Returns 3 if a check failed. */
 export async function doctor({ output, dockerHost, ...places }: DoctorArgs, context: ActionContext): Promise<number> {
@@ -19,7 +19,7 @@ export async function doctor({ output, dockerHost, ...places }: DoctorArgs, cont
     stdout.write(`${JSON.stringify(documentOf(diagnosis))}\n`);
     return statusOf(diagnosis);
   }
-  const text = new DoctorText({ hasColours: hasColours(stdout), columns: stdout.size?.columns });
+  const text = new DoctorText(lookOf(stdout));
   stdout.write(text.heading());
   const diagnosis = await diagnose(options, signal, (result) => stdout.write(text.result(result)));
   stdout.write(text.summary(diagnosis.counts));

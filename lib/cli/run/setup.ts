@@ -19,7 +19,7 @@ import type { ActionContext, SetupArgs } from "../actions.ts";
 import { confirm } from "../ask.ts";
 import { EXIT, failureOf, showFailure } from "../failure.ts";
 import { DEFAULT_INSTALLATION } from "../installation.ts";
-import { hasColours } from "../output.ts";
+import { lookOf } from "../output.ts";
 import { planText } from "../plan_text.ts";
 import { doctor } from "./doctor.ts";
 
@@ -108,7 +108,7 @@ async function carryOut<P extends Plan>(
     stdout.write(`${verb.nothing}\n`);
     return "left";
   }
-  stdout.write(planText({ ...shown, changes: verb.files(shown) }, { hasColours: hasColours(stdout) }));
+  stdout.write(planText({ ...shown, changes: verb.files(shown) }, lookOf(stdout)));
   if (dryRun) return "left";
   if (!yes && !await confirm("Do it?", "--yes, or --dry-run", context)) {
     stdout.write("Nothing was changed.\n");
@@ -129,5 +129,5 @@ async function carryOut<P extends Plan>(
 }
 
 function textOf<P extends Plan>(plan: P, verb: Verb<P>): string {
-  return planText({ ...plan, changes: verb.files(plan) }, { hasColours: false });
+  return planText({ ...plan, changes: verb.files(plan) }, { hasColours: false, columns: undefined });
 }
