@@ -126,7 +126,9 @@ export class RecordWriter {
     const flags = (target.length > 0 ? INODE_FLAG.symlink : 0) | (xattrSize > 0 ? INODE_FLAG.xattr : 0);
     writeU64(view, at + INODE.flags, flags);
     view.setUint32(at + INODE.nlink, inodes.nlink[inode] as number, true);
-    view.setUint32(at + INODE.childIndex, isFolder && children.count > 0 ? children.first : 0, true);
+    // Readers before nydus 2.2 refuse an image with an empty directory whose index of children is less than its own.
+    const firstChild = children.count > 0 ? children.first : index + 1;
+    view.setUint32(at + INODE.childIndex, isFolder ? firstChild : 0, true);
     view.setUint32(at + INODE.childCount, isFolder ? children.count : tree.chunkCountOf(inode), true);
     view.setUint16(at + INODE.nameSize, rows.nameOf(index).length, true);
     view.setUint16(at + INODE.symlinkSize, target.length, true);

@@ -5,6 +5,7 @@ import { randomTree, readTree, TREE_CHUNK, treeBlob, writeTree } from "../../../
 import { ChunkInfoTable } from "../chunk_info_table.ts";
 import { openBootstrap } from "../open.ts";
 import { openV5 } from "./bootstrap.ts";
+import { INODE } from "./layout.ts";
 import { BootstrapWriter } from "./writer.ts";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
@@ -49,6 +50,22 @@ Deno.test("every record has the digest of its content", () => {
       for (let index = 1; index <= bootstrap.inodeCount; index++) {
         const { input, expected } = bootstrap.recordDigest(index);
         assert.deepEqual(new Uint8Array(sha256(input)), new Uint8Array(expected));
+      }
+    }),
+    { numRuns: 30 },
+  );
+});
+
+Deno.test("the index of children of every directory is greater than its own, as readers before nydus 2.2 require", () => {
+  fc.assert(
+    fc.property(randomTree, (nodes) => {
+      const { bytes } = written(nodes);
+      const bootstrap = openV5(bytes);
+      const view = new DataView(bytes.buffer, bytes.byteOffset);
+      for (let index = 1; index <= bootstrap.recordCount; index++) {
+        const at = bootstrap.inodeRegions(index)[0]?.at ?? assert.fail();
+        const isFolder = (view.getUint32(at + INODE.mode, true) & 0o170000) === 0o040000;
+        if (isFolder) assert.ok(view.getUint32(at + INODE.childIndex, true) > index);
       }
     }),
     { numRuns: 30 },
