@@ -8,7 +8,14 @@
  * @module
  */
 import { joinPath, SLASH } from "../../base/path_bytes.ts";
-import { type Bootstrap, type DirVisitor, emptyAttr, type InodeAttr, RafsError } from "../bootstrap.ts";
+import {
+  type BlobDescriptor,
+  type Bootstrap,
+  type DirVisitor,
+  emptyAttr,
+  type InodeAttr,
+  RafsError,
+} from "../bootstrap.ts";
 import { BLOB_FEATURE, has } from "../flags.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { MIN_CHUNK_BYTES, MIN_ENTRY_BYTES } from "../tree_budget.ts";
@@ -181,16 +188,17 @@ export class TreeCheck {
   }
 
   #checkLinks(): void {
-    // Builders before 2.2 stored names of a hard link as inodes of their own, which keep its count (v6).
-    const hasCopies = this.tree.version === 6 &&
-      this.tree.blobs.every(({ features }) => !has(features, BLOB_FEATURE.capTarToc));
+    // Builders up to 2.2 stored names of a hard link to other than regular files as inodes that keep its count (v6),
+    // and even earlier ones those of regular files, too.
+    const hasCopies = (mode: number) =>
+      this.tree.version === 6 && ((mode & S_IFMT) !== S_IFREG || this.tree.blobs.every(isOfOldBuilder));
     for (const { path, names, attr, folders } of this.#seen.values()) {
       if (attr === undefined) continue;
       const isFolder = (attr.mode & S_IFMT) === S_IFDIR;
       const expected = isFolder ? folders + 2 : names;
       // Builders of 2021 gave every directory a link count of 1.
       if (isFolder && attr.nlink === 1) continue;
-      if (!isFolder && hasCopies && attr.nlink > names) continue;
+      if (!isFolder && attr.nlink > names && hasCopies(attr.mode)) continue;
       if (attr.nlink === expected) continue;
       this.findings.add("structure", path, `its link count is ${attr.nlink}, expected ${expected}`);
     }
@@ -222,4 +230,9 @@ export class TreeCheck {
       return this.#seen.get(owner)?.path ?? `inode ${owner}`;
     });
   }
+}
+
+/** Whether a blob was built before 2.2. */
+function isOfOldBuilder({ features }: BlobDescriptor): boolean {
+  return !has(features, BLOB_FEATURE.capTarToc);
 }
