@@ -5,7 +5,7 @@
  */
 import type { BlobDescriptor } from "../bootstrap.ts";
 import { LIMIT, readBlobId } from "../flags.ts";
-import { readU64, unreadable } from "../guard.ts";
+import { readU64, refuse, unreadable } from "../guard.ts";
 import { BLOB_HEAD, EXT_BLOB } from "./layout.ts";
 import type { SuperBlock } from "./super_block.ts";
 
@@ -54,6 +54,12 @@ function readExtension(view: DataView, sb: SuperBlock, index: number): Extension
   const features = view.getUint32(at + EXT_BLOB.features, true);
   const compressedSize = size("compressed size", EXT_BLOB.compressedSize, LIMIT.compressedSize);
   const uncompressedSize = size("uncompressed size", EXT_BLOB.uncompressedSize, LIMIT.uncompressedSize);
+  if (chunkCount > 0 && compressedSize === 0) {
+    refuse(
+      `${what} at ${at}`,
+      "the image was made of the index of an eStargz layer, which has no digests of its chunks",
+    );
+  }
   if (chunkCount > Math.min(compressedSize, uncompressedSize)) {
     unreadable(what, at, `${chunkCount} chunks in ${uncompressedSize} bytes, stored in ${compressedSize}`);
   }

@@ -86,6 +86,17 @@ Deno.test("v5: a blob with more chunks than bytes is refused", async () => {
   });
 });
 
+Deno.test("v5: an image made of the index of an eStargz layer is refused by name", async () => {
+  const bytes = await fixture("v5-odd-root");
+  const view = viewOn(bytes);
+  const entry = Number(view.getBigUint64(SUPER.extBlobTableOffset, true));
+  view.setBigUint64(entry + EXT_BLOB.compressedSize, 0n, true);
+  assert.throws(
+    () => openV5(bytes),
+    (error) => error instanceof RafsError && error.code === "unsupported" && /eStargz/.test(error.message),
+  );
+});
+
 Deno.test("v5: further names of a hard link have the inode of the first", async () => {
   const bootstrap = openV5(await fixture("v5-layers-merged"));
   const attr = emptyAttr();
