@@ -24,14 +24,14 @@ const LOG_EVERY_MS = 60_000;
 
 /**
  * Returns the delay before retry `attempt` (from 1): exponential, with ±50 % jitter, and at least what the server asked
- * for.
+ * for, or up to half more: what was refused together would else be refused together again.
  */
 export function pauseBefore(attempt: number, retryAfterMs: number | undefined, random = Math.random): number {
   return spreadPause(FIRST_PAUSE_MS * 2 ** (attempt - 1), retryAfterMs, random);
 }
 
 function spreadPause(averageMs: number, retryAfterMs: number | undefined, random = Math.random): number {
-  return Math.min(MAX_PAUSE_MS, Math.max(averageMs * (0.5 + random()), retryAfterMs ?? 0));
+  return Math.min(MAX_PAUSE_MS, Math.max(averageMs * (0.5 + random()), (retryAfterMs ?? 0) * (1 + random() / 2)));
 }
 
 /** Parses Retry-After, in seconds or as a date; undefined if it is neither. */

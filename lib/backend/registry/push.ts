@@ -78,17 +78,17 @@ export async function pushBlob(
   const what = `push blob ${digest} to ${repository.description}`;
   const path = `/v2/${repository.name}/blobs/uploads/`;
   const headers = { "content-type": "application/octet-stream" };
-  let isRepetition = false;
+  let wasSent = false;
   await repository.retrying(options(signal), async (host, attempt) => {
     const isThere = async () =>
       await unlessAbsent(host.once(headOf(repository, digest, what), attempt, lengthOf)) === body.length;
-    if (isRepetition && await isThere()) return;
-    isRepetition = true;
+    if (wasSent && await isThere()) return;
     const begun = await host.once({ method: "POST", path, what }, attempt, async (response) => {
       await response.discard();
       return uploadPlace(response);
     });
     begun.searchParams.set("digest", digest);
+    wasSent = true;
     try {
       const request = { method: "PUT", path, what, headers, body, startAt: begun } as const;
       const { status, server } = await host.once(request, attempt, discarded);

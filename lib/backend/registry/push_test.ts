@@ -82,6 +82,13 @@ Deno.test("an upload that the registry does not know any more is begun again", a
   assert.deepEqual(requests, ["POST upload", "PUT blob", "HEAD blob", "POST upload", "PUT blob"]);
 });
 
+Deno.test("an upload that the registry does not begin yet costs no further request", async () => {
+  const requests = await requestsOf((repository) => pushBlob(repository, DIGEST, BLOB, signal), {
+    "POST upload": refuse(2, 429, "TOOMANYREQUESTS"),
+  });
+  assert.deepEqual(requests, ["POST upload", "POST upload", "POST upload", "PUT blob"]);
+});
+
 Deno.test("a blob that arrived although the answer was lost is not sent again", async () => {
   const requests = await requestsOf((repository) => pushBlob(repository, DIGEST, BLOB, signal), {
     "PUT blob": (response) => void response.socket?.destroy(),
