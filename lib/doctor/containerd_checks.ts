@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { SNAPSHOTTER } from "../setup/containerd/containerd_config.ts";
+import { othersAt, SNAPSHOTTER } from "../setup/containerd/containerd_config.ts";
 import { criProblem } from "../setup/containerd/containerd_cri.ts";
 import { snapshotterState } from "../setup/containerd/containerd_state.ts";
 import { CONTAINERD_SERVICE } from "../setup/unit_files.ts";
@@ -37,6 +37,8 @@ export function containerdChecks(installation: Installation): Check[] {
       run() {
         if ("error" in containerdFiles) return failedWith(containerdFiles.error);
         const address = installation.snapshotterAddress;
+        const [other] = address === undefined ? [] : othersAt(address, containerdFiles.value.files);
+        if (other !== undefined) return fail(`${other} leads to ${address} as well`, `remove proxy_plugins.${other}`);
         if (address !== undefined) return ok(`${SNAPSHOTTER} at ${address}`);
         return containerdFiles.value.isThere
           ? skipped(`containerd has none of the name ${SNAPSHOTTER}`, SETUP)

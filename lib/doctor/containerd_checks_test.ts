@@ -41,6 +41,12 @@ Deno.test("a snapshotter that is registered but not served, and a containerd tha
   assert.equal(say("snapshotter").verdict, "skipped");
 });
 
+Deno.test("a second name for the snapshotter is a failure that names it", async () => {
+  const second = REGISTERED.replaceAll("nydus-gd]", "nydus]").replace("nydus-gd.exports", "nydus.exports");
+  const { verdict, mend } = (await judge(REGISTERED + second))("proxy plugin");
+  assert.deepEqual([verdict, mend], ["fail", "remove proxy_plugins.nydus"]);
+});
+
 Deno.test("a configuration that containerd cannot read is a failure with its line", async () => {
   const { verdict, seen } = (await judge("version = 2\nx = [\n"))("proxy plugin");
   assert.equal(verdict, "fail");

@@ -228,6 +228,7 @@ Deno.test("obstacles in containerd's configuration are refused by name before an
     ],
     [elsewhere.replace("/run/other.sock", SOCKET).replace('"snapshot"', '"content"'), /of type "content"/],
     ["version = 2\nplugins = [\n", /Cannot read \/etc\/containerd\/config\.toml: line \d+: /],
+    [elsewhere.replace("nydus-gd", "nydus").replace("other", "nydus-gd/snapshotter"), /proxy_plugins\.nydus leads to/],
     ['proxy_plugins = "none"\n', /proxy_plugins is not what containerd expects there/],
     ["proxy_plugins = {}\n", /proxy_plugins in .* is written so that nothing can be appended to it/],
     [

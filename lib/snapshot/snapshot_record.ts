@@ -24,6 +24,8 @@ const TimeSchema = v.object({ seconds: v.pipe(v.number(), v.safeInteger()), nano
 const RecordSchema = v.object({
   version: v.literal(1),
   kind: v.picklist(KINDS),
+  /** Name under which the client who made it knows the snapshotter; absent in old records. */
+  client: v.exactOptional(v.string()),
   /** Unique among all snapshots. */
   name: v.string(),
   /** Name of the parent; "" for none. */

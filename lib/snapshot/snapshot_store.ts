@@ -69,6 +69,8 @@ export class SnapshotStore implements AsyncDisposable {
   readonly #inside: Inside;
   readonly #images: SnapshotImages;
   readonly #lazyLayers = new WeakMap<Snapshot, LazyLayer>();
+  /** Name under which clients know the snapshotter, since the first that has made a snapshot; see {@link admit}. */
+  #client: string | undefined;
   /** Held by every change of index and files. */
   readonly #changing = new KeyedMutex<"store">();
   readonly #tasks = new StoppableTasks();
@@ -76,6 +78,7 @@ export class SnapshotStore implements AsyncDisposable {
   private constructor(inside: Inside) {
     this.#inside = inside;
     this.#images = new SnapshotImages(inside.lazyImages, inside.paths);
+    this.#client = inside.index.all().find(({ client }) => client !== undefined)?.client;
     this.#images.holdAgain(inside.index.all().flatMap((snapshot) => this.#mountable(snapshot)));
   }
 
@@ -158,6 +161,25 @@ export class SnapshotStore implements AsyncDisposable {
     const { paths, index } = this.#inside;
     const problems = snapshotProblems({ snapshots: index.all(), damaged: this.#damaged }, paths);
     return [...layerWarnings(this.#images), ...problems.map(({ message, remedy }) => `${message}; ${remedy}`)];
+  }
+
+  /**
+   * Refuses a client that knows the snapshotter under another name than the one that made the snapshots. containerd has a
+   * list of snapshots for each name, and deletes what its snapshotter has beyond that: all that were made under the other
+   * name, under running containers.
+   *
+   * @param creates whether a snapshot is about to be made
+   * @throws {NydusGdError} "config"
+   */
+  admit(client: string, { creates }: { readonly creates: boolean }): void {
+    if (this.#client === undefined && creates) this.#client = client;
+    if (this.#client === undefined || this.#client === client) return;
+    const state = `its socket is that of the snapshotter ${this.#client}, whose snapshots would be deleted`;
+    throw new NydusGdError("config", `Cannot be the snapshotter ${client}: ${state}`, {
+      hint:
+        `keep one table of proxy_plugins for this socket in containerd's configuration; to change the name, remove all ` +
+        `containers and images of ${this.#client}, and restart nydus-gd`,
+    });
   }
 
   /**
@@ -315,7 +337,7 @@ export class SnapshotStore implements AsyncDisposable {
     const number = await this.#inside.numbers.take();
     try {
       const mounts = await this.#mountsOf(kind, number, base, signal);
-      await this.#add(what, { ...newRecord(key, parent, labels), kind, number });
+      await this.#add(what, { ...this.#record(key, parent, labels), kind, number });
       return mounts;
     } catch (error) {
       await this.#images.release({ number });
@@ -329,7 +351,13 @@ export class SnapshotStore implements AsyncDisposable {
     this.#inside.index.creatable(what, target, parent);
     const number = await this.#inside.numbers.take();
     const layer = { opaque: false, isBlob: true };
-    await this.#add(what, { ...newRecord(target, parent, labels), kind: "committed", number, usage: NO_USAGE, layer });
+    await this.#add(what, {
+      ...this.#record(target, parent, labels),
+      kind: "committed",
+      number,
+      usage: NO_USAGE,
+      layer,
+    });
   }
 
   async #add(what: string, snapshot: Snapshot): Promise<void> {
@@ -351,12 +379,14 @@ export class SnapshotStore implements AsyncDisposable {
     return snapshotMounts(kind, this.#inside.paths.of(number), lowers);
   }
 
+  /** What the records of all kinds have, for a new snapshot. */
+  #record(name: string, parent: string, labels: Labels) {
+    const now = realTime();
+    const client = this.#client === undefined ? {} : { client: this.#client };
+    return { version: 1, ...client, name, parent, labels: recordedLabels(labels), created: now, updated: now } as const;
+  }
+
   #change<T>(task: () => Promise<T>): Promise<T> {
     return this.#changing.run("store", task);
   }
-}
-
-function newRecord(name: string, parent: string, labels: Labels) {
-  const now = realTime();
-  return { version: 1, name, parent, labels: recordedLabels(labels), created: now, updated: now } as const;
 }

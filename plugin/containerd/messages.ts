@@ -40,25 +40,32 @@ export interface InfoMessage {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** What every request has. */
+export interface ToSnapshotter {
+  /** The name that the client's configuration gives to the snapshotter. */
+  readonly snapshotter: string;
+}
+
 /** Requests and responses by the name of their schema. */
 export interface Messages {
   readonly Empty: Readonly<Record<never, never>>;
-  readonly CreateRequest: {
+  readonly CleanupRequest: ToSnapshotter;
+  readonly CreateRequest: ToSnapshotter & {
     readonly key: string;
     readonly parent: string;
     readonly labels: Readonly<Record<string, string>>;
   };
-  readonly KeyRequest: { readonly key: string };
-  readonly CommitRequest: {
+  readonly KeyRequest: ToSnapshotter & { readonly key: string };
+  readonly CommitRequest: ToSnapshotter & {
     readonly name: string;
     readonly key: string;
     readonly labels: Readonly<Record<string, string>>;
   };
-  readonly UpdateRequest: {
+  readonly UpdateRequest: ToSnapshotter & {
     readonly info: InfoMessage | null;
     readonly updateMask: { readonly paths: readonly string[] } | null;
   };
-  readonly ListRequest: { readonly filters: readonly string[] };
+  readonly ListRequest: ToSnapshotter & { readonly filters: readonly string[] };
   readonly MountsResponse: { readonly mounts: readonly MountMessage[] };
   readonly InfoResponse: { readonly info: InfoMessage | null };
   readonly ListResponse: { readonly info: readonly InfoMessage[] };
@@ -72,7 +79,6 @@ const int64 = (id: number) => ({ type: "int64", id });
 const one = (type: string, id: number) => ({ type, id });
 const many = (type: string, id: number) => ({ rule: "repeated", type, id });
 
-/** Every request also names the snapshotter in field 1, of which there is one per socket. */
 const SCHEMAS = protobuf.Root.fromJSON({
   nested: {
     Timestamp: { fields: { seconds: int64(1), nanos: one("int32", 2) } },
@@ -89,11 +95,12 @@ const SCHEMAS = protobuf.Root.fromJSON({
       },
     },
     Empty: { fields: {} },
-    CreateRequest: { fields: { key: text(2), parent: text(3), labels: textMap(4) } },
-    KeyRequest: { fields: { key: text(2) } },
-    CommitRequest: { fields: { name: text(2), key: text(3), labels: textMap(4) } },
-    UpdateRequest: { fields: { info: one("Info", 2), updateMask: one("FieldMask", 3) } },
-    ListRequest: { fields: { filters: texts(2) } },
+    CleanupRequest: { fields: { snapshotter: text(1) } },
+    CreateRequest: { fields: { snapshotter: text(1), key: text(2), parent: text(3), labels: textMap(4) } },
+    KeyRequest: { fields: { snapshotter: text(1), key: text(2) } },
+    CommitRequest: { fields: { snapshotter: text(1), name: text(2), key: text(3), labels: textMap(4) } },
+    UpdateRequest: { fields: { snapshotter: text(1), info: one("Info", 2), updateMask: one("FieldMask", 3) } },
+    ListRequest: { fields: { snapshotter: text(1), filters: texts(2) } },
     MountsResponse: { fields: { mounts: many("Mount", 1) } },
     InfoResponse: { fields: { info: one("Info", 1) } },
     ListResponse: { fields: { info: many("Info", 1) } },

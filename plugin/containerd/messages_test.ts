@@ -4,13 +4,18 @@ import { codecOf } from "./messages.ts";
 Deno.test("a request is read as containerd writes it", () => {
   // PrepareSnapshotRequest{snapshotter: "n", key: "k", parent: "p", labels: {"a": "b"}}
   const bytes = Uint8Array.fromHex("0a016e" + "12016b" + "1a0170" + "2206" + "0a0161" + "120162");
-  deepEqual(codecOf("CreateRequest").decode(bytes), { key: "k", parent: "p", labels: { a: "b" } });
+  deepEqual(codecOf("CreateRequest").decode(bytes), {
+    snapshotter: "n",
+    key: "k",
+    parent: "p",
+    labels: { a: "b" },
+  });
 });
 
 Deno.test("fields that are not sent have their defaults", () => {
-  deepEqual(codecOf("CreateRequest").decode(new Uint8Array()), { key: "", parent: "", labels: {} });
-  deepEqual(codecOf("UpdateRequest").decode(new Uint8Array()), { info: null, updateMask: null });
-  deepEqual(codecOf("ListRequest").decode(new Uint8Array()), { filters: [] });
+  deepEqual(codecOf("CreateRequest").decode(new Uint8Array()), { snapshotter: "", key: "", parent: "", labels: {} });
+  deepEqual(codecOf("UpdateRequest").decode(new Uint8Array()), { snapshotter: "", info: null, updateMask: null });
+  deepEqual(codecOf("ListRequest").decode(new Uint8Array()), { snapshotter: "", filters: [] });
 });
 
 Deno.test("a response is written as containerd reads it", () => {

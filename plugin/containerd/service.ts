@@ -6,7 +6,7 @@
 import type { Labels } from "../../lib/snapshot/labels.ts";
 import type { Snapshot } from "../../lib/snapshot/snapshot_record.ts";
 import type { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";
-import { type InfoMessage, KIND_NUMBERS, type Messages } from "./messages.ts";
+import { type InfoMessage, KIND_NUMBERS, type Messages, type ToSnapshotter } from "./messages.ts";
 
 /**
  * A message of a listing is sent as soon as it has this many snapshots, or this many characters of labels: receivers
@@ -28,7 +28,10 @@ export interface UnaryMethod {
   handle(store: SnapshotStore, message: unknown, signal: AbortSignal): Promise<unknown>;
 }
 
-function method<Q extends keyof Messages, R extends keyof Messages>(
+/** Messages that are requests. */
+type Request = { [N in keyof Messages]: Messages[N] extends ToSnapshotter ? N : never }[keyof Messages];
+
+function method<Q extends Request, R extends keyof Messages>(
   name: string,
   request: Q,
   response: R,
@@ -38,7 +41,11 @@ function method<Q extends keyof Messages, R extends keyof Messages>(
     name,
     request,
     response,
-    handle: async (store, message, signal) => await handle(store, message as Messages[Q], signal),
+    handle: async (store, message, signal) => {
+      const asked = message as Messages[Q];
+      store.admit(asked.snapshotter, { creates: request === "CreateRequest" });
+      return await handle(store, asked, signal);
+    },
   };
 }
 
@@ -70,7 +77,7 @@ export const UNARY_METHODS: readonly UnaryMethod[] = [
     const { bytes, inodes } = await store.usage(key, signal);
     return { size: bytes, inodes };
   }),
-  method("Cleanup", "Empty", "Empty", async (store) => {
+  method("Cleanup", "CleanupRequest", "Empty", async (store) => {
     await store.cleanup();
     return {};
   }),
@@ -79,8 +86,9 @@ export const UNARY_METHODS: readonly UnaryMethod[] = [
 /** The responses of List, one after the other. */
 export function* listResponses(
   store: SnapshotStore,
-  { filters }: Messages["ListRequest"],
+  { snapshotter, filters }: Messages["ListRequest"],
 ): Generator<Messages["ListResponse"]> {
+  store.admit(snapshotter, { creates: false });
   let info: InfoMessage[] = [];
   let characters = 0;
   for (const snapshot of store.list(filters)) {

@@ -174,6 +174,31 @@ rootTest("what cannot be asked of a snapshot is refused with the codes of contai
   });
 });
 
+rootTest("snapshots are shown to no client that knows the snapshotter under another name", async () => {
+  await using snapshots = await LazySnapshots.start(undefined);
+  using other = new SnapshotClient(snapshots.socket, "nydus");
+  deepEqual(await other.list(), [], "there is nothing to lose");
+  await snapshots.client.prepare("box");
+  const requireRefused = async (client: SnapshotClient) => {
+    for (const call of [() => client.list(), () => client.remove("box"), () => client.prepare("mine")]) {
+      await rejects(call(), (error: { code: number; details: string }) => {
+        equal(error.code, status.FAILED_PRECONDITION);
+        match(error.details, /the snapshotter nydus-gd, .*hint: keep one table/);
+        return true;
+      });
+    }
+  };
+  await requireRefused(other);
+  await snapshots.restart();
+  using after = new SnapshotClient(snapshots.socket, "nydus");
+  await requireRefused(after);
+  await snapshots.client.remove("box");
+  await snapshots.restart();
+  using renamed = new SnapshotClient(snapshots.socket, "nydus");
+  await renamed.prepare("box");
+  deepEqual(await renamed.list(), ["box"]);
+});
+
 rootTest("labels of any size do not make the listing too large for its receiver", async () => {
   await using snapshots = await LazySnapshots.start(LOCAL);
   const { client } = snapshots;

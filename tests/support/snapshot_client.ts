@@ -6,6 +6,7 @@
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 import { codecOf, type InfoMessage, type Messages, type MountMessage } from "../../plugin/containerd/messages.ts";
 import type { SnapshotMount } from "../../lib/snapshot/snapshot_mounts.ts";
+import { SNAPSHOTTER } from "../../lib/setup/containerd/containerd_config.ts";
 import { PATIENCE_MS } from "./until.ts";
 
 const SERVICE = "/containerd.services.snapshots.v1.Snapshots";
@@ -16,7 +17,8 @@ type Labels = Readonly<Record<string, string>>;
 export class SnapshotClient implements Disposable {
   readonly #client: Client;
 
-  constructor(socket: string) {
+  /** @param snapshotter name under which it knows the snapshotter */
+  constructor(socket: string, private readonly snapshotter = SNAPSHOTTER) {
     this.#client = new Client(`unix:${socket}`, credentials.createInsecure());
   }
 
@@ -26,32 +28,40 @@ export class SnapshotClient implements Disposable {
       "Prepare",
       "CreateRequest",
       "MountsResponse",
-      { key, parent, labels },
+      { snapshotter: this.snapshotter, key, parent, labels },
       timeoutMs,
     );
     return mounts.map(mountOf);
   }
 
   async view(key: string, parent = "", labels: Labels = {}): Promise<SnapshotMount[]> {
-    const { mounts } = await this.#call("View", "CreateRequest", "MountsResponse", { key, parent, labels });
+    const { mounts } = await this.#call("View", "CreateRequest", "MountsResponse", {
+      snapshotter: this.snapshotter,
+      key,
+      parent,
+      labels,
+    });
     return mounts.map(mountOf);
   }
 
   async mounts(key: string): Promise<SnapshotMount[]> {
-    const { mounts } = await this.#call("Mounts", "KeyRequest", "MountsResponse", { key });
+    const { mounts } = await this.#call("Mounts", "KeyRequest", "MountsResponse", {
+      snapshotter: this.snapshotter,
+      key,
+    });
     return mounts.map(mountOf);
   }
 
   async commit(name: string, key: string, labels: Labels = {}): Promise<void> {
-    await this.#call("Commit", "CommitRequest", "Empty", { name, key, labels });
+    await this.#call("Commit", "CommitRequest", "Empty", { snapshotter: this.snapshotter, name, key, labels });
   }
 
   async remove(key: string): Promise<void> {
-    await this.#call("Remove", "KeyRequest", "Empty", { key });
+    await this.#call("Remove", "KeyRequest", "Empty", { snapshotter: this.snapshotter, key });
   }
 
   async stat(key: string): Promise<InfoMessage | null> {
-    return (await this.#call("Stat", "KeyRequest", "InfoResponse", { key })).info;
+    return (await this.#call("Stat", "KeyRequest", "InfoResponse", { snapshotter: this.snapshotter, key })).info;
   }
 
   /** Names of all snapshots that match, sorted. */
@@ -61,7 +71,7 @@ export class SnapshotClient implements Disposable {
       `${SERVICE}/List`,
       request.encode,
       response.decode,
-      { filters },
+      { snapshotter: this.snapshotter, filters },
     );
     const names: string[] = [];
     for await (const { info } of call) names.push(...(info as InfoMessage[]).map(({ name }) => name));

@@ -171,6 +171,15 @@ export function registrationOf(files: readonly ContainerdConfig[]): Registration
   return last === undefined || table === undefined ? undefined : { path: last.path, ...table };
 }
 
+/** Other names under which a proxy plugin leads to `address`: containerd would delete the snapshots of one for the other. */
+export function othersAt(address: string, files: readonly ContainerdConfig[]): string[] {
+  const tables = Object.entries(Object.assign({}, ...files.map(({ content }) => content.proxy_plugins))) as [
+    string,
+    { readonly address: string },
+  ][];
+  return tables.filter(([name, table]) => name !== SNAPSHOTTER && table.address === address).map(([name]) => name);
+}
+
 /**
  * Text to append to the file; undefined if our snapshotter is registered already.
  *
@@ -179,6 +188,10 @@ export function registrationOf(files: readonly ContainerdConfig[]): Registration
  */
 export function blockFor(main: ContainerdConfig, imports: readonly ContainerdConfig[]): string | undefined {
   refuseDisabled([main, ...imports]);
+  const [other] = othersAt(SNAPSHOTTER_SOCKET, [main, ...imports]);
+  if (other !== undefined) {
+    throw refusal(`proxy_plugins.${other} leads to ${SNAPSHOTTER_SOCKET} already`, `remove proxy_plugins.${other}`);
+  }
   const registered = registrationOf([main, ...imports]);
   if (registered !== undefined) {
     if (registered.address === SNAPSHOTTER_SOCKET && SNAPSHOT_TYPES.includes(registered.type)) return undefined;
