@@ -9,13 +9,13 @@
  * container wrote is never found.
  *
  * Records may be damaged, or of another time than the layers, as after one of both was restored from a backup. So
- * nothing is found if a record of an image's layer names one that is not here: it might name any of those that are.
+ * nothing is found if a record of an image's layer names one that is not here: it might name any of those that are. And
+ * nothing that is older than the last change of the records' folder, which every name given to an image is, and every
+ * copy put in its place: a commit of a container is a layer that came as a tar too, and may be in the records that a
+ * backup has replaced, or that dockerd has lost and made again, empty, but which may come back.
  *
- * Records that name no layer may be lost: dockerd makes the folder again, empty, when somebody has taken it away, and
- * may get the former one back. So nothing that is older than the folder is found then, and nothing at all if there are
- * images, or if the file system does not tell the folder's age or tells a wrong one: dockerd makes it after that of the
- * layers. What is left was made by a dockerd that has had this folder from the beginning, and was killed during its very
- * first pull.
+ * Nothing at all is found if the file system does not tell the age of a folder, or tells a wrong one: dockerd makes that
+ * of the records after that of the layers.
  *
  * @module
  */
@@ -38,14 +38,14 @@ export interface RecordedLayers {
   readonly ofImages: ReadonlySet<string>;
   /** Ids of layers of containers, and of layers that were being removed: they may be gone. */
   readonly others: ReadonlySet<string>;
-  /** When the records began, if they name neither a layer nor an image. */
-  readonly emptySince: Date | undefined;
+  /** Last change of the folder of the records (its ctime). */
+  readonly since: Date;
 }
 
 /**
  * Removes the layers that dockerd has forgotten. Never rejects. Valid only while dockerd makes no layer.
  *
- * @param recordedLayers returns what dockerd has recorded; undefined if it has no records
+ * @param recordedLayers returns what dockerd has recorded; undefined if that names no layers
  * @param remove removes a layer
  */
 export async function removeUnrecorded(
@@ -67,6 +67,7 @@ export async function removeUnrecorded(
 
 /** Returns them, those on top before those below. */
 async function unrecordedLayers(home: HomePaths, recorded: RecordedLayers): Promise<string[]> {
+  if (wasMadeAfter(home.home, recorded.since)) return [];
   const names = new Set([...Deno.readDirSync(home.home)].map(({ name }) => name));
   const candidates = new Set(
     [...names].filter((name) => DOCKER_LAYER.test(name) && isUnrecorded(home, name, recorded)),
@@ -86,10 +87,8 @@ async function unrecordedLayers(home: HomePaths, recorded: RecordedLayers): Prom
   return unneeded.sort((one, other) => other.lower.length - one.lower.length).map(({ id }) => id);
 }
 
-function isUnrecorded(home: HomePaths, id: string, { ofImages, others, emptySince }: RecordedLayers): boolean {
-  if (ofImages.size + others.size > 0) return !ofImages.has(id) && !others.has(id);
-  return emptySince !== undefined && !wasMadeAfter(home.home, emptySince) &&
-    wasMadeAfter(home.layer(id).root, emptySince);
+function isUnrecorded(home: HomePaths, id: string, { ofImages, others, since }: RecordedLayers): boolean {
+  return !ofImages.has(id) && !others.has(id) && wasMadeAfter(home.layer(id).root, since);
 }
 
 function wasMadeAfter(path: string, time: Date): boolean {

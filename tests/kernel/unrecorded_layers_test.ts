@@ -20,10 +20,27 @@ async function record(imageDir: string, path: string, layerId: string): Promise<
   await Deno.writeTextFile(file, layerId);
 }
 
+/** Whether what is made now in a folder is younger than `path`. */
+async function wasBornAfter(path: string, folder: string): Promise<boolean> {
+  const probe = await Deno.makeTempFile({ dir: folder });
+  const [made, other] = await Promise.all([Deno.stat(probe), Deno.stat(path)]);
+  await Deno.remove(probe);
+  return Number(made.birthtime) > Number(other.birthtime);
+}
+
+/** Makes the folders of dockerd's records; what is made afterwards is younger. */
+async function begin(imageDir: string): Promise<void> {
+  await Deno.mkdir(`${imageDir}/imagedb/content/sha256`, { recursive: true });
+  await Deno.mkdir(`${imageDir}/layerdb/sha256`, { recursive: true });
+  await until("the file system's clock has moved on", () => wasBornAfter(`${imageDir}/layerdb`, `${imageDir}/layerdb`));
+}
+
 rootTest("image layers that dockerd has no record of are removed when a dockerd starts", async () => {
   await using home = await StoreHome.make();
   const imageDir = `${home.scratch}/image`;
-  const store = await home.reopen({ recordedLayers: () => recordedLayers(imageDir) });
+  let records = imageDir;
+  const store = await home.reopen({ recordedLayers: () => recordedLayers(records) });
+  await begin(imageDir);
   await layer(store, id("a"), "", file("f", "of an image"));
   await container(store, id("b"), id("a"));
   await layer(store, id("c"), id("a"), file("f", "whole, of nobody"));
@@ -36,11 +53,13 @@ rootTest("image layers that dockerd has no record of are removed when a dockerd 
   await Deno.writeTextFile(`${home.path}/${id("0")}/diff/written`, "by a container");
   const all = layersIn(home.path);
 
+  records = `${home.scratch}/others`;
   await store.beginAnew();
   deepEqual(layersIn(home.path), all, "dockerd has no records");
-  await Deno.mkdir(`${imageDir}/layerdb/sha256`, { recursive: true });
+  await begin(records);
   await store.beginAnew();
   deepEqual(layersIn(home.path), all, "dockerd has lost its records");
+  records = imageDir;
 
   await record(imageDir, `sha256/${id("1")}/cache-id`, id("a"));
   await record(imageDir, `sha256/${id("2")}-123-removing/cache-id`, id("9"));
@@ -56,6 +75,7 @@ rootTest("no layer is removed for records that are damaged, or older or newer th
   await using home = await StoreHome.make();
   const imageDir = `${home.scratch}/image`;
   const store = await home.reopen({ recordedLayers: () => recordedLayers(imageDir) });
+  await begin(imageDir);
   await layer(store, id("a"), "", file("f", "of an image"));
   await layer(store, id("b"), "", file("f", "a commit that nobody else has"));
   await record(imageDir, `sha256/${id("1")}/cache-id`, id("a"));
@@ -70,7 +90,6 @@ rootTest("no layer is removed for records that are damaged, or older or newer th
   deepEqual(layersIn(home.path), [id("a"), id("b")], "there is none");
   await Deno.remove(`${imageDir}/layerdb/sha256/${id("2")}`);
   const config = `${imageDir}/imagedb/content/sha256/${id("d")}`;
-  await Deno.mkdir(`${imageDir}/imagedb/content/sha256`, { recursive: true });
   await Deno.writeTextFile(config, JSON.stringify({ rootfs: { diff_ids: [`sha256:${id("2")}`] } }));
   await store.beginAnew();
   deepEqual(layersIn(home.path), [id("a"), id("b")], "the record of an image's layer is missing");
@@ -79,23 +98,29 @@ rootTest("no layer is removed for records that are damaged, or older or newer th
   deepEqual(layersIn(home.path), [id("a")]);
 });
 
+rootTest("no layer is removed for records that were put in the place of newer ones", async () => {
+  await using home = await StoreHome.make();
+  const imageDir = `${home.scratch}/image`;
+  const store = await home.reopen({ recordedLayers: () => recordedLayers(imageDir) });
+  await begin(imageDir);
+  await layer(store, id("a"), "", file("f", "of an image"));
+  await record(imageDir, `sha256/${id("1")}/cache-id`, id("a"));
+  await layer(store, id("b"), "", file("f", "a commit that nobody else has"));
+  await until("the file system's clock has moved on", () => wasBornAfter(`${home.path}/${id("b")}`, home.scratch));
+  await Deno.rename(imageDir, `${imageDir}.backup`);
+  await Deno.rename(`${imageDir}.backup`, imageDir);
+  await store.beginAnew();
+  deepEqual(layersIn(home.path), [id("a"), id("b")]);
+});
+
 rootTest("no layer is removed for records that were begun anew while the clock was wrong", async () => {
   await using home = await StoreHome.make();
-  const emptySince = new Date(0);
-  const recorded = { ofImages: new Set<string>(), others: new Set<string>(), emptySince };
+  const recorded = { ofImages: new Set<string>(), others: new Set<string>(), since: new Date(0) };
   const store = await home.reopen({ recordedLayers: () => Promise.resolve(recorded) });
   await layer(store, id("a"), "", file("f", "of an image"));
   await store.beginAnew();
   deepEqual(layersIn(home.path), [id("a")]);
 });
-
-/** Whether what is made now in a folder is younger than `path`. */
-async function wasBornAfter(path: string, folder: string): Promise<boolean> {
-  const probe = await Deno.makeTempFile({ dir: folder });
-  const [made, other] = await Promise.all([Deno.stat(probe), Deno.stat(path)]);
-  await Deno.remove(probe);
-  return Number(made.birthtime) > Number(other.birthtime);
-}
 
 rootTest(
   "what the very first pull of a killed dockerd leaves is removed as well, unless images may know it",
@@ -104,15 +129,13 @@ rootTest(
     const imageDir = `${home.scratch}/image`;
     const store = await home.reopen({ recordedLayers: () => recordedLayers(imageDir) });
     await layer(store, id("a"), "", file("f", "older than the records"));
-    await Deno.mkdir(`${imageDir}/layerdb/sha256`, { recursive: true });
-    await until("the file system's clock has moved on", () => wasBornAfter(`${imageDir}/layerdb`, home.scratch));
+    await begin(imageDir);
     await layer(store, id("b"), "", file("f", "whole, of nobody"));
     await store.create(id("c"), { parent: id("b") });
     await store.createReadWrite(id("d"), { parent: id("a") });
     await Deno.writeTextFile(`${home.path}/${id("d")}/diff/written`, "by a container");
     const all = layersIn(home.path);
 
-    await Deno.mkdir(`${imageDir}/imagedb/content/sha256`, { recursive: true });
     await Deno.writeTextFile(`${imageDir}/imagedb/content/sha256/${id("e")}`, "{}");
     await store.beginAnew();
     deepEqual(layersIn(home.path), all, "dockerd has lost only the records of its layers");

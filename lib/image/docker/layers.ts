@@ -7,6 +7,7 @@
  *                            layerdb/mounts/<container>/{mount-id,init-id}   the two layers of a container
  *                                                      parent               chain id of the layer below
  *                            imagedb/content/sha256/<image id>               an image
+ *                            repositories.json                               names of images, made anew for each change
  * ```
  * dockerd makes a layer first and records it afterwards, so between the two it has layers that it would not know after
  * a crash. Source: layer/filestore.go of moby, 20.10 to 27.
@@ -16,6 +17,8 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import * as v from "valibot";
+import { AT } from "../../../ffi/fcntl.ts";
+import { statat } from "../../../ffi/sys_stat.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { DockerLayer } from "../../layer/mend_layer.ts";
 import type { RecordedLayers } from "../../layer/unrecorded_layers.ts";
@@ -25,7 +28,7 @@ import { readDockerJson } from "./files.ts";
 export const CHAIN_ID = /^[0-9a-f]{64}$/;
 
 /**
- * Returns the layers that Docker's records name; undefined if it has no records.
+ * Returns the layers that Docker's records name; undefined if it has no records, or only of images.
  *
  * @param imageDir `<data-root>/image/<driver>`
  * @throws {Error} if a record cannot be read
@@ -33,8 +36,7 @@ export const CHAIN_ID = /^[0-9a-f]{64}$/;
  */
 export async function recordedLayers(imageDir: string): Promise<RecordedLayers | undefined> {
   const layerdb = layerdbOf(imageDir);
-  const info = await unlessMissing(Deno.stat(layerdb));
-  if (info === undefined) return undefined;
+  if (await unlessMissing(Deno.stat(layerdb)) === undefined) return undefined;
   const images = join(layerdb, "sha256");
   const byChain = new Map<string, string>();
   const others = new Set<string>();
@@ -51,8 +53,10 @@ export async function recordedLayers(imageDir: string): Promise<RecordedLayers |
   for (const words of (await wordsIn(join(layerdb, "mounts"), ["mount-id", "init-id"])).values()) {
     for (const id of Object.values(words)) others.add(id);
   }
-  const isEmpty = byChain.size + others.size + chainsOfImages.size === 0;
-  return { ofImages: new Set(byChain.values()), others, emptySince: isEmpty ? info.birthtime ?? undefined : undefined };
+  if (byChain.size + others.size === 0 && chainsOfImages.size > 0) return undefined;
+  const { ctimeSec, ctimeNsec } = statat(AT.FDCWD, imageDir);
+  const since = new Date(Number(ctimeSec) * 1000 + ctimeNsec / 1e6);
+  return { ofImages: new Set(byChain.values()), others, since };
 }
 
 function lostRecord(path: string, state: string): NydusGdError {
