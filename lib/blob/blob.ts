@@ -135,6 +135,7 @@ export class Blob {
   async ensure(offset: number, length: number, urgency: Urgency, signal?: AbortSignal): Promise<void> {
     await this.open(signal);
     await this.shared.fetcher.ensure(offset, length, urgency, signal, this.spec.onDemand);
+    if (urgency === "on-demand") await unlessAborted(this.shared.readiness.makeReadable(), signal);
   }
 
   /**

@@ -81,12 +81,23 @@ interface ThinServe {
   readonly cached: () => string[];
 }
 
-async function withThinServe(fsDriver: FsDriver, test: (thin: ThinServe) => Promise<void>): Promise<void> {
+/** @param on what the cache is on: the disk, or an overlay whose upper layer is on it */
+async function withThinServe(
+  fsDriver: FsDriver,
+  test: (thin: ThinServe) => Promise<void>,
+  on: "disk" | "overlay" = "disk",
+): Promise<void> {
   using temp = TempDir.make();
-  const [under, cache] = [temp.join("under"), temp.join("cache")];
-  for (const folder of [under, cache]) Deno.mkdirSync(folder);
+  const [under, disk, cache] = [temp.join("under"), temp.join("disk"), temp.join("cache")];
+  for (const folder of [under, disk, cache]) Deno.mkdirSync(folder);
   try {
-    await mountThinDisk(under, cache);
+    await mountThinDisk(under, disk);
+    await sh(
+      on === "disk" ? 'mount --bind "$1" "$2"' : `mkdir "$1/lower" "$1/upper" "$1/work"
+        mount -t overlay -o "lowerdir=$1/lower,upperdir=$1/upper,workdir=$1/work" overlay "$2"`,
+      disk,
+      cache,
+    );
     const env = {
       NYDUS_GD_CACHE_DIR: cache,
       NYDUS_GD_MOUNT_FS_DRIVER: fsDriver,
@@ -95,7 +106,7 @@ async function withThinServe(fsDriver: FsDriver, test: (thin: ThinServe) => Prom
     await using serve = await LazyServe.start(temp.path, { env });
     await test({
       serve,
-      fill: () => fillThinDisk(under, cache),
+      fill: () => fillThinDisk(under, disk),
       relieve: () => Deno.removeSync(`${under}/ballast`),
       cached: () =>
         [...Deno.readDirSync(cache)].map(({ name }) => `${cache}/${name}`)
@@ -106,9 +117,14 @@ async function withThinServe(fsDriver: FsDriver, test: (thin: ThinServe) => Prom
   }
 }
 
-for (const fsDriver of TESTED_DATA_PATHS.filter((path) => path !== "erofs-fscache")) {
+const CACHES: readonly (readonly [FsDriver, "disk" | "overlay"])[] = [
+  ...TESTED_DATA_PATHS.filter((path) => path !== "erofs-fscache").map((path) => [path, "disk"] as const),
+  ["fuse", "overlay"],
+];
+
+for (const [fsDriver, on] of CACHES) {
   fuseTest(
-    `chunks that the disk of the cache has lost are never zeros (${fsDriver})`,
+    `chunks that the disk of the cache has lost are never zeros (${fsDriver}, ${on})`,
     () =>
       withThinServe(fsDriver, async ({ serve, fill, relieve, cached }) => {
         const files = serve.files.slice(0, FILES);
@@ -130,7 +146,7 @@ for (const fsDriver of TESTED_DATA_PATHS.filter((path) => path !== "erofs-fscach
         drop(cached());
         drop(serve.files.map((path) => serve.root + path));
         assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
-      }),
+      }, on),
   );
 }
 

@@ -11,6 +11,9 @@
  * The kernel tells an error once for each open file description, and the threads share one. Hence whoever asks says so
  * before, and passes on what it was told; whoever sees another ask does not know the answer.
  *
+ * Where a file is kept in one of another file system (an overlay, FUSE), the kernel notes the error for that one only, and
+ * tells it to a sync. There, nothing is known of a chunk that no sync has covered.
+ *
  * A loss ends an epoch, and the next one begins when it has been handled (lost_content.ts). What was read in an epoch
  * that has ended may be lost, and so may what was written: such a chunk does not become ready.
  *
@@ -20,11 +23,15 @@
  */
 import { takeWriteError } from "../../../ffi/fcntl.ts";
 import type { AnyFd } from "../../../ffi/fd.ts";
+import { FS_MAGIC, statfs } from "../../../ffi/sys_statfs.ts";
 import { delay } from "../../base/abort.ts";
 import { bitmapSize, type Bits, hasBit, setBit } from "./bits.ts";
 
 /** Words of {@link SyncState.losses}. */
-const WORD = { epoch: 0, isLost: 1, asking: 2, publishing: 3, LENGTH: 4 } as const;
+const WORD = { epoch: 0, isLost: 1, asking: 2, publishing: 3, isUntold: 4, LENGTH: 5 } as const;
+
+/** File systems that keep a file in one of another file system, and that alone is told of errors. */
+const STACKED: readonly number[] = [FS_MAGIC.overlayfs, FS_MAGIC.fuse, FS_MAGIC.ecryptfs];
 
 /** What is known about the chunks of a cache file on disk. Plain data; can be posted to a Worker. */
 export interface SyncState {
@@ -34,12 +41,24 @@ export interface SyncState {
   readonly losses: Int32Array<SharedArrayBuffer>;
 }
 
+/** Whether only a sync tells of losses. */
+export type Losses = "told" | "told-by-sync";
+
+/** How losses of files in `folder` are told. */
+export function lossesIn(folder: string): Losses {
+  return STACKED.includes(statfs(folder).type) ? "told-by-sync" : "told";
+}
+
 /** Returns the state of a file with `count` chunks, none of which was synced. */
-export function newSyncState(count: number): SyncState {
-  return {
-    recorded: new Uint8Array(new SharedArrayBuffer(bitmapSize(count))),
-    losses: new Int32Array(new SharedArrayBuffer(WORD.LENGTH * 4)),
-  };
+export function newSyncState(count: number, losses: Losses = "told"): SyncState {
+  const words = new Int32Array(new SharedArrayBuffer(WORD.LENGTH * 4));
+  words[WORD.isUntold] = losses === "told-by-sync" ? 1 : 0;
+  return { recorded: new Uint8Array(new SharedArrayBuffer(bitmapSize(count))), losses: words };
+}
+
+/** Whether chunks have to be synced before they are read. */
+export function mustSync({ losses }: Pick<SyncState, "losses">): boolean {
+  return losses[WORD.isUntold] === 1;
 }
 
 /** Whether the chunk cannot be lost. */
@@ -62,6 +81,7 @@ export function epochOf({ losses }: SyncState): number {
  * @param fd the file
  */
 export function isKept({ losses }: SyncState, fd: AnyFd, epoch: number): boolean {
+  if (mustSync({ losses })) return false;
   Atomics.add(losses, WORD.asking, 1);
   const failed = takeWriteError(fd);
   if (failed) noteLoss({ losses });

@@ -29,7 +29,16 @@ import type { ChunkColumns } from "../../rafs/blob/chunk_table.ts";
 import { bitmapSize, clearBit, countBits, hasBit, setBit } from "./bits.ts";
 import type { BlobFiles } from "./blob_files.ts";
 import { clearHollow, emptyLost, rangesWithout } from "./lost_content.ts";
-import { betweenEpochs, epochOf, isLost, newSyncState, noteLoss, type SyncState } from "./lost_writes.ts";
+import {
+  betweenEpochs,
+  epochOf,
+  isLost,
+  lossesIn,
+  mustSync,
+  newSyncState,
+  noteLoss,
+  type SyncState,
+} from "./lost_writes.ts";
 
 const log = logger("blob");
 
@@ -72,7 +81,7 @@ export class Readiness {
     const { map, verifiedBits } = files;
     this.ready = new Uint8Array(new SharedArrayBuffer(bitmapSize(columns.count)));
     for (let i = 0; i < this.ready.length; i++) this.ready[i] = (map.bits[i] as number) & (verifiedBits[i] as number);
-    this.synced = newSyncState(columns.count);
+    this.synced = newSyncState(columns.count, options === undefined ? "told" : lossesIn(files.folder.path));
     this.synced.recorded.set(this.ready);
   }
 
@@ -221,6 +230,15 @@ export class Readiness {
     const done = this.#flushing.then(() => this.#record());
     this.#flushing = Promise.allSettled([done]); // the caller gets the failure; the next flush starts regardless
     return done;
+  }
+
+  /**
+   * To be awaited before chunks are read. Records them where nothing else tells whether the disk has lost them.
+   *
+   * @throws {NydusGdError} "io" as {@link flush}
+   */
+  async makeReadable(): Promise<void> {
+    if (mustSync(this.synced)) await this.flush();
   }
 
   #flushSoon(): void {
