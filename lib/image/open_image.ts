@@ -12,17 +12,10 @@
  * @module
  */
 import { dirname, join } from "node:path";
-import { isErrno } from "../../ffi/errno.ts";
-import { O, open } from "../../ffi/fcntl.ts";
-import type { Fd } from "../../ffi/fd.ts";
-import { MADV, Mapping } from "../../ffi/sys_mman.ts";
-import { fstat, S } from "../../ffi/sys_stat.ts";
 import type { Backend } from "../backend/blob_source.ts";
-import { NydusGdError } from "../base/errors.ts";
 import { RateMeter } from "../base/rate_meter.ts";
 import type { Blob } from "../blob/blob.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
-import { BlobNames } from "../blob/cache/blob_names.ts";
 import { readMetaFile } from "../blob/tables/table_source.ts";
 import { ChunkTableFile } from "../blob/tables/chunk_table_file.ts";
 import type { MountableImage } from "../mount/image_mount.ts";
@@ -30,16 +23,10 @@ import { openBlobs } from "../mount/reads/open_blobs.ts";
 import type { BlobDescriptor, Bootstrap } from "../rafs/bootstrap.ts";
 import { cacheMetaSize } from "../rafs/blob/cache_layout.ts";
 import { BLOB_FEATURE, effectiveBlobId, has, requiredBlobIds, separateMetaId } from "../rafs/flags.ts";
-import { openBootstrap } from "../rafs/open.ts";
-import type { OpenOptions } from "../rafs/unsupported.ts";
+import { MappedBootstrap } from "./mapped_bootstrap.ts";
 import type { Command } from "./programs/command_files.ts";
 import { ProgramAhead } from "./programs/program_ahead.ts";
 import type { ReadRecorder } from "./prefetch/read_recorder.ts";
-
-/** Maximum size of a bootstrap: nydus's limit of metadata. */
-const MAX_BOOTSTRAP_BYTES = 2 ** 31;
-/** Total size of all bootstraps up to which an idle process keeps their pages. */
-const KEPT_BYTES = 16 << 20;
 
 /** Options of {@link OpenImage.open}. */
 export interface OpenImageOptions {
@@ -54,52 +41,6 @@ export interface OpenImageOptions {
   readonly cache: BlobCache;
   /** Records what readers wait for. Owned by the image. */
   readonly recorder?: ReadRecorder | undefined;
-}
-
-/** A bootstrap file, mapped and parsed. */
-export class MappedBootstrap implements Disposable {
-  /** All instances that are not disposed. */
-  static readonly #mapped = new Set<MappedBootstrap>();
-
-  private constructor(readonly path: string, readonly mapping: Mapping, readonly tree: Bootstrap) {
-    MappedBootstrap.#mapped.add(this);
-  }
-
-  /** @throws {NydusGdError} "invalid-image", "unsupported" for its content; "not-found", "io" for the file */
-  static open(path: string, options: OpenOptions = {}): MappedBootstrap {
-    const mapping = mapBootstrap(path);
-    mapping.advise(MADV.WILLNEED); // read ahead: lookups would wait for the disk page by page
-    try {
-      return new MappedBootstrap(path, mapping, openBootstrap(mapping.bytes, options));
-    } catch (error) {
-      mapping[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  /** Returns the names under which the cache stores the blobs. */
-  blobNames(): BlobNames[] {
-    const { tree } = this;
-    return tree.blobs.map((descriptor) => {
-      const metaId = separateMetaId(descriptor, undefined);
-      return new BlobNames({ descriptor, metaId, records: () => tree.chunkRecords(descriptor.index) });
-    });
-  }
-
-  /**
-   * Drops the pages of all bootstraps from this process, typically loaded by a walk of the image. They stay in the page
-   * cache while the kernel has memory. Pages of a few small bootstraps are kept for lookups.
-   */
-  static dropPages(): void {
-    const mappings = [...MappedBootstrap.#mapped].map(({ mapping }) => mapping);
-    if (mappings.reduce((sum, { length }) => sum + length, 0) <= KEPT_BYTES) return;
-    for (const mapping of mappings) mapping.advise(MADV.DONTNEED);
-  }
-
-  [Symbol.dispose](): void {
-    MappedBootstrap.#mapped.delete(this);
-    this.mapping[Symbol.dispose]();
-  }
 }
 
 /** Acquires a blob of the image from the cache. */
@@ -218,30 +159,6 @@ export class OpenImage implements MountableImage, AsyncDisposable {
 export function dropImagePages(): void {
   MappedBootstrap.dropPages();
   ChunkTableFile.dropPages();
-}
-
-/**
- * Maps a bootstrap file read-only.
- *
- * @throws {NydusGdError} "not-found", "invalid-image" if it is not a file, empty or too large; {SyscallError}
- */
-function mapBootstrap(path: string): Mapping {
-  using file = openFile(path);
-  const { size, mode } = fstat(file);
-  const refuse = (state: string) => new NydusGdError("invalid-image", `Cannot read bootstrap ${path}: ${state}`);
-  if ((mode & S.IFMT) !== S.IFREG) throw refuse("it is not a file");
-  if (size === 0) throw refuse("it is empty");
-  if (size > MAX_BOOTSTRAP_BYTES) throw refuse(`${size} bytes exceed ${MAX_BOOTSTRAP_BYTES}`);
-  return Mapping.ofFile(file, size);
-}
-
-function openFile(path: string): Fd {
-  try {
-    return open(path, O.RDONLY | O.NONBLOCK); // do not wait for the writer of a pipe
-  } catch (error) {
-    if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
-    throw new NydusGdError("not-found", `Cannot read bootstrap ${path}: there is no such file`, { cause: error });
-  }
 }
 
 /**

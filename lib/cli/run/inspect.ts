@@ -8,7 +8,7 @@ import { findBootstrap } from "../../image/source/find_bootstrap.ts";
 import { inspectFile } from "../../image/inspect/inspect_file.ts";
 import { inspectImage } from "../../image/inspect/inspect_image.ts";
 import { locateImage } from "../../image/source/locate_image.ts";
-import { MappedBootstrap } from "../../image/open_image.ts";
+import { MappedBootstrap } from "../../image/mapped_bootstrap.ts";
 import type { ActionContext, InspectArgs } from "../actions.ts";
 import { fileLines, imageLines } from "../inspect_text.ts";
 import { ImageAccess } from "./image_access.ts";

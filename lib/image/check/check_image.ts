@@ -29,7 +29,8 @@ import { isV5 } from "../../rafs/v5/bootstrap.ts";
 import { compareTrees } from "../against/compare_trees.ts";
 import type { SourceTree } from "../against/source_tree.ts";
 import { findBootstrap, type FoundBootstrap } from "../source/find_bootstrap.ts";
-import { MappedBootstrap, OpenImage } from "../open_image.ts";
+import { MappedBootstrap } from "../mapped_bootstrap.ts";
+import { OpenImage } from "../open_image.ts";
 import { checkBlob, type CheckedBlob } from "./blob_check.ts";
 import { WrongChunks } from "./chunk_names.ts";
 

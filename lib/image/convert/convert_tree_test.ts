@@ -20,7 +20,8 @@ import { LocalFsBackend } from "../../backend/localfs.ts";
 import { fromByteString, toByteString } from "../../base/bytes.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
 import { walkTree } from "../../rafs/walk.ts";
-import { MappedBootstrap, OpenImage } from "../open_image.ts";
+import { MappedBootstrap } from "../mapped_bootstrap.ts";
+import { OpenImage } from "../open_image.ts";
 
 const CHUNK = 4096;
 

@@ -26,7 +26,8 @@ import { mountSingle, type SingleMountOptions, takeOverSingle } from "../../moun
 import { findBootstrap } from "../source/find_bootstrap.ts";
 import { type ImagePrefetchOptions, startPrefetch } from "../prefetch/image_prefetch.ts";
 import { checkInodeDigests } from "../tree/inode_digests.ts";
-import { dropImagePages, MappedBootstrap, OpenImage } from "../open_image.ts";
+import { MappedBootstrap } from "../mapped_bootstrap.ts";
+import { dropImagePages, OpenImage } from "../open_image.ts";
 import { sha256OfFile } from "../../base/file_digest.ts";
 
 const log = logger("image");

@@ -19,7 +19,7 @@ import { EROFS_SUPER_OFFSET, sniffVersion } from "../../rafs/detect.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { type Codecs, extractBootstrap } from "../../rafs/blob/toc.ts";
 import { BLOB_FEATURE, has } from "../../rafs/flags.ts";
-import { MappedBootstrap } from "../open_image.ts";
+import { MappedBootstrap } from "../mapped_bootstrap.ts";
 import { writeBootstrap } from "./bootstrap_file.ts";
 import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 

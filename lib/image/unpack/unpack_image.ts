@@ -11,7 +11,8 @@ import { BlobCache, type BlobCacheOptions } from "../../blob/blob_cache.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { fileContents } from "../tree/file_contents.ts";
 import { findBootstrap } from "../source/find_bootstrap.ts";
-import { MappedBootstrap, OpenImage } from "../open_image.ts";
+import { MappedBootstrap } from "../mapped_bootstrap.ts";
+import { OpenImage } from "../open_image.ts";
 import { filesOf, namedEntries, type NamedEntry, xattrsOf } from "../tree/tree_entries.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
 

@@ -16,7 +16,7 @@ import { messageOf, NydusGdError } from "../../../base/errors.ts";
 import { logger } from "../../../base/log.ts";
 import type { LazyLayer } from "../../../layer/lazy_images.ts";
 import type { KernelImages } from "../../../mount/erofs/kernel_images.ts";
-import { MappedBootstrap } from "../../open_image.ts";
+import { MappedBootstrap } from "../../mapped_bootstrap.ts";
 
 const log = logger("image");
 

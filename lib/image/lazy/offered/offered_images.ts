@@ -23,7 +23,8 @@ import type { ImageMounts } from "../../../mount/image_mounts.ts";
 import { type BlobCacheEntry, readBlobEntry } from "./blob_entry.ts";
 import type { ImageNumbers } from "../records/image_numbers.ts";
 import { type ImagePrefetch, type ImagePrefetchOptions, startPrefetch } from "../../prefetch/image_prefetch.ts";
-import { MappedBootstrap, OpenImage } from "../../open_image.ts";
+import { MappedBootstrap } from "../../mapped_bootstrap.ts";
+import { OpenImage } from "../../open_image.ts";
 
 const log = logger("image");
 

@@ -11,7 +11,7 @@ import type { ImageRoot } from "../../../layer/lazy_images.ts";
 import { emptyAttr, ownerOf } from "../../../rafs/bootstrap.ts";
 import { pathText } from "../../../rafs/path_text.ts";
 import { walkTree } from "../../../rafs/walk.ts";
-import { MappedBootstrap } from "../../open_image.ts";
+import { MappedBootstrap } from "../../mapped_bootstrap.ts";
 
 /** Number of names that are looked at before others get their turn. */
 const NAMES_AT_ONCE = 5_000;

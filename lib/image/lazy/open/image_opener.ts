@@ -15,7 +15,8 @@ import type { LazyLayer } from "../../../layer/lazy_images.ts";
 import { requiredBlobIds } from "../../../rafs/flags.ts";
 import { type BackendCandidate, chooseBackend, type PulledFrom } from "./choose_backend.ts";
 import { checkInodeDigests } from "../../tree/inode_digests.ts";
-import { MappedBootstrap, OpenImage } from "../../open_image.ts";
+import { MappedBootstrap } from "../../mapped_bootstrap.ts";
+import { OpenImage } from "../../open_image.ts";
 import type { ImageNumbers } from "../records/image_numbers.ts";
 import type { ReadRecorder } from "../../prefetch/read_recorder.ts";
 
