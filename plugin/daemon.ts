@@ -20,7 +20,7 @@ import { whenAborted } from "../lib/base/abort.ts";
 import { logger } from "../lib/base/log.ts";
 import type { Settings } from "../lib/base/settings.ts";
 import { trimMemory } from "../lib/base/trim_memory.ts";
-import { type ConfigPath, readSettings } from "../lib/image/config_files.ts";
+import { type ConfigPath, readSettings } from "../lib/backend/config_files.ts";
 import { dockerImageDir } from "../lib/image/docker/files.ts";
 import { recordedLayer, recordedLayers, recordedParents } from "../lib/image/docker/layers.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "../lib/image/gc/collect_garbage.ts";

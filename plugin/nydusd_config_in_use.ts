@@ -5,7 +5,7 @@
  */
 import type { NydusdConfig } from "../lib/backend/nydusd_config.ts";
 import { NydusGdError } from "../lib/base/errors.ts";
-import { type ConfigPath, readNydusdConfig } from "../lib/image/config_files.ts";
+import { type ConfigPath, readNydusdConfig } from "../lib/backend/config_files.ts";
 
 /** The nydusd configuration at start, and the one in effect. */
 export class NydusdConfigInUse {

@@ -13,7 +13,7 @@ import { certsDirs, Mirrors } from "../backend/registry/certs_dir.ts";
 import { dockerConfigDir, DockerKeychain, firstOf } from "../backend/registry/keychain.ts";
 import { ignore } from "../base/errors.ts";
 import { DEFAULT_SETTINGS, type Settings } from "../base/settings.ts";
-import { type ConfigPath, examineNydusdConfig, readSettings } from "../image/config_files.ts";
+import { type ConfigPath, examineNydusdConfig, readSettings } from "../backend/config_files.ts";
 import { DockerEngine, dockerHost } from "../image/docker/engine.ts";
 import { STATE_FOLDERS } from "../image/gc/state_left_overs.ts";
 import { PulledImages } from "../image/lazy/records/pulled_images.ts";

@@ -41,7 +41,9 @@ export const TOP_COMPONENTS = ["lib/cli", "plugin"] as const;
  */
 export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/rafs": ["", "blob", "v6", "v5", "erofs", "check"],
+  "lib/backend": ["", "http", "registry", "object_store", "localdisk"],
   "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
+  "lib/mount": ["", "reads", "unmount", "keeper", "fuse", "erofs", "fanotify", "fscache"],
   "lib/layer": ["", "apply", "diff"],
   "lib/image": [
     "",
@@ -64,7 +66,8 @@ export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/image/lazy": ["records", "open", "report", "mounted", "offered"],
   "lib/image/convert": ["format", "chunks", "layer", "merge", "source", "target", "copy", "reuse", "run"],
   "lib/setup": ["", "docker", "containerd"],
-  "lib/mount": ["", "reads", "unmount", "keeper", "fuse", "erofs", "fanotify", "fscache"],
+  "lib/cli": ["", "commands", "run"],
+  "plugin": ["", "docker", "containerd", "nydusd", "admin"],
 };
 
 /** Components of formats: pure functions of bytes. */

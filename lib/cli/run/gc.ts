@@ -6,7 +6,7 @@
 import { bytesText } from "../../base/byte_text.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
-import { readNydusdConfig, readSettings } from "../../image/config_files.ts";
+import { readNydusdConfig, readSettings } from "../../backend/config_files.ts";
 import { GarbageReport } from "../../image/gc/collect_garbage.ts";
 import { collectOffline } from "../../image/gc/collect_offline.ts";
 import type { ActionContext, GcArgs } from "../actions.ts";

@@ -10,7 +10,7 @@ import { certsDirs, Mirrors } from "../../backend/registry/certs_dir.ts";
 import type { InsecureRegistries } from "../../backend/registry/insecure_registries.ts";
 import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
 import type { Settings } from "../../base/settings.ts";
-import { type ConfigPath, readSettings } from "../../image/config_files.ts";
+import { type ConfigPath, readSettings } from "../../backend/config_files.ts";
 import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
 import { insecureRegistries } from "../../setup/docker/docker_registries.ts";
 import type { SourceAccess } from "../../image/source/source_access.ts";

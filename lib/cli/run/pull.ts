@@ -6,7 +6,7 @@
 import { type BackendDeps, openBackend } from "../../backend/open_backend.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
 import { bytesText } from "../../base/byte_text.ts";
-import { readNydusdConfig } from "../../image/config_files.ts";
+import { readNydusdConfig } from "../../backend/config_files.ts";
 import { registryAt } from "../../image/lazy/open/backend_candidates.ts";
 import type { LazyDaemon, PullEvent, PullResult } from "../../image/pull/pull.ts";
 import { pullImage } from "../../image/pull/pull_image.ts";

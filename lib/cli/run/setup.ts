@@ -8,7 +8,7 @@ import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { installedCommand } from "../../base/self_command.ts";
-import { readSettings } from "../../image/config_files.ts";
+import { readSettings } from "../../backend/config_files.ts";
 import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
 import { apply, withSetupLock } from "../../setup/apply.ts";
 import { Host } from "../../setup/host.ts";

@@ -22,7 +22,7 @@ import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { writeBootstrap } from "./bootstrap_file.ts";
 import { readBootstrapLayerIn } from "./bootstrap_layer_reader.ts";
 import { statFile } from "./find_bootstrap.ts";
-import { readNydusdConfig } from "../config_files.ts";
+import { readNydusdConfig } from "../../backend/config_files.ts";
 import { isDaemonNamed } from "./daemon_archive.ts";
 import { namedFolder } from "./folder_name.ts";
 import { isArchiveNamed, openImageArchive } from "./image_archive.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { NydusdConfig } from "../backend/nydusd_config.ts";
+import type { NydusdConfig } from "./nydusd_config.ts";
 import { NydusGdError } from "../base/errors.ts";
 
 /** The name of a key in each version of the file. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { MAX_CONFIG_BYTES, type NydusdConfig, parseNydusdConfig } from "../backend/nydusd_config.ts";
+import { MAX_CONFIG_BYTES, type NydusdConfig, parseNydusdConfig } from "./nydusd_config.ts";
 import { type ErrorDetails, hasCode, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { parseSettings, type Settings } from "../base/settings.ts";

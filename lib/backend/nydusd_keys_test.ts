@@ -14,8 +14,8 @@ import {
   keysOfFile,
   withKey,
 } from "../../tests/support/nydusd_keys.ts";
-import { BACKEND_TYPES, type BackendType } from "../backend/backend_config.ts";
-import { type NydusdConfig, parseNydusdConfig } from "../backend/nydusd_config.ts";
+import { BACKEND_TYPES, type BackendType } from "./backend_config.ts";
+import { type NydusdConfig, parseNydusdConfig } from "./nydusd_config.ts";
 import { hasCode } from "../base/errors.ts";
 import { checkNydusdKeys } from "./nydusd_keys.ts";
 

@@ -3,7 +3,7 @@ import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { hasCode } from "../base/errors.ts";
 import { DEFAULT_SETTINGS } from "../base/settings.ts";
-import { MAX_CONFIG_BYTES } from "../backend/nydusd_config.ts";
+import { MAX_CONFIG_BYTES } from "./nydusd_config.ts";
 import { readNydusdConfig, readSettings } from "./config_files.ts";
 
 Deno.test("a file at its default path may be missing, a named one may not", async () => {
