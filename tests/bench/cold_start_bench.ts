@@ -29,6 +29,7 @@ import { FuseSession } from "../../lib/mount/fuse/session.ts";
 import { OciLayout } from "../../lib/image/source/oci_layout.ts";
 import type { LinkRequest } from "./cold_start_link.ts";
 import { output } from "./programs.ts";
+import { median } from "./report.ts";
 import { exists } from "./workloads.ts";
 
 const { values } = parseArgs({
@@ -221,8 +222,6 @@ async function run(
   }
   return { readyMs, bytes: log.reduce((sum, { sent }) => sum + sent, 0), requests: log.length, asked };
 }
-
-const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[numbers.length >> 1] as number;
 
 const results = [];
 for (const megabytes of values.links.split(",").map(Number)) {

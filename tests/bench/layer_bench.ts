@@ -16,6 +16,7 @@ import { DockerDaemon } from "../../lib/demo/docker_daemon.ts";
 import { DRIVER_NAME, GraphDriverProcess } from "../../lib/demo/graph_driver.ts";
 import { Sandbox } from "../../lib/demo/sandbox.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { median } from "./report.ts";
 
 /** Files of a layer: sizes in bytes, 100 files per directory. */
 interface Shape {
@@ -155,11 +156,6 @@ function writeTar(path: string, sizes: Iterable<number>): number {
   }
   write(TAR_END);
   return written;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor((sorted.length - 1) / 2)] ?? NaN;
 }
 
 if (import.meta.main) {
