@@ -15,6 +15,8 @@ const zlib = load("libz.so.1", "zlib1g", {
   inflateReset: { parameters: ["buffer"], result: "i32" }, // int inflateReset(z_streamp strm)
   // int inflateSetDictionary(z_streamp strm, const Bytef *dictionary, uInt dictLength)
   inflateSetDictionary: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
+  // int inflateGetDictionary(z_streamp strm, Bytef *dictionary, uInt *dictLength)
+  inflateGetDictionary: { parameters: ["buffer", "buffer", "buffer"], result: "i32" },
   inflatePrime: { parameters: ["buffer", "i32", "i32"], result: "i32" }, // int inflatePrime(z_streamp, int bits, int value)
   inflate: { parameters: ["buffer", "i32"], result: "i32" }, // int inflate(z_streamp strm, int flush)
   inflateEnd: { parameters: ["buffer"], result: "i32" }, // int inflateEnd(z_streamp strm)
@@ -31,9 +33,15 @@ export function zlibVersion(): string {
 }
 
 /** z_stream on 64-bit Linux: byte offsets. */
-const Z_STREAM = { SIZE: 112, nextIn: 0, availIn: 8, nextOut: 24, availOut: 32, msg: 48 } as const;
+const Z_STREAM = { SIZE: 112, nextIn: 0, availIn: 8, nextOut: 24, availOut: 32, msg: 48, dataType: 88 } as const;
 
-const Z = { OK: 0, STREAM_END: 1, BUF_ERROR: -5, SYNC_FLUSH: 2 } as const;
+const Z = { OK: 0, STREAM_END: 1, BUF_ERROR: -5, SYNC_FLUSH: 2, BLOCK: 5 } as const;
+
+/** What data_type says after a step that may end at a block: unused bits of the last byte read, and where it ended. */
+const DATA_TYPE = { bits: 7, lastBlock: 64, blockEnd: 128 } as const;
+
+/** Bytes of a full window. */
+export const WINDOW_BYTES = 32 << 10;
 
 /** Window of 32 KiB: raw deflate, or deflate with gzip header and trailer. */
 const WINDOW_BITS = { raw: -15, gzip: 16 + 15 } as const;
@@ -49,6 +57,12 @@ export interface InflateStep {
   readonly written: number;
   /** Whether the stream ended at the last byte read. */
   readonly ended: boolean;
+}
+
+/** A step of {@link Inflate.runBlock}. */
+export interface BlockStep extends InflateStep {
+  /** Where a block begins after the last byte read: how many high bits of that byte belong to it. Otherwise undefined. */
+  readonly blockBits: number | undefined;
 }
 
 /**
@@ -101,12 +115,45 @@ export class Inflate implements Disposable {
    * @throws {ZlibError} when the data are malformed
    */
   run(source: Uint8Array, destination: Uint8Array): InflateStep {
+    return this.#step(source, destination, Z.SYNC_FLUSH);
+  }
+
+  /**
+   * Like {@link run}, but also ends where a block does, and after the header of a gzip member.
+   *
+   * @throws {ZlibError} when the data are malformed
+   */
+  runBlock(source: Uint8Array, destination: Uint8Array): BlockStep {
+    const step = this.#step(source, destination, Z.BLOCK);
+    const type = this.#view.getUint32(Z_STREAM.dataType, true);
+    const isStart = !step.ended && (type & (DATA_TYPE.blockEnd | DATA_TYPE.lastBlock)) === DATA_TYPE.blockEnd;
+    return { ...step, blockBits: isStart ? type & DATA_TYPE.bits : undefined };
+  }
+
+  /** Restarts for another stream of the same format. */
+  reset(): void {
+    this.#require(zlib().inflateReset(this.#stream));
+  }
+
+  /**
+   * Copies the window, which is what {@link begin} needs at this point.
+   *
+   * @param window of {@link WINDOW_BYTES}
+   * @returns bytes copied
+   */
+  copyWindow(window: Uint8Array): number {
+    const length = new Uint32Array(1);
+    this.#require(zlib().inflateGetDictionary(this.#stream, window, length));
+    return length[0] as number;
+  }
+
+  #step(source: Uint8Array, destination: Uint8Array, flush: number): InflateStep {
     const view = this.#view;
     view.setBigUint64(Z_STREAM.nextIn, addressOf(source), true);
     view.setUint32(Z_STREAM.availIn, source.length, true);
     view.setBigUint64(Z_STREAM.nextOut, addressOf(destination), true);
     view.setUint32(Z_STREAM.availOut, destination.length, true);
-    const code = zlib().inflate(this.#stream, Z.SYNC_FLUSH);
+    const code = zlib().inflate(this.#stream, flush);
     if (code !== Z.STREAM_END && code !== Z.BUF_ERROR) this.#require(code);
     return {
       read: source.length - view.getUint32(Z_STREAM.availIn, true),

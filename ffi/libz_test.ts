@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { constants, createDeflateRaw, deflateRawSync, gzipSync } from "node:zlib";
 import { Buffer } from "node:buffer";
-import { gunzip, Inflate, ZlibError } from "./libz.ts";
+import { gunzip, Inflate, WINDOW_BYTES, ZlibError } from "./libz.ts";
 
 const NOTHING = new Uint8Array(0);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -89,4 +89,31 @@ Deno.test("gzip inflates into a buffer of exactly its size, and damage is detect
   assert.throws(() => gunzip(stored.subarray(0, -1), out), /Cannot inflate: no end/);
   stored[stored.length - 6] = (stored[stored.length - 6] as number) ^ 1;
   assert.throws(() => gunzip(stored, out), /Cannot inflate: incorrect data check/);
+});
+
+Deno.test("inflating stops at each block of a gzip member, and goes on from any of them", () => {
+  const plain = new Uint8Array(300_000).map((_, k) => (k * k) >> 7);
+  const stored = new Uint8Array(gzipSync(plain, { memLevel: 1 }));
+  using inflate = Inflate.open("gzip");
+  const starts: { read: number; written: number; bits: number; window: Uint8Array }[] = [];
+  const out = new Uint8Array(plain.length + 1), window = new Uint8Array(WINDOW_BYTES);
+  let read = 0, written = 0;
+  for (let ended = false; !ended;) {
+    const step = inflate.runBlock(stored.subarray(read), out.subarray(written));
+    read += step.read;
+    written += step.written;
+    ended = step.ended;
+    if (step.blockBits === undefined) continue;
+    starts.push({ read, written, bits: step.blockBits, window: window.slice(0, inflate.copyWindow(window)) });
+  }
+  assert.deepEqual([read, out.subarray(0, written)], [stored.length, plain]);
+  assert.deepEqual([starts[0]?.read, starts[0]?.bits, starts[0]?.window.length], [10, 0, 0]);
+  assert.ok(new Set(starts.map(({ bits }) => bits)).size > 4, "too few phases");
+  for (const start of starts) {
+    using raw = Inflate.open();
+    raw.begin(start.window, start.bits, (stored[start.read - 1] as number) >> (8 - start.bits));
+    const rest = new Uint8Array(plain.length - start.written);
+    assert.equal(raw.run(stored.subarray(start.read), rest).written, rest.length);
+    assert.deepEqual(rest, plain.subarray(start.written));
+  }
 });

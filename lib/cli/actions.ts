@@ -208,6 +208,8 @@ export interface ConvertArgs {
   /** "linux/arm64". Default: all platforms of the source. */
   readonly platform?: string;
   readonly withOci: boolean;
+  /** Refer to the original layers. */
+  readonly ociRef: boolean;
   /** Allow replacing the source's own name, or a file. */
   readonly force: boolean;
   /** In the form of DOCKER_HOST. Default: settings, environment. */

@@ -108,6 +108,37 @@ registryTest("the registry mounts blobs of another repository, converted and ori
   assert.equal((await run(["check", "--blobs", `${recorder.host}/two:1`])).code, 0);
 });
 
+registryTest("an image that refers to layers has none of their data uploaded", async (registry, temp) => {
+  await using recorder = new PushRecorder(registry.host);
+  const pusher = new ImagePusher(new RegistryClient(registry.url, "app"));
+  await pusher.classic(LAYERS.map(({ tar }) => tar), { tag: "1" });
+  const { layers } = await manifestAt<{ layers: Described[] }>(registry.host, "app", "1") ?? { layers: [] };
+  const originals = layers.map(({ digest }) => digest);
+  const source = `${recorder.host}/app:1`;
+  const convert = async (target: string) => {
+    recorder.uploaded.length = recorder.mounted.length = 0;
+    const { code, stdout, stderr } = await run(
+      ["convert", "--oci-ref", source, target, "--work-dir", temp.join("work"), "-o", "json"],
+    );
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(originals.filter((digest) => recorder.uploaded.includes(digest)), []);
+    assert.equal((await run(["check", "--blobs", target, "--against", source])).code, 0);
+    return reused(stdout);
+  };
+  assert.deepEqual(await convert(`${recorder.host}/app:lazy`), [false, false, false]);
+  assert.deepEqual(recorder.mounted, []);
+  assert.deepEqual(await convert(`${recorder.host}/other:lazy`), [true, true, true]);
+  assert.deepEqual(originals.filter((digest) => !recorder.mounted.includes(digest)), []);
+
+  const index = await manifestAt(registry.host, "other", "lazy");
+  const [small, full] = index?.manifests ?? [];
+  const listed = async (entry: Described | undefined) =>
+    (await manifestAt<{ layers: Described[] }>(registry.host, "other", entry?.digest ?? ""))?.layers ?? [];
+  assert.equal((await listed(small)).length, 1);
+  const names = (await listed(full)).map(({ digest }) => digest);
+  assert.deepEqual(originals.filter((digest) => !names.includes(digest)), [], "a registry may remove them");
+});
+
 registryTest("referrers of the original are copied with it, and listed under their tag", async (registry, temp) => {
   const from = new RegistryClient(registry.url, "from");
   const pusher = new ImagePusher(from);

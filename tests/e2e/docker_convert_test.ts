@@ -41,6 +41,27 @@ eachDockerd(({ test }) => {
     await requireNoLeaks(stack);
   });
 
+  test("an image that refers to gzip layers is pulled as its bootstrap and reads them lazily", async (parts) => {
+    const { stack, registry } = parts;
+    using temp = TempDir.make();
+    const source = await registry.pushClassic("classic/ref", [
+      tarOf(dir("data"), file("data/text", "below"), file("data/gone", "1"), file("large", LARGE)),
+      tarOf(whiteout("data/gone"), file("data/more", "above")),
+    ]);
+    const target = `${registry.host}/classic/ref:lazy`;
+    const { code, stderr } = await run(["convert", "--oci-ref", source, target, "--work-dir", temp.path]);
+    assert.equal(code, 0, stderr);
+    registry.proxy.reset();
+    await stack.docker("pull", "--quiet", target);
+    const pulled = registry.proxy.traffic().bytes;
+    assert.ok(pulled < 200_000, `${pulled} bytes were pulled`);
+    const script = "cat /data/text /data/more; busybox ls /data; busybox wc -c </large";
+    const shown = await stack.docker("run", "--rm", ...NO_NETWORK, target, "/bin/busybox", "sh", "-c", script);
+    assert.equal(shown, `belowabovemore\ntext\n${LARGE.length}`);
+    await stack.docker("rmi", target);
+    await requireNoLeaks(stack);
+  });
+
   test("platform features stay in the index, and Docker still selects the bootstrap manifest", async (parts) => {
     const { stack, registry, dir: folder } = parts;
     await writeLayout(`${folder}/source`, {

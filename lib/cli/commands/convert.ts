@@ -28,6 +28,9 @@ const OPTIMIZE_RUN =
 const WITH_OCI = "keep the ordinary image and its referrers (signatures, attestations) as the first entry: " +
   "clients without lazy loading pull it whole";
 
+const OCI_REF = "store no data again: the lazy image reads the gzip layers of the ordinary one, which must stay; " +
+  "only what is needed to find files in them is stored";
+
 /** Creates the command, which passes its arguments to `run`. */
 export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
   const command = new Command("convert")
@@ -55,6 +58,7 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
       "compress small files together up to this size (default 64KiB); 0 compresses each on its own",
       size,
     )
+    .option("--oci-ref", OCI_REF, false)
     .option("--chunk-dict <image>", "reference the chunks of this nydus image instead of storing them again")
     .option(
       "--prefetch-patterns <file>",

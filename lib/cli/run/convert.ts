@@ -32,6 +32,7 @@ import { ScratchFolder } from "./scratch_folder.ts";
 /** Converts one image. */
 export async function convert(args: ConvertArgs, { signal, stdout, stderr }: ActionContext): Promise<void> {
   const rafs = optionsOf(args);
+  if (args.ociRef) requireReferable(args);
   const platform = args.platform === undefined ? undefined : parsePlatform(args.platform);
   const prefetch = args.prefetchPatterns === undefined
     ? undefined
@@ -42,6 +43,7 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
   const sources = access.sources(scratch.path, args.dockerHost);
   const images = await openSource(args.source, platform, sources, signal);
   const { source, force } = args;
+  if (args.ociRef) requireLayers(images, source);
   await using spool = new SpoolFolder(join(workDir, "partial"));
   const dictionary = args.chunkDict === undefined
     ? undefined
@@ -59,6 +61,7 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
       deadlineMs: access.settings.fetch.deadlineMs,
     },
     withOci: args.withOci,
+    ociRef: args.ociRef,
     onEvent(event) {
       if (args.output === "text") progress.show(event);
     },
@@ -66,6 +69,26 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
   progress[Symbol.dispose]();
   if (args.output === "json") stdout.write(`${JSON.stringify(documentOf(image))}\n`);
   else stdout.write(resultLines(image).map((line) => `${oneLine(line)}\n`).join(""));
+}
+
+/** @throws {NydusGdError} "usage" for what an image that refers to other layers cannot have */
+function requireReferable({ fsVersion, chunkDict }: ConvertArgs): void {
+  const refuse = (option: string, state: string) =>
+    new NydusGdError("usage", `Cannot convert with --oci-ref and ${option}: ${state}`);
+  if (fsVersion === 5) throw refuse("--fs-version 5", "only RAFS v6 can refer to gzip layers");
+  if (chunkDict !== undefined) throw refuse("--chunk-dict", "chunks stay in the original layers");
+}
+
+/** @throws {NydusGdError} "usage" for a source without a layer as a registry has it */
+function requireLayers(images: readonly SourceImage[], source: string): void {
+  if (images.some(({ layers }) => layers.some(({ stored }) => stored !== undefined))) return;
+  throw new NydusGdError(
+    "usage",
+    `Cannot refer to the layers of ${source}: it does not have them as a registry would`,
+    {
+      hint: "push it and convert from there, or leave out --oci-ref",
+    },
+  );
 }
 
 /** Converts into `target`. A failure removes temporary data there; an interruption keeps it, to be resumed. */
@@ -139,7 +162,9 @@ class ConvertProgress implements Disposable {
         this.#read += event.bytes;
         return this.#line?.show(this.#read, this.#size);
       case "converted": {
-        const how = event.reused ? "was there" : "converted";
+        const done = event.refers ? "indexed" : "converted";
+        const why = event.unreferable === undefined ? "" : `, as ${event.unreferable}`;
+        const how = event.reused ? "was there" : `${done}${why}`;
         return this.#write(`  ${how}: blob ${event.blob}, ${bytesText(event.blobBytes)}`);
       }
       case "merged":
@@ -166,7 +191,10 @@ function documentOf({ target, digest, platforms }: ConvertedImage): Record<strin
     platforms: platforms.map(({ platform, layers, start, bootstrapBytes }) => ({
       platform,
       bootstrap_bytes: bootstrapBytes,
-      blobs: layers.map(({ digest, blobBytes, reused }) => ({ digest, size: blobBytes, reused })),
+      blobs: layers.map(({ digest, blobBytes, reused, refersTo }) => ({
+        ...{ digest, size: blobBytes, reused },
+        ...(refersTo === undefined ? {} : { refers_to: refersTo.digest }),
+      })),
       ...(start === undefined ? {} : { start_blob: { digest: start.digest, size: start.blobBytes } }),
     })),
   };
@@ -176,6 +204,7 @@ function documentOf({ target, digest, platforms }: ConvertedImage): Record<strin
  * ```
  * oci:/srv/lazy:1 is sha256:2892…
  * linux/amd64  3 blobs, 161 MB, 2 of them were there; bootstrap 2.49 MB
+ * linux/arm64  3 blobs, 5.4 MB, which refer to 149 MB of the original layers; bootstrap 2.49 MB
  * ```
  */
 function resultLines({ target, digest, platforms }: ConvertedImage): string[] {
@@ -186,8 +215,12 @@ function resultLines({ target, digest, platforms }: ConvertedImage): string[] {
       const blobs = layers.length === 1 ? "1 blob" : `${layers.length} blobs`;
       const reused = layers.filter((layer) => layer.reused).length;
       const there = reused === 0 ? "" : `, ${reused} of them ${reused === 1 ? "was" : "were"} there`;
+      const referred = layers.reduce((sum, { refersTo }) => sum + (refersTo?.size ?? 0), 0);
+      const refer = referred === 0 ? "" : `, which refer to ${bytesText(referred)} of the original layers`;
       const first = start === undefined ? "" : `; what a start reads ${bytesText(start.blobBytes)}`;
-      return `${platform}  ${blobs}, ${bytesText(bytes)}${there}${first}; bootstrap ${bytesText(bootstrapBytes)}`;
+      return `${platform}  ${blobs}, ${bytesText(bytes)}${there}${refer}${first}; bootstrap ${
+        bytesText(bootstrapBytes)
+      }`;
     }),
   ];
 }

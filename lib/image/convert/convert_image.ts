@@ -22,9 +22,11 @@ import { NydusGdError } from "../../base/errors.ts";
 import { freeMemory } from "../../base/free_memory.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
 import { prepareDigests } from "../../blob/codec/codec.ts";
-import { type Digest, sha256Digest } from "../../oci/digest.ts";
+import { type Digest, digestHex, sha256Digest } from "../../oci/digest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
+import { requiredBlobIds } from "../../rafs/flags.ts";
 import { openBootstrap } from "../../rafs/open.ts";
+import type { BlobEntry } from "../../rafs/v6/writer.ts";
 import { bootstrapLayerPieces, type ImageBlob } from "../build/image_builder.ts";
 import { BlobUploads } from "./target/blob_uploads.ts";
 import { CompressPool } from "./chunks/compress_pool.ts";
@@ -41,7 +43,7 @@ import { type NydusImage, nydusImage, nydusIndex } from "./nydus_manifests.ts";
 import type { OpenDictionary } from "./source/open_dictionary.ts";
 import type { PrefetchPatterns } from "./merge/prefetch_patterns.ts";
 import type { RafsOptions } from "./format/rafs_options.ts";
-import type { SourceImage, SourceLayer } from "./source/source_image.ts";
+import type { OriginalLayer, SourceImage, SourceLayer } from "./source/source_image.ts";
 import { convertStart, requireRunning, type StartRun } from "./run/start_layer.ts";
 
 /** Threshold in bytes: parcels and buffers are larger, frequent allocations of the runtime are smaller. */
@@ -58,6 +60,10 @@ export type ConvertEvent =
     readonly blob: string;
     readonly blobBytes: number;
     readonly reused: boolean;
+    /** Whether the blob only describes the original layer. */
+    readonly refers: boolean;
+    /** As in {@link ConvertedLayer}. */
+    readonly unreferable: string | undefined;
   }
   | { readonly event: "merged"; readonly platform: string; readonly bootstrapBytes: number };
 
@@ -72,6 +78,8 @@ export interface ConvertOptions {
   readonly start?: StartRun | undefined;
   /** Keep the original image and its referrers in the index, before the converted one: plain clients use it. */
   readonly withOci: boolean;
+  /** Refer to the gzip layers of the original image instead of storing their data again. */
+  readonly ociRef?: boolean | undefined;
   onEvent(event: ConvertEvent): void;
 }
 
@@ -115,7 +123,8 @@ export async function convertImage(
   const known = await knownLayers(target, signal);
   await using earlier = new EarlierLayers({ target, cache, memory, known, signal });
   const chunks = dictionary?.chunks;
-  const shared = { rafs, pool, dictionary: chunks, target, uploads, memory, cache, earlier };
+  const { ociRef = false } = options;
+  const shared = { rafs, pool, dictionary: chunks, target, uploads, memory, cache, earlier, ociRef };
   const conversion: LayerConversion = { ...shared, signal: uploads.signal };
   const entries: object[] = [];
   const manifests: ImageBlob[] = [];
@@ -176,7 +185,8 @@ async function convertLayers(
     const made = await convertLayer(source, conversion, progress);
     conversion.memory.dropPages();
     if (!made.reused) await freeMemory();
-    onEvent({ event: "converted", layer, blob: made.digest, blobBytes: made.blobBytes, reused: made.reused });
+    const { digest: blob, blobBytes, reused, refersTo, unreferable } = made;
+    onEvent({ event: "converted", layer, blob, blobBytes, reused, refers: refersTo !== undefined, unreferable });
     converted[k] = made;
   }
   return converted;
@@ -211,9 +221,8 @@ async function assemble(
   conversion: LayerConversion,
   { rafs, target, prefetch, dictionary, start: run }: ConvertOptions,
 ): Promise<{ made: NydusImage; start: MadeBlob | undefined; bootstrapBytes: number }> {
-  const mergeable = layers.map(({ bootstrap, blobId }, k) => ({
-    tree: openBootstrap(bootstrap),
-    blobId,
+  const mergeable = layers.map(({ bootstrap, blobId, blobBytes }, k) => ({
+    ...{ tree: openBootstrap(bootstrap), blobId, blobBytes },
     what: image.layers[k]?.what ?? `layer ${k}`,
     hasWhiteouts: image.layers[k]?.hasWhiteouts ?? true,
   }));
@@ -222,7 +231,8 @@ async function assemble(
   await prepareDigests(rafs.digester); // no layer has done so if all were there
   const merged = mergeLayers(mergeable, rafs, { prefetch, memory });
   const sizes = new Map(layers.map(({ blobId, blobBytes }) => [blobId, blobBytes]));
-  const extra = [];
+  const extra = await copyReferred(image.layers, layers, merged.blobs, target, signal);
+  for (const { digest, size } of extra) sizes.set(digestHex(digest), size);
   for (const { id } of merged.blobs) {
     if (sizes.has(id) || dictionary === undefined) continue;
     const blob = { digest: sha256Digest(id), size: await dictionary.home.blobs.blob(id).size(signal) };
@@ -242,13 +252,34 @@ async function assemble(
     memory,
     start: { tree: openBootstrap(start.bootstrap), blobId: start.blobId },
   });
-  const blobSizes = new Map(blobs.map(({ id }) => [id, sizes.get(id) ?? 0]));
+  const blobSizes = new Map(blobs.flatMap(requiredBlobIds).map((id) => [id, sizes.get(id) ?? 0]));
   const { place } = target;
   await freeMemory(); // used by the merge
   const bootstrapTar = bootstrapLayerPieces(bootstrap, place && { ...place, blobSizes });
   const { fsVersion } = rafs;
   const made = await nydusImage(image, { layers, extraBlobs: extra, bootstrapTar, fsVersion, memory, pack });
   return { made, start: start && madeBlob(start), bootstrapBytes: bootstrap.length };
+}
+
+/** Has the target contain the original layers that files refer to. @returns them */
+async function copyReferred(
+  sources: readonly SourceLayer[],
+  layers: readonly ConvertedLayer[],
+  blobs: readonly BlobEntry[],
+  target: ImageTarget,
+  signal: AbortSignal,
+): Promise<OriginalLayer["blob"][]> {
+  const used = new Set(blobs.map(({ id }) => id));
+  const copied = new Map<string, OriginalLayer["blob"]>();
+  for (const [k, { refersTo: blob }] of layers.entries()) {
+    const home = sources[k]?.stored?.home;
+    if (blob === undefined || home === undefined || !used.has(digestHex(blob.digest)) || copied.has(blob.digest)) {
+      continue;
+    }
+    await copyBlob(blob, home, target, signal);
+    copied.set(blob.digest, blob);
+  }
+  return [...copied.values()];
 }
 
 /** Stores the blobs at the same time. Does not fail before all have ended. */

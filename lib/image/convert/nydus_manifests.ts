@@ -96,14 +96,17 @@ export function nydusIndex(entries: readonly object[], annotations: Readonly<Rec
 }
 
 function dataLayer(
-  { digest, blobBytes, key }: Pick<ConvertedLayer, "digest" | "blobBytes"> & { readonly key?: string | undefined },
+  { digest, blobBytes, key, refersTo }: Pick<ConvertedLayer, "digest" | "blobBytes" | "refersTo"> & {
+    readonly key?: string | undefined;
+  },
 ) {
+  const ref = refersTo === undefined ? {} : { [NYDUS_ANNOTATION.ociRef]: refersTo.digest };
   const source = key === undefined ? {} : { [SOURCE_LAYER_ANNOTATION]: key };
   return {
     mediaType: MEDIA_TYPE.nydusBlob,
     digest,
     size: blobBytes,
-    annotations: { [NYDUS_ANNOTATION.blob]: "true", ...source },
+    annotations: { [NYDUS_ANNOTATION.blob]: "true", ...ref, ...source },
   };
 }
 

@@ -8,12 +8,13 @@
  */
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
+import { ZlibError } from "../../../ffi/libz.ts";
 import { ZstdError } from "../../../ffi/libzstd.ts";
 import { zstdStream } from "../../../ffi/libzstd_stream.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { nodeZlib } from "../../base/node_modules.ts";
 import { type Digest, digestAlgorithm } from "../../oci/digest.ts";
-import { isZlibError, layerCompression } from "./bootstrap_layer_reader.ts";
+import { isZlibError, type LayerCompression, layerCompression } from "./bootstrap_layer_reader.ts";
 
 /** Expected digests of a layer, and its name for messages. */
 export interface ExpectedLayer {
@@ -27,19 +28,26 @@ export interface ExpectedLayer {
   readonly diffId: Digest | undefined;
 }
 
+type Stored = AsyncGenerator<Uint8Array<ArrayBuffer>>;
+
+/** Decompresses a layer. */
+export type LayerDecoder = (stored: Stored, compression: LayerCompression) => AsyncGenerator<Uint8Array>;
+
 /**
  * Yields the tar in pieces, each valid until the next is requested.
  *
+ * @param decode in place of the usual decoders
  * @throws {NydusGdError} "invalid-image" for damaged compression, "unsupported" for zstd with a window that is too large
  * or with a dictionary, "corrupt" for a digest mismatch; what `stored` throws
  */
 export async function* tarOfLayer(
   stored: AsyncIterable<Uint8Array<ArrayBuffer>>,
   { what, doing, digest, diffId }: ExpectedLayer,
+  decode: LayerDecoder = decoded,
 ): AsyncGenerator<Uint8Array> {
   const work = `${doing} ${what}`;
   const plain = new CheckedDigest(work, diffId, "is not the one of the configuration");
-  for await (const piece of decompress(withDigest(stored, new CheckedDigest(work, digest, "differs")), work)) {
+  for await (const piece of decompress(withDigest(stored, new CheckedDigest(work, digest, "differs")), decode, work)) {
     plain.update(piece);
     yield piece;
   }
@@ -89,20 +97,25 @@ class CheckedDigest {
 }
 
 async function* decompress(
-  stored: AsyncGenerator<Uint8Array<ArrayBuffer>>,
+  stored: Stored,
+  decode: LayerDecoder,
   work: string,
 ): AsyncGenerator<Uint8Array> {
   const first = await stored.next();
   if (first.done) return;
   const whole = startingWith(first.value, stored);
   const compression = layerCompression(first.value);
-  if (compression === "none") return yield* whole;
   try {
-    yield* compression === "gzip" ? gunzipped(whole) : zstdStream(whole);
+    yield* decode(whole, compression);
   } catch (error) {
     if (!isDamage(error)) throw error;
     throw unreadable(`${work}: its ${compression}`, error);
   }
+}
+
+function decoded(stored: Stored, compression: LayerCompression): AsyncGenerator<Uint8Array> {
+  if (compression === "none") return stored;
+  return compression === "gzip" ? gunzipped(stored) : zstdStream(stored);
 }
 
 /** Translates an error of {@link isDamage}. @param what "convert layer sha256:…: its zstd" */
@@ -139,5 +152,5 @@ async function* startingWith<T>(first: T, rest: AsyncGenerator<T>): AsyncGenerat
 
 /** Whether it is an error of zlib or zstd about their input. */
 function isDamage(error: unknown): error is Error {
-  return error instanceof ZstdError || isZlibError(error);
+  return error instanceof ZstdError || error instanceof ZlibError || isZlibError(error);
 }

@@ -45,8 +45,11 @@ export interface TailOptions {
   /** Write a table of contents at the end. */
   readonly toc: boolean;
   readonly codecs: TailCodecs;
-  /** sha256 of the chunk data followed by the given trailer. Called only with a ToC. */
-  readonly dataDigest: (trailer: Uint8Array) => Uint8Array;
+  /**
+   * sha256 of the chunk data followed by the given trailer. Called only with a ToC. Undefined for data that are another
+   * blob, of which this one is only the description.
+   */
+  readonly dataDigest: ((trailer: Uint8Array) => Uint8Array) | undefined;
 }
 
 /** Bytes to append to the blob. */
@@ -89,12 +92,17 @@ export class BlobTail {
     this.#size = options.dataSize;
     this.#features = options.chunks.features | BLOB_FEATURE.capTarToc |
       (options.trailers ? BLOB_FEATURE.hasTarHeader : 0) | (options.toc ? BLOB_FEATURE.hasToc : 0);
+    const { dataDigest } = options;
+    if (dataDigest === undefined) {
+      this.#features |= BLOB_FEATURE.separate;
+      return;
+    }
     const trailer = this.#trailer(SECTION.blob, options.dataSize);
     if (options.toc) {
       this.#addToc({
         name: SECTION.blob,
         compressor: "none",
-        digest: options.dataDigest(trailer),
+        digest: dataDigest(trailer),
         offset: 0,
         size: options.dataSize,
         uncompressedSize: options.chunks.uncompressedSize,

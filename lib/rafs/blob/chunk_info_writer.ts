@@ -12,6 +12,7 @@ import { CI } from "./blob_layout.ts";
 import { CI_HEADER, CI_MAGIC, V2_FLAG } from "./blob_meta.ts";
 import { BLOB_FEATURE, LIMIT } from "../flags.ts";
 import { GrowingBytes } from "../growing.ts";
+import { encodeGzipContexts, type GzipContext } from "./gzip_context_writer.ts";
 
 /** A stored chunk. */
 export interface StoredChunk {
@@ -35,6 +36,18 @@ export interface BatchMember {
   readonly batchOffset: number;
 }
 
+/** A chunk in a slice of a gzip layer. */
+export interface SliceMember {
+  /** Plain bytes. */
+  readonly size: number;
+  /** About where it is stored in the layer. Ranges of consecutive chunks ascend and do not overlap. */
+  readonly compressedOffset: number;
+  readonly compressedSize: number;
+  /** Number of the context, and where the chunk starts in its plain bytes. */
+  readonly context: number;
+  readonly contextOffset: number;
+}
+
 /** Index and offset assigned to a chunk. */
 export interface PlacedChunk {
   /** Index in the blob. */
@@ -51,6 +64,7 @@ const fail = (state: string): never => {
 export class ChunkInfoWriter {
   readonly #chunks = new GrowingBytes();
   readonly #batches = new GrowingBytes();
+  #gzipContexts: readonly GzipContext[] = [];
   #count = 0;
   #end = 0;
 
@@ -70,7 +84,7 @@ export class ChunkInfoWriter {
   /** Feature bits required by the collected chunks. */
   get features(): number {
     return BLOB_FEATURE.aligned | (this.version === 2 ? BLOB_FEATURE.chunkInfoV2 : 0) |
-      (this.#batches.length > 0 ? BLOB_FEATURE.batch : 0);
+      (this.#batches.length > 0 ? BLOB_FEATURE.batch : 0) | (this.#gzipContexts.length > 0 ? BLOB_FEATURE.zran : 0);
   }
 
   /** Adds a chunk that is not part of a batch. */
@@ -99,11 +113,24 @@ export class ChunkInfoWriter {
     this.#batches.view.setUint32(at + 4, uncompressedSize, true);
   }
 
-  /** Returns the plain CI: chunk infos, then batch contexts. */
+  /** Adds a chunk to a slice of a gzip layer, whose contexts {@link setGzipContexts} adds at the end. V2 only. */
+  addToSlice({ size, compressedOffset, compressedSize, context, contextOffset }: SliceMember): PlacedChunk {
+    if (this.version !== 2) fail("slices need version 2");
+    const flags = V2_FLAG.compressed | V2_FLAG.zran;
+    return this.#pushV2(size, compressedOffset, compressedSize, flags, contextOffset, context);
+  }
+
+  /** Sets the contexts of a blob that has no batches. */
+  setGzipContexts(contexts: readonly GzipContext[]): void {
+    this.#gzipContexts = contexts;
+  }
+
+  /** Returns the plain CI: chunk infos, then batch or gzip contexts. */
   toBytes(): Uint8Array<ArrayBuffer> {
-    const bytes = new Uint8Array(this.#chunks.length + this.#batches.length);
+    const contexts = this.#contexts();
+    const bytes = new Uint8Array(this.#chunks.length + contexts.length);
     bytes.set(this.#chunks.bytes);
-    bytes.set(this.#batches.bytes, this.#chunks.length);
+    bytes.set(contexts, this.#chunks.length);
     return bytes;
   }
 
@@ -123,13 +150,19 @@ export class ChunkInfoWriter {
     writeU64(view, CI_HEADER.offset, meta.offset);
     writeU64(view, CI_HEADER.compressedSize, meta.compressedSize);
     writeU64(view, CI_HEADER.uncompressedSize, meta.uncompressedSize);
-    if (this.#batches.length > 0) {
+    const contextSize = meta.uncompressedSize - this.#chunks.length;
+    if (contextSize > 0) {
       writeU64(view, CI_HEADER.contextOffset, this.#chunks.length);
-      writeU64(view, CI_HEADER.contextSize, this.#batches.length);
-      view.setUint32(CI_HEADER.contextCount, this.#batches.length / CI.CONTEXT_SIZE, true);
+      writeU64(view, CI_HEADER.contextSize, contextSize);
+      const count = this.#gzipContexts.length || this.#batches.length / CI.CONTEXT_SIZE;
+      view.setUint32(CI_HEADER.contextCount, count, true);
     }
     view.setUint32(CI_HEADER.magic2, CI_MAGIC, true);
     return header;
+  }
+
+  #contexts(): Uint8Array {
+    return this.#gzipContexts.length > 0 ? encodeGzipContexts(this.#gzipContexts) : this.#batches.bytes;
   }
 
   #place(size: number, compressedOffset: number): PlacedChunk {

@@ -19,8 +19,9 @@ import { LIMIT } from "../flags.ts";
 import { readU64, unreadable } from "../guard.ts";
 
 /** struct ZranInflateContext: byte offsets. */
-const CONTEXT = {
+export const CONTEXT = {
   inOffset: 0,
+  outOffset: 8,
   windowOffset: 16,
   inLength: 24,
   outLength: 28,

@@ -21,6 +21,8 @@ export interface BlobEntry extends BlobDescriptor {
   readonly tocSize?: number;
   /** sha256 of the ToC entries and their tar header. */
   readonly tocDigest?: Uint8Array;
+  /** Bytes of the blob that {@link BlobDescriptor.metaBlobId} names. */
+  readonly metaBlobSize?: number;
 }
 
 /** Location of a table, in bytes; one of size 0 does not exist. */
@@ -135,6 +137,10 @@ function writeBlobs(image: Uint8Array, view: DataView, blobs: readonly BlobEntry
     writeU64(view, at + BLOB.uncompressedSize, blob.uncompressedSize);
     view.setUint32(at + BLOB.tocSize, blob.tocSize ?? 0, true);
     if (blob.tocDigest !== undefined) image.set(blob.tocDigest, at + BLOB.tocDigest);
+    if (blob.metaBlobId !== undefined) {
+      image.set(Uint8Array.fromHex(blob.metaBlobId), at + BLOB.metaDigest);
+      writeU64(view, at + BLOB.metaSize, blob.metaBlobSize ?? 0);
+    }
     if (blob.meta === undefined) return;
     view.setUint32(at + BLOB.ciCompressor, COMPRESSOR[blob.meta.compressor], true);
     writeU64(view, at + BLOB.ciOffset, blob.meta.offset);

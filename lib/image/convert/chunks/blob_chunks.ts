@@ -22,6 +22,7 @@ import { GrowingColumn } from "../../../rafs/growing.ts";
 import type { ImageMemory } from "../../../rafs/image_memory.ts";
 import type { ChunkLocation } from "../../../rafs/v6/writer.ts";
 import type { ChunkDictionary, DictionaryBlob, DictionaryChunk } from "./chunk_dictionary.ts";
+import type { LayerChunks } from "./layer_chunks.ts";
 import type { HeldParcel, ParcelCompressor } from "./compress_pool.ts";
 import { OpenParcel } from "./open_parcel.ts";
 import type { FileChunk, ParcelUnits, StoredUnits } from "./parcel.ts";
@@ -59,7 +60,7 @@ export interface BlobChunksOptions {
 }
 
 /** Collects and stores the chunks of one blob. Places are numbered in the order of the calls that return them. */
-export class BlobChunks {
+export class BlobChunks implements LayerChunks {
   /** Chunks of this blob, one row each. */
   #records: ChunkInfoTable;
   /** Row of this blob in the blob table. */

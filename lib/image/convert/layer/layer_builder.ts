@@ -32,15 +32,19 @@ import { type ImageMemory, ORDINARY_MEMORY, partsOf } from "../../../rafs/image_
 import type { BlobEntry } from "../../../rafs/v6/writer.ts";
 import { entryParts } from "../../tree/path_resolver.ts";
 import { BlobChunks } from "../chunks/blob_chunks.ts";
+import type { LayerChunks } from "../chunks/layer_chunks.ts";
+import { GzipChunks } from "../chunks/gzip_chunks.ts";
 import { makeBootstrapWriter } from "../format/bootstrap_writer.ts";
 import type { ChunkDictionary } from "../chunks/chunk_dictionary.ts";
 import type { ParcelCompressor } from "../chunks/compress_pool.ts";
 import { compressChunk } from "../format/compression.ts";
 import { inodeOfEntry } from "./entry_inode.ts";
 import { EntryPaths } from "./entry_paths.ts";
+import type { GzipWalk } from "../chunks/gzip_walk.ts";
 import type { PlacedInode } from "./inode_table.ts";
 import { LayerTree } from "./layer_tree.ts";
 import type { RafsOptions } from "../format/rafs_options.ts";
+import { UnreferableError } from "../chunks/unreferable.ts";
 
 /** Stands for the blob that contains the bootstrap. */
 const PLACEHOLDER_ID = "x".repeat(64);
@@ -58,8 +62,19 @@ export interface LayerBuilderOptions {
   readonly dictionary?: ChunkDictionary | undefined;
   /** Memory for the bootstrap; ordinary memory by default. */
   readonly memory?: ImageMemory | undefined;
+  /** The gzip layer in which the chunks stay; the blob only describes them. */
+  readonly referred?: ReferredLayer | undefined;
   /** Appends to the blob. The bytes must stay unchanged until it resolves. Calls do not overlap. */
   write(bytes: Uint8Array<ArrayBuffer>): void | Promise<void>;
+}
+
+/** A gzip layer to which an image refers. v6 only. */
+export interface ReferredLayer {
+  /** Its sha256, in hexadecimal. */
+  readonly id: string;
+  readonly sizeBytes: number;
+  /** Provides the tar that is read. */
+  readonly walk: GzipWalk;
 }
 
 /** A finished layer. */
@@ -76,7 +91,7 @@ export class LayerBuilder implements TarVisitor {
   readonly #tree = new LayerTree();
   readonly #memory: ImageMemory;
   readonly #infos: ChunkInfoWriter;
-  readonly #chunks: BlobChunks;
+  readonly #chunks: LayerChunks;
   readonly #hash: Hash = createHash("sha256");
   readonly #buffer: Uint8Array<ArrayBuffer>;
   #blobBytes = 0;
@@ -91,18 +106,14 @@ export class LayerBuilder implements TarVisitor {
   #filled = 0;
 
   constructor(private readonly options: LayerBuilderOptions) {
-    const { rafs, compressor, dictionary, memory = ORDINARY_MEMORY } = options;
+    const { rafs, compressor, dictionary, memory = ORDINARY_MEMORY, referred } = options;
     this.#memory = memory;
     this.#buffer = new Uint8Array(rafs.chunkSize);
-    this.#infos = new ChunkInfoWriter(rafs.batchSize > 0 ? 2 : 1);
-    this.#chunks = new BlobChunks({
-      rafs,
-      compressor,
-      dictionary,
-      memory,
-      infos: this.#infos,
-      write: (bytes) => this.#append(bytes),
-    });
+    const infos = this.#infos = new ChunkInfoWriter(rafs.batchSize > 0 || referred !== undefined ? 2 : 1);
+    const write = (bytes: Uint8Array<ArrayBuffer>) => this.#append(bytes);
+    this.#chunks = referred === undefined
+      ? new BlobChunks({ rafs, compressor, dictionary, memory, infos, write })
+      : new GzipChunks({ walk: referred.walk, digester: rafs.digester, infos, memory });
   }
 
   /** Whether {@link settle} must be awaited before more is added. */
@@ -133,6 +144,7 @@ export class LayerBuilder implements TarVisitor {
     this.#skipTo(offset);
     for (let at = 0; at < piece.length;) {
       const part = piece.subarray(at, at + this.#buffer.length - this.#filled);
+      if (this.#filled === 0) this.#beginChunk(part);
       this.#buffer.set(part, this.#filled);
       this.#advance(part.length);
       at += part.length;
@@ -180,32 +192,41 @@ export class LayerBuilder implements TarVisitor {
   }
 
   #tail(): BlobTail {
-    const { rafs } = this.options;
+    const { rafs, referred } = this.options;
     const dataHash = this.#hash.copy();
+    const zstd = (plain: Uint8Array) => compressChunk(plain, { compressor: "zstd", level: BOOTSTRAP_LEVEL });
     return new BlobTail({
       dataSize: this.#chunks.size,
       chunks: this.#infos,
       trailers: true,
       toc: rafs.fsVersion === 6,
       codecs: {
-        compressor: rafs.compressor,
-        compress: (plain) => compressChunk(plain, rafs),
-        zstd: (plain) => compressChunk(plain, { compressor: "zstd", level: BOOTSTRAP_LEVEL }),
+        compressor: referred === undefined ? rafs.compressor : "zstd",
+        compress: referred === undefined ? (plain) => compressChunk(plain, rafs) : zstd,
+        zstd,
         sha256: (bytes) => createHash("sha256").update(bytes).digest(),
       },
-      dataDigest: (trailer) => dataHash.update(trailer).digest(),
+      dataDigest: referred === undefined ? (trailer) => dataHash.update(trailer).digest() : undefined,
     });
   }
 
   async #bootstrap(tail: BlobTail): Promise<Uint8Array<ArrayBuffer>> {
-    const { rafs } = this.options;
+    const { rafs, referred } = this.options;
     const { own, count, dictionaryBlobs } = this.#chunks;
     const described = tail.describe();
     const blobs: BlobEntry[] = [];
     if (count > 0) {
       const { compressor, digester, chunkSize } = rafs;
       const features = described.features | BLOB_FEATURE.inlinedFsMeta;
-      blobs.push({ index: own.index, id: PLACEHOLDER_ID, compressor, digester, chunkSize, ...described, features });
+      const entry = { index: own.index, id: PLACEHOLDER_ID, compressor, digester, chunkSize, ...described, features };
+      blobs.push(
+        referred === undefined ? entry : {
+          ...entry,
+          id: referred.id,
+          compressor: "gzip",
+          compressedSize: referred.sizeBytes,
+        },
+      );
     }
     for (const [{ descriptor }, row] of dictionaryBlobs) {
       row.index = blobs.length;
@@ -218,9 +239,17 @@ export class LayerBuilder implements TarVisitor {
     return writer.finish(blobs);
   }
 
+  #beginChunk(bytes: Uint8Array): void {
+    const left = (this.#spec?.size ?? 0) - this.#position;
+    this.#chunks.begin?.(bytes, Math.min(this.#buffer.length, left));
+  }
+
   /** Adds zeros up to `offset` of the file: a hole. */
   #skipTo(offset: number): void {
     const chunkSize = this.#buffer.length;
+    if (this.options.referred !== undefined && this.#position < offset) {
+      throw new UnreferableError("it has a sparse file");
+    }
     for (let position = this.#position; position < offset; position = this.#position) {
       const length = Math.min(offset - position, chunkSize - this.#filled);
       if (length === chunkSize && this.#zeros !== undefined) {

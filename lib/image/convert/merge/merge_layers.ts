@@ -26,6 +26,8 @@ export interface MergeableLayer {
   readonly tree: Bootstrap;
   /** Id of the blob that contains it. */
   readonly blobId: string;
+  /** Its size. */
+  readonly blobBytes?: number | undefined;
   /** For messages: "layer sha256:…". */
   readonly what: string;
   /** If false, names that look like whiteouts are ordinary files. */

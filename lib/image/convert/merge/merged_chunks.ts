@@ -12,7 +12,7 @@ import type { Bootstrap } from "../../../rafs/bootstrap.ts";
 import { CHUNK_INFO, type StoredChunkInfo } from "../../../rafs/chunk_info.ts";
 import type { ChunkInfos } from "../../../rafs/chunk_info_table.ts";
 import { DigestNumbers } from "../../../rafs/digest_numbers.ts";
-import { BLOB_FEATURE, effectiveBlobId } from "../../../rafs/flags.ts";
+import { BLOB_FEATURE, effectiveBlobId, separateMetaId } from "../../../rafs/flags.ts";
 import { viewOf } from "../../../rafs/guard.ts";
 import { GrowingColumn } from "../../../rafs/growing.ts";
 import { DROP_INTERVAL, type ImageMemory } from "../../../rafs/image_memory.ts";
@@ -23,6 +23,8 @@ import type { BlobEntry, MovablePlace } from "../../../rafs/v6/writer.ts";
 export interface ChunkedLayer {
   readonly tree: Bootstrap;
   readonly blobId: string;
+  /** Its size, for a blob that describes another one. */
+  readonly blobBytes?: number | undefined;
 }
 
 /** A blob of the merged image. */
@@ -157,14 +159,16 @@ export class MergedChunks implements ChunkInfos {
     return this.#rows[this.#chunkRow.at(chunk)] as Row;
   }
 
-  #collect({ tree, blobId }: ChunkedLayer, digests: DigestNumbers, memory: ImageMemory): Collected {
+  #collect({ tree, blobId, blobBytes = 0 }: ChunkedLayer, digests: DigestNumbers, memory: ImageMemory): Collected {
     const rows = tree.blobs.map((described) => {
       const id = effectiveBlobId(described, blobId);
       let row = this.#rowOf.get(id);
       if (row === undefined) {
         const features = (described.features & ~BLOB_FEATURE.inlinedFsMeta) >>> 0;
         this.#rowOf.set(id, row = this.#rows.length);
-        this.#rows.push({ index: 0, used: false, entry: { ...described, id, features } });
+        const metaBlobId = separateMetaId(described, blobId);
+        const entry = { ...described, id, features, metaBlobId, metaBlobSize: blobBytes };
+        this.#rows.push({ index: 0, used: false, entry });
       }
       return row;
     });

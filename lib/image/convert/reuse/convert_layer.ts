@@ -4,7 +4,7 @@
  * @module
  */
 import { hasCode, ignore, NydusGdError } from "../../../base/errors.ts";
-import { sha256Digest } from "../../../oci/digest.ts";
+import { digestAlgorithm, digestHex, sha256Digest } from "../../../oci/digest.ts";
 import type { ImageMemory } from "../../../rafs/image_memory.ts";
 import type { OnBytes } from "../../source/counted.ts";
 import { SpoolFile } from "../../source/spool_file.ts";
@@ -12,12 +12,14 @@ import type { BlobUploads } from "../target/blob_uploads.ts";
 import type { ChunkDictionary } from "../chunks/chunk_dictionary.ts";
 import type { CompressPool } from "../chunks/compress_pool.ts";
 import { buildLayer } from "../layer/build_layer.ts";
+import { GzipWalk } from "../chunks/gzip_walk.ts";
+import { UnreferableError } from "../chunks/unreferable.ts";
 import type { ConvertedLayer } from "./converted_layer.ts";
 import type { EarlierLayers } from "./earlier_layers.ts";
 import type { ImageTarget } from "../target/image_target.ts";
 import type { LayerCache } from "./layer_cache.ts";
 import { fingerprint, type RafsOptions } from "../format/rafs_options.ts";
-import type { SourceLayer } from "../source/source_image.ts";
+import type { OriginalLayer, SourceLayer } from "../source/source_image.ts";
 import { refuseBootstrap } from "./refuse_bootstrap.ts";
 
 /** Inputs common to the conversion of all layers. */
@@ -30,6 +32,8 @@ export interface LayerConversion {
   /** Memory for bootstraps. */
   readonly memory: ImageMemory;
   readonly cache: LayerCache;
+  /** Whether the image is to refer to the original layers as they are, where it can. */
+  readonly ociRef: boolean;
   /** Layers converted before, by {@link layerKey}. */
   readonly earlier: EarlierLayers;
   readonly signal: AbortSignal;
@@ -41,8 +45,21 @@ export interface LayerProgress {
   readonly onPut: OnBytes;
 }
 
+/** Incremented whenever the description of the same gzip layer differs from that of earlier versions of this program. */
+const REFERENCE_VERSION = 1;
+
+/** The blob that an image is to refer to; undefined if its layers are stored again. */
+function referredBlob(layer: SourceLayer, { ociRef }: LayerConversion): OriginalLayer["blob"] | undefined {
+  const blob = ociRef ? layer.stored?.blob : undefined;
+  return blob !== undefined && digestAlgorithm(blob.digest) === "sha256" ? blob : undefined;
+}
+
 /** Identifies the result of converting a layer; undefined if it depends on more than layer and options. */
-export function layerKey({ diffId }: SourceLayer, { rafs, dictionary }: LayerConversion): string | undefined {
+export function layerKey(layer: SourceLayer, conversion: LayerConversion): string | undefined {
+  const { rafs, dictionary } = conversion;
+  const referred = referredBlob(layer, conversion);
+  if (referred !== undefined) return `ref${REFERENCE_VERSION}-${fingerprint(rafs)} ${referred.digest}`;
+  const { diffId } = layer;
   return diffId === undefined || dictionary !== undefined ? undefined : `${fingerprint(rafs)} ${diffId}`;
 }
 
@@ -56,17 +73,32 @@ export async function convertLayer(
   conversion: LayerConversion,
   progress: LayerProgress,
 ): Promise<ConvertedLayer> {
+  try {
+    return await provide(layer, conversion, progress);
+  } catch (error) {
+    if (!(error instanceof UnreferableError)) throw error;
+    return { ...await provide(layer, { ...conversion, ociRef: false }, progress), unreferable: error.message };
+  }
+}
+
+/** @throws {UnreferableError} for a layer that an image cannot refer to */
+async function provide(
+  layer: SourceLayer,
+  conversion: LayerConversion,
+  progress: LayerProgress,
+): Promise<ConvertedLayer> {
   const key = layerKey(layer, conversion);
+  const refersTo = referredBlob(layer, conversion);
   const { target, earlier, uploads } = conversion;
   const found = key === undefined ? undefined : await earlier.find(key);
   if (found !== undefined) {
     refuseBootstrap(layer, found.bootstrap);
-    return found;
+    return { ...found, refersTo };
   }
   const path = await target.spoolPath();
   try {
     const { blobId, blobBytes, bootstrap } = await makeBlob(layer, path, conversion, progress.onRead);
-    const made = { digest: sha256Digest(blobId), blobId, blobBytes, bootstrap, key, reused: false };
+    const made = { digest: sha256Digest(blobId), blobId, blobBytes, bootstrap, key, reused: false, refersTo };
     await uploads.add(() => storeBlob(made, path, conversion, progress.onPut));
     if (key !== undefined) earlier.add(key, made);
     return made;
@@ -97,17 +129,16 @@ async function removeIfThere(path: string): Promise<void> {
   await ignore(Deno.errors.NotFound, Deno.remove(path));
 }
 
-async function makeBlob(
-  layer: SourceLayer,
-  path: string,
-  { rafs, pool, dictionary, memory, signal }: LayerConversion,
-  onRead: OnBytes,
-) {
+async function makeBlob(layer: SourceLayer, path: string, conversion: LayerConversion, onRead: OnBytes) {
+  const { rafs, pool, dictionary, memory, signal } = conversion;
+  const blob = referredBlob(layer, conversion);
+  const walk = blob && new GzipWalk();
+  const referred = blob && walk && { id: digestHex(blob.digest), sizeBytes: blob.size, walk };
   using file = SpoolFile.create(path, `convert ${layer.what}`);
   const write = (bytes: Uint8Array<ArrayBuffer>) => file.append(bytes);
   try {
-    const options = { rafs, compressor: pool, dictionary, memory, write };
-    const built = await buildLayer(layer.entries(onRead, signal), options);
+    const options = { rafs, compressor: pool, dictionary, memory, referred, write };
+    const built = await buildLayer(layer.entries(onRead, signal, walk), options);
     refuseBootstrap(layer, built.bootstrap);
     return built;
   } catch (error) {

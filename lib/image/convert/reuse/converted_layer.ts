@@ -4,6 +4,7 @@
  * @module
  */
 import type { Digest } from "../../../oci/digest.ts";
+import type { OriginalLayer } from "../source/source_image.ts";
 
 /** A layer that is at the target, or on its way there. */
 export interface ConvertedLayer {
@@ -16,4 +17,8 @@ export interface ConvertedLayer {
   readonly key: string | undefined;
   /** Whether it was already there. */
   readonly reused: boolean;
+  /** The original layer that has its data, if the blob only describes it. */
+  readonly refersTo?: OriginalLayer["blob"] | undefined;
+  /** Why it was converted although the image was to refer to the original one: "it is zstd, not gzip". */
+  readonly unreferable?: string | undefined;
 }

@@ -23,9 +23,11 @@ import { formatPlatform, matchesPlatform, type Platform } from "../../../oci/pla
 import { digestOf } from "../../build/image_builder.ts";
 import { streamBlob } from "../../source/blob_stream.ts";
 import { type Entries, fromLayer } from "../layer/build_layer.ts";
-import { type ImageContent, type ImageDocument, unconvertible } from "./image_content.ts";
+import type { GzipWalk } from "../chunks/gzip_walk.ts";
+import { UnreferableError } from "../chunks/unreferable.ts";
+import { type BlobHome, type ImageContent, type ImageDocument, unconvertible } from "./image_content.ts";
 import { counted, type OnBytes } from "../../source/counted.ts";
-import { tarOfLayer } from "../../source/layer_tar.ts";
+import { type LayerDecoder, tarOfLayer } from "../../source/layer_tar.ts";
 
 /** Maximum depth of nested indexes. */
 const MAX_DEPTH = 4;
@@ -40,8 +42,20 @@ export interface SourceLayer {
   readonly size: number | undefined;
   /** If false, names that look like whiteouts are ordinary files. */
   readonly hasWhiteouts: boolean;
-  /** Provides the entries; may be called again. */
-  entries(onBytes: OnBytes, signal: AbortSignal): Entries;
+  /** Where its data are stored, as an image could refer to them; undefined if there is no such blob. */
+  readonly stored?: OriginalLayer | undefined;
+  /**
+   * Provides the entries; may be called again.
+   *
+   * @param walk inflates the layer; with it, the layer must be gzip
+   */
+  entries(onBytes: OnBytes, signal: AbortSignal, walk?: GzipWalk): Entries;
+}
+
+/** A layer as the original image has it. */
+export interface OriginalLayer {
+  readonly blob: { readonly digest: Digest; readonly size: number };
+  readonly home: BlobHome;
 }
 
 /** One image for one platform. */
@@ -270,12 +284,17 @@ function layerOf(content: ImageContent, layer: Descriptor, diffId: Digest): Sour
     diffId,
     size,
     hasWhiteouts: true,
-    entries(onBytes, signal) {
+    stored: { blob: { digest, size }, home: content },
+    entries(onBytes, signal, walk) {
+      const decode: LayerDecoder | undefined = walk && ((pieces, compression) => {
+        if (compression === "gzip") return walk.inflate(pieces);
+        throw new UnreferableError(compression === "none" ? "it is not compressed" : `it is ${compression}, not gzip`);
+      });
       const stored = counted(
         streamBlob(content.blobs.blob(digest.slice(digest.indexOf(":") + 1)), size, signal),
         onBytes,
       );
-      return fromLayer(tarOfLayer(stored, { what, doing: "convert", digest, diffId }));
+      return fromLayer(tarOfLayer(stored, { what, doing: "convert", digest, diffId }, decode));
     },
   };
 }
