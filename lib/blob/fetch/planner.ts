@@ -1,5 +1,5 @@
 /**
- * Plans one range request for chunks that are adjacent in the blob.
+ * Plans one range request for chunks that are adjacent in the blob, or overlap as slices of a gzip layer do.
  *
  * A request grows from a first unit to its neighbours on both sides. Unwanted bytes between two units are fetched only
  * if the gap is within the limit, where it is cheaper than another request, and gaps stay within 10 % of the wanted
@@ -54,9 +54,10 @@ export function planRequest(
   let gapBytes = 0;
   const units = [first];
 
-  const fits = (from: number, to: number, gap: number): boolean =>
-    gap >= 0 && gap <= limits.maxGap && Math.max(end, to) - Math.min(start, from) <= limits.maxRequest &&
-    gapBytes + gap <= (wantedBytes + to - from) * GAP_SHARE;
+  const fits = (from: number, to: number, gap: number, step: number): boolean =>
+    (step > 0 ? from >= start && to >= end : from <= start && to <= end) && gap <= limits.maxGap &&
+    Math.max(end, to) - Math.min(start, from) <= limits.maxRequest &&
+    gapBytes + Math.max(0, gap) <= (wantedBytes + to - from) * GAP_SHARE;
 
   for (const step of [1, -1]) {
     let skipped = 0;
@@ -73,9 +74,9 @@ export function planRequest(
         skipped++;
         continue;
       }
-      if ((unit < 0 && units.includes(unit)) || !fits(from, to, gap)) break;
-      gapBytes += gap;
-      wantedBytes += to - from;
+      if ((unit < 0 && units.includes(unit)) || !fits(from, to, gap, step)) break;
+      gapBytes += Math.max(0, gap);
+      wantedBytes += to - from + Math.min(0, gap);
       start = Math.min(start, from);
       end = Math.max(end, to);
       if (step > 0) units.push(unit);

@@ -110,3 +110,21 @@ Deno.test("chunks are found by offset, in ordered and unordered tables", () => {
     assert.deepEqual(new ChunkIndex(columns).rowsIn(offset, length), expected);
   }));
 });
+
+Deno.test("slices of a gzip layer that overlap are fetched by one request", () => {
+  const columns = allocateChunkColumns(4, 4);
+  for (let row = 0; row < 4; row++) {
+    columns.uncompressedOffset[row] = row * 4096;
+    columns.uncompressedSize[row] = 4096;
+    columns.compressedOffset[row] = row * 10_000;
+    columns.compressedSize[row] = 12_000;
+    columns.batch[row] = row;
+  }
+  const index = new ChunkIndex(columns);
+  for (const first of [-1, -3, -4]) {
+    const plan = planRequest(columns, index, first, () => true, LIMITS);
+    assert.deepEqual(plan, { units: [-1, -2, -3, -4], offset: 0, length: 42_000 });
+  }
+  const { units } = planRequest(columns, index, -2, () => true, { ...LIMITS, maxRequest: 30_000 });
+  assert.deepEqual(units, [-2, -3]);
+});
