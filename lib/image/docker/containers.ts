@@ -14,7 +14,7 @@ import { dirname, join } from "node:path";
 import * as v from "valibot";
 import { ignore } from "../../base/errors.ts";
 import { type Command, DEFAULT_PATH } from "../programs/command_files.ts";
-import { readDockerJson, readDockerWord } from "./files.ts";
+import { containerRecords, readDockerJson, readDockerWord } from "./files.ts";
 
 const Named = v.object({ Name: v.string() });
 const Commanded = v.object({
@@ -70,7 +70,7 @@ export class DockerContainers {
   }
 
   async #ownerOf(imageDir: string, layerId: string): Promise<string | undefined> {
-    const known = this.#containers.get(`${mountsDir(imageDir)}/${layerId}`);
+    const known = this.#containers.get(`${containerRecords(imageDir)}/${layerId}`);
     if (known !== undefined) return known;
     for await (const { id } of this.#owners(imageDir, new Set([layerId]))) return id;
     return undefined;
@@ -82,7 +82,7 @@ export class DockerContainers {
     layerIds: ReadonlySet<string>,
   ): AsyncGenerator<{ readonly id: string; readonly layerId: string }> {
     if (layerIds.size === 0) return;
-    const mounts = mountsDir(imageDir);
+    const mounts = containerRecords(imageDir);
     const entries = await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(mounts))) ?? [];
     for (const { name: id } of entries) {
       const layerId = await this.#layerOf(mounts, id);
@@ -100,10 +100,6 @@ export class DockerContainers {
     this.#containers.set(`${mounts}/${layerId}`, containerId);
     return layerId;
   }
-}
-
-function mountsDir(imageDir: string): string {
-  return join(imageDir, "layerdb/mounts");
 }
 
 function configPath(imageDir: string, containerId: string): string {

@@ -21,6 +21,29 @@ export function dockerImageDir(home: string): string {
   return join(dirname(home), "image", basename(home));
 }
 
+/** Returns the folder of the records of images' layers, each named by its chain id. */
+export function layerRecords(imageDir: string): string {
+  return join(imageDir, "layerdb", "sha256");
+}
+
+/** Returns the folder of the records of containers, each named by its ID. */
+export function containerRecords(imageDir: string): string {
+  return join(imageDir, "layerdb", "mounts");
+}
+
+/** Returns the folder of the configurations of images, each a file named by the digits of its digest. */
+export function imageConfigs(imageDir: string): string {
+  return join(imageDir, "imagedb", "content", "sha256");
+}
+
+const ImageConfig = v.object({ rootfs: v.optional(v.object({ diff_ids: v.optional(v.array(v.string()), []) })) });
+
+/** Returns the diffIDs of an image's layers, lowest first; undefined if its configuration cannot be read. */
+export async function diffIdsOf(configPath: string): Promise<readonly string[] | undefined> {
+  const config = await readDockerJson(ImageConfig, configPath);
+  return config && (config.rootfs?.diff_ids ?? []);
+}
+
 /** Reads a JSON file of the given schema; undefined if it is absent or invalid. */
 export async function readDockerJson<S extends v.GenericSchema>(
   schema: S,

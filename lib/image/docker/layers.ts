@@ -16,13 +16,12 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import * as v from "valibot";
 import { AT } from "../../../ffi/fcntl.ts";
 import { statat } from "../../../ffi/sys_stat.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { DockerLayer } from "../../layer/mend_layer.ts";
 import type { RecordedLayers } from "../../layer/unrecorded_layers.ts";
-import { readDockerJson } from "./files.ts";
+import { containerRecords, diffIdsOf, imageConfigs, layerRecords } from "./files.ts";
 
 /** Records of layers of images. dockerd renames one before it removes the layer: `<chain id>-<random>-removing`. */
 export const CHAIN_ID = /^[0-9a-f]{64}$/;
@@ -35,9 +34,8 @@ export const CHAIN_ID = /^[0-9a-f]{64}$/;
  * @throws {NydusGdError} "corrupt" if the record of an image's layer names none, or is missing
  */
 export async function recordedLayers(imageDir: string): Promise<RecordedLayers | undefined> {
-  const layerdb = layerdbOf(imageDir);
-  if (await unlessMissing(Deno.stat(layerdb)) === undefined) return undefined;
-  const images = join(layerdb, "sha256");
+  if (await unlessMissing(Deno.stat(join(imageDir, "layerdb"))) === undefined) return undefined;
+  const images = layerRecords(imageDir);
   const byChain = new Map<string, string>();
   const others = new Set<string>();
   for (const [name, { "cache-id": id }] of await wordsIn(images, ["cache-id"])) {
@@ -50,7 +48,7 @@ export async function recordedLayers(imageDir: string): Promise<RecordedLayers |
   for (const chain of [...chainsOfImages.values()].flat()) {
     if (!byChain.has(chain)) throw lostRecord(join(images, chain), "it is missing, and an image has this layer");
   }
-  for (const words of (await wordsIn(join(layerdb, "mounts"), ["mount-id", "init-id"])).values()) {
+  for (const words of (await wordsIn(containerRecords(imageDir), ["mount-id", "init-id"])).values()) {
     for (const id of Object.values(words)) others.add(id);
   }
   if (byChain.size + others.size === 0 && chainsOfImages.size > 0) return undefined;
@@ -68,13 +66,12 @@ function lostRecord(path: string, state: string): NydusGdError {
  * whose configuration cannot be read. Keys are paths of the configurations.
  */
 export async function imageChains(imageDir: string): Promise<Map<string, string[]>> {
-  const folder = join(imageDir, "imagedb", "content", "sha256");
+  const folder = imageConfigs(imageDir);
   const all = new Map<string, string[]>();
   for (const name of await namesIn(folder)) {
     const path = join(folder, name);
-    const config = await readDockerJson(ConfigSchema, path);
     const chains: string[] = [];
-    for (const diff of config?.rootfs?.diff_ids ?? []) {
+    for (const diff of await diffIdsOf(path) ?? []) {
       const below = chains.at(-1);
       chains.push(below === undefined ? diff.replace(/^sha256:/, "") : chainOf(`sha256:${below}`, diff));
     }
@@ -82,9 +79,6 @@ export async function imageChains(imageDir: string): Promise<Map<string, string[
   }
   return all;
 }
-
-/** What is read of an image's configuration. */
-const ConfigSchema = v.object({ rootfs: v.optional(v.object({ diff_ids: v.optional(v.array(v.string()), []) })) });
 
 /**
  * Returns what Docker's records say of the layer `id`; undefined if they do not name it.
@@ -116,9 +110,8 @@ interface NamedLayer {
 
 /** Reads layerdb: layers of images first. */
 async function namedLayers(imageDir: string): Promise<NamedLayer[]> {
-  const layerdb = layerdbOf(imageDir);
-  const ofImages = await wordsIn(join(layerdb, "sha256"), ["cache-id", "parent", "diff"]);
-  const ofContainers = await wordsIn(join(layerdb, "mounts"), ["mount-id", "init-id", "parent"]);
+  const ofImages = await wordsIn(layerRecords(imageDir), ["cache-id", "parent", "diff"]);
+  const ofContainers = await wordsIn(containerRecords(imageDir), ["mount-id", "init-id", "parent"]);
   const idOf = (chain: string | undefined) => ofImages.get(chain?.replace(/^sha256:/, "") ?? "")?.["cache-id"];
   const layers: NamedLayer[] = [];
   const add = ({ id, ...named }: Omit<NamedLayer, "id"> & { readonly id: string | undefined }) => {
@@ -141,10 +134,6 @@ function dockerLayer(parent: string | undefined, diffId?: string): DockerLayer {
 /** Chain id, without "sha256:", of a layer with the digest `diff` on the layers with the chain id `parent`. */
 export function chainOf(parent: string | undefined, diff: string | undefined): string {
   return createHash("sha256").update(`${parent} ${diff}`).digest("hex");
-}
-
-function layerdbOf(imageDir: string): string {
-  return join(imageDir, "layerdb");
 }
 
 /** Words in some files of one folder. */

@@ -12,10 +12,9 @@
 import { LRUCache } from "lru-cache";
 import { join } from "node:path";
 import * as v from "valibot";
-import { readDockerJson } from "./files.ts";
+import { diffIdsOf, imageConfigs, readDockerJson } from "./files.ts";
 
 const Repositories = v.object({ Repositories: v.record(v.string(), v.record(v.string(), v.string())) });
-const Config = v.object({ rootfs: v.object({ diff_ids: v.array(v.string()) }) });
 
 /** Size of the cache of layers by image. The configuration of an image never changes. */
 const IMAGES_REMEMBERED = 1000;
@@ -53,8 +52,8 @@ export class DockerNames {
     if (known !== undefined) return known;
     const hex = /^sha256:([0-9a-f]{64})$/.exec(imageId)?.[1];
     if (hex === undefined) return [];
-    const config = await readDockerJson(Config, join(imageDir, "imagedb/content/sha256", hex));
-    if (config !== undefined) this.#diffIds.set(key, config.rootfs.diff_ids);
-    return config?.rootfs.diff_ids ?? [];
+    const diffIds = await diffIdsOf(join(imageConfigs(imageDir), hex));
+    if (diffIds !== undefined) this.#diffIds.set(key, diffIds);
+    return diffIds ?? [];
   }
 }

@@ -10,6 +10,7 @@
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { LayerProblem } from "../../layer/layer_damage.ts";
+import { layerRecords } from "./files.ts";
 import { CHAIN_ID, chainOf, imageChains, wordsIn } from "./layers.ts";
 
 const LAYER_FILES = ["cache-id", "diff", "parent", "size"] as const;
@@ -23,7 +24,7 @@ type LayerWords = { readonly [Name in typeof LAYER_FILES[number]]?: string };
  * @throws {Error} if a record cannot be read
  */
 export async function recordProblems(imageDir: string, home: string): Promise<LayerProblem[]> {
-  const records = join(imageDir, "layerdb", "sha256");
+  const records = layerRecords(imageDir);
   const recorded = await wordsIn(records, LAYER_FILES);
   const images = await imageChains(imageDir);
   const problems: LayerProblem[] = [];
