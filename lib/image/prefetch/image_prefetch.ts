@@ -11,7 +11,6 @@
  *
  * @module
  */
-import { S } from "../../../ffi/sys_stat.ts";
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import { Crowding } from "../../base/crowding.ts";
 import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
@@ -19,11 +18,8 @@ import { logger } from "../../base/log.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
 import { hasRoom } from "../../blob/cache/cache_usage.ts";
-import { prefetch, type PrefetchRange, type PrefetchResult, type PrefetchUrgency } from "../../blob/prefetch.ts";
-import type { Bootstrap, Extent } from "../../rafs/bootstrap.ts";
-import { TreeBudget } from "../../rafs/tree_budget.ts";
-import { fileExtents, type TreeEntry, walkTree } from "../../rafs/walk.ts";
-import type { ReadRecorder } from "./read_recorder.ts";
+import { prefetch, type PrefetchResult, type PrefetchUrgency } from "../../blob/prefetch.ts";
+import { beginningOf, learnedRanges, type PrefetchImage, rangesOf } from "./prefetch_ranges.ts";
 import { SpareCapacity } from "./spare_capacity.ts";
 
 const log = logger("image", "prefetch");
@@ -37,9 +33,6 @@ const UNUSED_BYTES = 64 * 1024 * 1024;
 /** Enough concurrent ranges for adjacent ones to be merged into one request. */
 const LEARNED = { concurrency: 64, pieceBytes: 256 * 1024 } as const;
 
-/** Alignment of chunks in the blob's address space; a smaller gap is padding. */
-const CHUNK_ALIGNMENT = 4096;
-
 /** Progress of a prefetch. */
 export interface PrefetchStatus {
   /** "waiting": for the image to be used. "incomplete": some data could not be fetched. "failed": the image is damaged. */
@@ -48,15 +41,6 @@ export interface PrefetchStatus {
   readonly readyBytes: number;
   /** Number of ranges that could not be fetched. */
   readonly failures: number;
-}
-
-/** The image to prefetch. */
-export interface PrefetchImage {
-  readonly name: string;
-  readonly tree: Bootstrap;
-  readonly blobs: readonly PrefetchRange["store"][];
-  /** The reads of earlier starts. */
-  readonly recorder?: Pick<ReadRecorder, "learned" | "isFollowing"> | undefined;
 }
 
 /** Scope and scheduling of a prefetch. */
@@ -140,7 +124,7 @@ export class ImagePrefetch implements AsyncDisposable {
     const urgency = () => image.recorder?.isFollowing ? learnedUrgency : "prefetch";
     await prefetch(learned, { signal, turn: mayGoOn, urgency, ...LEARNED });
     if (used !== undefined) {
-      await prefetch(head(rangesOf(image, listed), UNUSED_BYTES), { signal, turn: mayGoOn });
+      await prefetch(beginningOf(rangesOf(image, listed), UNUSED_BYTES), { signal, turn: mayGoOn });
       this.#status = { ...this.#status, state: "waiting" };
       await unlessAborted(used, signal);
       this.#status = { ...this.#status, state: "running" };
@@ -154,20 +138,6 @@ export class ImagePrefetch implements AsyncDisposable {
         return mayGoOn();
       },
     });
-  }
-}
-
-/** Returns the ranges of earlier starts that the image has; empty if they cannot be read. */
-async function learnedRanges({ name, recorder, blobs }: PrefetchImage): Promise<PrefetchRange[]> {
-  try {
-    const reads = await recorder?.learned() ?? [];
-    return reads.flatMap(({ blobIndex, offset, length }) => {
-      const store = blobs[blobIndex];
-      return store === undefined ? [] : [{ store, offset, length }];
-    });
-  } catch (error) {
-    log.warn("learned reads of the image cannot be read", { image: name, error: messageOf(error) });
-    return [];
   }
 }
 
@@ -189,59 +159,4 @@ export function startPrefetch(
   });
   run.ended.finally(() => spare[Symbol.dispose]());
   return run;
-}
-
-/**
- * Yields the ranges of regular files' data, with adjacent extents merged.
- *
- * @param roots inodes; a directory stands for the files below it
- * @throws {RafsError} if the tree is damaged
- */
-export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number[]): Generator<PrefetchRange> {
-  let open: { readonly blobIndex: number; readonly offset: number; length: number } | undefined;
-  const rangeOf = ({ blobIndex, offset, length }: NonNullable<typeof open>): PrefetchRange => {
-    const store = blobs[blobIndex];
-    if (store === undefined) {
-      throw new NydusGdError("invalid-image", `Cannot prefetch blob ${blobIndex}: image has no such blob`);
-    }
-    return { store, offset, length };
-  };
-  for (const { blobIndex, blobOffset, length } of extentsBelow(tree, roots)) {
-    const gap = open?.blobIndex === blobIndex ? blobOffset - (open.offset + open.length) : -1;
-    if (open !== undefined && gap >= 0 && gap < CHUNK_ALIGNMENT) {
-      open.length += gap + length;
-      continue;
-    }
-    if (open !== undefined) yield rangeOf(open);
-    open = { blobIndex, offset: blobOffset, length };
-  }
-  if (open !== undefined) yield rangeOf(open);
-}
-
-/** Yields the extents of each regular file, once whatever its number of names. */
-function* extentsBelow(tree: Bootstrap, roots: readonly number[]): Generator<Extent> {
-  const seen = new Set<number>();
-  const budget = new TreeBudget(tree.byteLength);
-  for (const { ino, attr: { mode, size } } of filesBelow(tree, roots)) {
-    if ((mode & S.IFMT) !== S.IFREG || seen.has(ino)) continue;
-    seen.add(ino);
-    for (const extent of fileExtents(tree, ino, size)) {
-      budget.takeChunk(ino);
-      yield extent;
-    }
-  }
-}
-
-/** Yields ranges up to a total of `bytes`; the last one may exceed it. */
-function* head(ranges: Iterable<PrefetchRange>, bytes: number): Generator<PrefetchRange> {
-  let left = bytes;
-  for (const range of ranges) {
-    if (left <= 0) return;
-    left -= range.length;
-    yield range;
-  }
-}
-
-function* filesBelow(tree: Bootstrap, roots: readonly number[]): Generator<TreeEntry> {
-  for (const root of new Set(roots)) yield* walkTree(tree, root);
 }

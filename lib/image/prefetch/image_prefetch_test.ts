@@ -8,7 +8,8 @@ import { NydusGdError } from "../../base/errors.ts";
 import { S } from "../../../ffi/sys_stat.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { walkTree } from "../../rafs/walk.ts";
-import { ImagePrefetch, type ImagePrefetchOptions, rangesOf } from "./image_prefetch.ts";
+import { ImagePrefetch, type ImagePrefetchOptions } from "./image_prefetch.ts";
+import { rangesOf } from "./prefetch_ranges.ts";
 
 const fixture = fixtureOf("v6-none-sha256-4k");
 /** Has a prefetch list. */
