@@ -70,6 +70,7 @@ export const SMALL_FIXTURES: readonly string[] = [
   "v6-zran",
   "v6-tarfs",
   "v5-repeatable",
+  "v5-1.0-unnumbered",
 ];
 
 /** Lists the images of the repository and the additional ones that it does not have. */
