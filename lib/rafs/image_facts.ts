@@ -4,7 +4,7 @@
  * @module
  */
 import type { BlobDescriptor } from "./bootstrap.ts";
-import { has, IMAGE_FLAG } from "./flags.ts";
+import { BLOB_FEATURE, has, IMAGE_FLAG } from "./flags.ts";
 
 /** The fields of a super block that both versions have. */
 export interface SuperBlockFacts {
@@ -33,7 +33,10 @@ export abstract class ImageFacts {
     this.chunkSize = chunkSize;
     this.flags = flags;
     this.explicitUidGid = has(flags, IMAGE_FLAG.explicitUidGid);
-    this.hasXattrs = has(flags, IMAGE_FLAG.hasXattr);
+    // nydus-image 2.0 set the flag of v6 images only for extended attributes of directories.
+    const isOld = blobs.length > 0 &&
+      blobs.every(({ meta, features }) => meta && !has(features, BLOB_FEATURE.capTarToc));
+    this.hasXattrs = isOld || has(flags, IMAGE_FLAG.hasXattr);
   }
 
   get dataBytes(): number {
