@@ -36,6 +36,11 @@ export function totalSize(response: HttpResponse): number {
 /** Maximum bytes to skip before the range if a server sends the whole blob. */
 const MAX_SKIP_BYTES = 4 << 20;
 
+/** Whether the response has the whole blob instead of a range that starts too late to skip what precedes it. */
+export function ignoresRange({ status }: HttpResponse, offset: number): boolean {
+  return status === 200 && offset > MAX_SKIP_BYTES;
+}
+
 /**
  * Reads the bytes of `Range: bytes=<offset>-<offset + length - 1>` from a response below 300.
  *
@@ -55,7 +60,7 @@ export function readRange(
   }
   if (status !== 200) throw invalidResponse(`HTTP ${status} from ${response.server}, expected 206`);
   const total = response.contentLength;
-  if (total === undefined || offset > MAX_SKIP_BYTES) throw invalidResponse(`${response.server} ignores ranges`);
+  if (total === undefined || ignoresRange(response, offset)) throw invalidResponse(`${response.server} ignores ranges`);
   if (total < offset + length) {
     throw invalidResponse(`asked for bytes ${offset}-${offset + length - 1}, got HTTP 200 with ${total} bytes`);
   }
