@@ -9,6 +9,7 @@ import { snapshotterState } from "../setup/containerd/containerd_state.ts";
 import { CONTAINERD_SERVICE } from "../setup/unit_files.ts";
 import { snapshotProblems } from "../snapshot/snapshot_damage.ts";
 import { readSnapshots } from "../snapshot/snapshot_files.ts";
+import { mountedUppers } from "../snapshot/snapshot_images.ts";
 import { SnapshotPaths, snapshotterDir } from "../snapshot/snapshot_paths.ts";
 import { countText } from "../base/count_text.ts";
 import { type Check, fail, failedWith, ok, type Outcome, skipped, warn } from "./check.ts";
@@ -74,7 +75,7 @@ async function checkSnapshots({ isRoot, options: { root } }: Installation): Prom
   if (!isRoot) return skipped("only root can read them", "sudo nydus-gd doctor");
   const paths = new SnapshotPaths(snapshotterDir(root));
   const found = await readSnapshots(paths);
-  const problems = snapshotProblems(found, paths);
+  const problems = snapshotProblems(found, paths, mountedUppers());
   const [first] = problems;
   if (first === undefined) return ok(`${countText(found.snapshots.length, "snapshot")}, none damaged`);
   return fail(problems.map(({ message }) => message).join("; "), first.remedy);

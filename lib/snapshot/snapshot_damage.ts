@@ -1,5 +1,5 @@
 /**
- * Snapshots that were found damaged, described for users: which they are, what cannot be used without them, and what to
+ * Snapshots that were found damaged or lost, described for users: which they are, what cannot be used without them, and what to
  * do.
  *
  * A record that cannot be read leaves its snapshot without a name and a parent. Nothing is made of it, since a guess could
@@ -32,8 +32,17 @@ export interface SnapshotProblem {
 /** Names that a message lists. */
 const SHOWN_NAMES = 5;
 
-/** One problem for each snapshot that is damaged, and for each that others are stacked on and that is not there. */
-export function snapshotProblems({ snapshots, damaged }: FoundSnapshots, paths: SnapshotPaths): SnapshotProblem[] {
+/**
+ * One problem for each snapshot that is damaged, and for each that others are stacked on and that is not there; one for
+ * all that are mounted and not there.
+ *
+ * @param uppers upper folders of all overlays that are mounted
+ */
+export function snapshotProblems(
+  { snapshots, damaged }: FoundSnapshots,
+  paths: SnapshotPaths,
+  uppers: ReadonlySet<string>,
+): SnapshotProblem[] {
   const names = new Set(snapshots.map(({ name }) => name));
   const orphans = snapshots.filter(({ parent }) => parent !== "" && !names.has(parent));
   return [
@@ -45,10 +54,30 @@ export function snapshotProblems({ snapshots, damaged }: FoundSnapshots, paths: 
       message: `snapshot ${JSON.stringify(parent)} is gone, without which these cannot be used: ${listOf(children)}`,
       remedy: "remove the containers and images that have them, and pull again",
     })),
+    ...lostProblems({ snapshots, damaged }, paths, uppers),
   ];
 }
 
+/** containerd unmounts a snapshot before it removes it: one that is mounted and gone was deleted behind its back. */
+function lostProblems(
+  { snapshots, damaged }: FoundSnapshots,
+  paths: SnapshotPaths,
+  uppers: ReadonlySet<string>,
+): SnapshotProblem[] {
+  const known = new Set([...snapshots, ...damaged].map(({ number }) => paths.of(number).fs));
+  const lost = [...uppers].filter((upper) => upper.startsWith(`${paths.snapshots}/`) && !known.has(upper));
+  if (lost.length === 0) return [];
+  return [{
+    message: `containers run on snapshots that are gone, and may lack files: ${shownOf(lost)}`,
+    remedy: "save what these containers have written, then remove them and all images, and pull again",
+  }];
+}
+
 function listOf(snapshots: readonly Snapshot[]): string {
-  const shown = snapshots.slice(0, SHOWN_NAMES).map(({ name }) => JSON.stringify(name)).join(", ");
-  return snapshots.length > SHOWN_NAMES ? `${shown} and ${snapshots.length - SHOWN_NAMES} more` : shown;
+  return shownOf(snapshots.map(({ name }) => JSON.stringify(name)));
+}
+
+function shownOf(names: readonly string[]): string {
+  const shown = names.slice(0, SHOWN_NAMES).join(", ");
+  return names.length > SHOWN_NAMES ? `${shown} and ${names.length - SHOWN_NAMES} more` : shown;
 }

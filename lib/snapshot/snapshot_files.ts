@@ -13,6 +13,7 @@ import { GoneLayers } from "../layer/gone_layers.ts";
 import type { ImageRoot } from "../layer/lazy_images.ts";
 import { removeTree } from "../base/remove_tree.ts";
 import { type DamagedSnapshot, type FoundSnapshots, snapshotProblems } from "./snapshot_damage.ts";
+import { mountedUppers } from "./snapshot_images.ts";
 import type { SnapshotPaths } from "./snapshot_paths.ts";
 import { idOf, readRecord, type Snapshot, writeRecord } from "./snapshot_record.ts";
 
@@ -97,7 +98,9 @@ export class SnapshotFiles {
       for (const { name } of [...Deno.readDirSync(folder)]) await deleteLeftOver(`${folder}/${name}`);
     }
     const found = await readSnapshots(this.paths);
-    for (const { message, remedy } of snapshotProblems(found, this.paths)) log.error(message, { remedy });
+    for (const { message, remedy } of snapshotProblems(found, this.paths, mountedUppers())) {
+      log.error(message, { remedy });
+    }
     return found;
   }
 }

@@ -110,7 +110,7 @@ export class SnapshotImages {
 }
 
 /** Upper folders of all overlays that are mounted in this namespace. Paths of snapshots need no escapes. */
-function mountedUppers(): Set<string> {
+export function mountedUppers(): Set<string> {
   const uppers = readMountinfo().filter(({ fsType }) => fsType === "overlay").map(({ superOptions }) =>
     /(?:^|,)upperdir=([^,]*)/.exec(superOptions)?.[1]
   );

@@ -7,7 +7,7 @@ import { NydusGdError } from "../base/errors.ts";
 import type { Snapshot } from "./snapshot_record.ts";
 
 /** containerd lists an image as unpacked also if its snapshots were deleted behind its back. */
-const LOST_PARENT_HINT = "if it is an image's, remove the image and pull it again";
+const LOST_PARENT_HINT = "if it is an image's, remove the image and its containers, and pull it again";
 
 /** Finds snapshots. Changes nothing on disk. */
 export class SnapshotIndex {

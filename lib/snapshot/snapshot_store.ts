@@ -35,7 +35,7 @@ import { SnapshotBases } from "./snapshot_bases.ts";
 import { type DamagedSnapshot, snapshotProblems } from "./snapshot_damage.ts";
 import { numbersInUse, SnapshotFiles } from "./snapshot_files.ts";
 import { parseFilters } from "./snapshot_filter.ts";
-import { type SnapshotBase, SnapshotImages } from "./snapshot_images.ts";
+import { mountedUppers, type SnapshotBase, SnapshotImages } from "./snapshot_images.ts";
 import { SnapshotIndex, unfit } from "./snapshot_index.ts";
 import { requirePlainPath, type SnapshotMount, snapshotMounts } from "./snapshot_mounts.ts";
 import { SnapshotNumbers } from "./snapshot_numbers.ts";
@@ -159,7 +159,8 @@ export class SnapshotStore implements AsyncDisposable {
   /** Problems of mounted snapshots (see {@link layerWarnings}), and of damaged ones. */
   get warnings(): string[] {
     const { paths, index } = this.#inside;
-    const problems = snapshotProblems({ snapshots: index.all(), damaged: this.#damaged }, paths);
+    const found = { snapshots: index.all(), damaged: this.#damaged };
+    const problems = snapshotProblems(found, paths, mountedUppers());
     return [...layerWarnings(this.#images), ...problems.map(({ message, remedy }) => `${message}; ${remedy}`)];
   }
 

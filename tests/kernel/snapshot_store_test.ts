@@ -115,6 +115,21 @@ test("whatever lies in the place of a record or of a snapshot, the others are se
   deepEqual(store.list([]).map(({ name }) => name), ["box 3"]);
 });
 
+test("containers whose snapshots were deleted behind containerd's back are reported until they end", async (home) => {
+  await using _quiet = await quietLogs();
+  await home.layer("base", "", { "f": "1" });
+  const mounts = await home.store.prepare("box", "base", PLAIN);
+  const snapshots = `${home.dir}/snapshots`;
+  await home.inside(mounts, async () => {
+    deepEqual((await home.reopen()).warnings, []);
+    await Deno.rename(snapshots, `${snapshots}.lost`);
+    const [lost = "", ...more] = (await home.reopen()).warnings;
+    equal(lost.split(";")[0], `containers run on snapshots that are gone, and may lack files: ${snapshots}/2/fs`);
+    deepEqual(more, []);
+  });
+  deepEqual(home.store.warnings, []);
+});
+
 test("the folder of a damaged snapshot is never used for another one, even if the numbers are lost", async (home) => {
   await using _quiet = await quietLogs();
   await home.store.prepare("damaged", "", PLAIN);
