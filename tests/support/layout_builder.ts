@@ -52,6 +52,9 @@ const INDEX = "application/vnd.oci.image.index.v1+json";
 const CONFIG = "application/vnd.oci.image.config.v1+json";
 const EMPTY = "application/vnd.oci.empty.v1+json";
 
+/** When every image was created, by its configuration. */
+export const CREATED = "2024-01-01T00:00:00Z";
+
 const sha256 = (bytes: Uint8Array | string) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 
 /** Adds a blob to the layout; with other bytes under its name if `stored` is given. */
@@ -124,7 +127,7 @@ async function putImage(dir: string, image: TestImage): Promise<Descriptor> {
     descriptors.push(await put(dir, stored, mediaType, damaged ?? stored));
   }
   const rootfs = { type: "layers", diff_ids: layers.map(({ tar, diffId }) => diffId ?? sha256(tar)) };
-  const configuration = JSON.stringify({ architecture, os: "linux", config, rootfs, history });
+  const configuration = JSON.stringify({ architecture, os: "linux", created: CREATED, config, rootfs, history });
   const manifest = {
     ...{ schemaVersion: 2, mediaType: MANIFEST },
     config: await put(dir, configuration, CONFIG),

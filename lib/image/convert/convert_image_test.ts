@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ConvertKit, noise } from "../../../tests/support/convert_kit.ts";
-import { type TestImage, type TestLayer, writeLayout } from "../../../tests/support/layout_builder.ts";
+import { CREATED, type TestImage, type TestLayer, writeLayout } from "../../../tests/support/layout_builder.ts";
 import { dir, file, hardlink, opaque, symlink, tarOf, whiteout } from "../../../tests/support/tar_builder.ts";
 import { toByteString } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";
@@ -272,13 +272,14 @@ Deno.test("the index lists the bootstrap first, then every blob; configuration a
     assert.equal(annotations["org.example.note"], "kept");
     const { rootfs, history, config: run } = kit.json(config.digest) as {
       rootfs: { diff_ids: string[] };
-      history: { empty_layer?: boolean }[];
+      history: { empty_layer?: boolean; created?: string }[];
       config: unknown;
     };
     assert.deepEqual(run, { Cmd: ["sh"], Env: ["A=1"] });
     assert.equal(rootfs.diff_ids.length, types.length);
     assert.equal(history.filter(({ empty_layer }) => empty_layer !== true).length, types.length);
     assert.equal(history.length, 4);
+    assert.equal(history.at(-1)?.created, CREATED);
   }
 });
 

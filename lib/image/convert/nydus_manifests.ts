@@ -15,6 +15,7 @@ import { writtenPlatform } from "../../oci/index_entry.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../oci/media_types.ts";
 import type { Pack } from "../build/gzip_blocks.ts";
 import { blobOfJson, descriptorOf, type ImageBlob, packedLayer } from "../build/image_builder.ts";
+import { createdOf } from "../pull/bootstrap_only.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { SequentialImage } from "../../rafs/sequential_image.ts";
 import type { ConvertedLayer } from "./reuse/converted_layer.ts";
@@ -63,16 +64,18 @@ export async function nydusImage(
     annotations: { [NYDUS_ANNOTATION.bootstrap]: "true", [NYDUS_ANNOTATION.fsVersion]: String(fsVersion) },
   };
   const history = historyOf(source.config);
+  const created = createdOf(source.config);
+  const last = { ...created, ...BOOTSTRAP_HISTORY };
   const small = blobOfJson(MEDIA_TYPE.ociConfig, {
     ...source.config,
     rootfs: { type: "layers", diff_ids: [diffId] },
-    history: [...history.map((item) => ({ ...item, empty_layer: true })), BOOTSTRAP_HISTORY],
+    history: [...history.map((item) => ({ ...item, empty_layer: true })), last],
   });
   const fits = history.filter((item) => item.empty_layer !== true).length === data.length;
   const full = blobOfJson(MEDIA_TYPE.ociConfig, {
     ...source.config,
     rootfs: { type: "layers", diff_ids: [...data.map(({ digest }) => digest), diffId] },
-    history: [...(fits ? history : data.map(() => ({ created_by: "nydus-gd convert" }))), BOOTSTRAP_HISTORY],
+    history: [...(fits ? history : data.map(() => ({ ...created, created_by: "nydus-gd convert" }))), last],
   });
   const bootstrapOnly = manifestOf(source, small, [bootstrapLayer], fsVersion);
   const whole = manifestOf(source, full, [...data, bootstrapLayer], fsVersion);

@@ -62,8 +62,19 @@ function configFor(config: Uint8Array, diffId: Digest): Record<string, unknown> 
   return {
     ...document,
     rootfs: { type: "layers", diff_ids: [diffId] },
-    history: [...before.map((step) => ({ ...step, empty_layer: true })), { created_by: PULLED_HISTORY }],
+    history: [
+      ...before.map((step) => ({ ...step, empty_layer: true })),
+      { ...createdOf(document), created_by: PULLED_HISTORY },
+    ],
   };
+}
+
+/**
+ * The time of a step that is added to the history of a configuration: the image's own, so that the result depends on
+ * nothing else. Some tools (nerdctl) fail for a step without one.
+ */
+export function createdOf({ created }: Readonly<Record<string, unknown>>): { readonly created?: string } {
+  return typeof created === "string" ? { created } : {};
 }
 
 function parseObject(bytes: Uint8Array): Record<string, unknown> {

@@ -57,7 +57,7 @@ Deno.test("Docker gets the image's configuration, with one layer of bootstrap, c
     history: [
       { created_by: "layer 0", empty_layer: true },
       { created_by: "ENV A=1", empty_layer: true },
-      { created_by: "nydus-gd pull" },
+      { created: "2024-01-01T00:00:00Z", created_by: "nydus-gd pull" },
     ],
   });
   const inLayer = filesOf(layer ?? new Uint8Array(0));
