@@ -7,6 +7,7 @@ import { markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.t
 import { makeLayer } from "./make_layer.ts";
 import type { DockerLayer } from "./mend_layer.ts";
 import { discardLayer, recoverHome } from "./recovery.ts";
+import { namesIn } from "../../tests/support/store_layers.ts";
 
 /** Creating a layer sets the owner of its root. */
 const ignore = Deno.uid() !== 0;
@@ -36,10 +37,6 @@ function recover(home: HomePaths, recorded: Record<string, DockerLayer> = {}) {
 
 function parentsIn(recorded: Record<string, DockerLayer>): Map<string, string> {
   return new Map(Object.entries(recorded).flatMap(([id, { parent }]) => parent === undefined ? [] : [[id, parent]]));
-}
-
-function namesIn(folder: string): string[] {
-  return [...Deno.readDirSync(folder)].map((entry) => entry.name).sort();
 }
 
 test("complete layers stay as they are", async (home) => {

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import {
   allRafsFixtures,
+  fixtureOf,
   listBootstrap,
   type ListedEntry,
   MemoryImage,
@@ -22,18 +23,16 @@ for (const fixture of fixtures) {
   Deno.test(`${fixture.name} matches its listing`, () => checkWhole(fixture));
 }
 
-const namedFixture = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
-
 Deno.test("the prefetch table lists the inodes of the requested paths", async () => {
-  const bootstrap = openBootstrap(await readFixtureBootstrap(namedFixture("v6-prefetch-fs")));
+  const bootstrap = openBootstrap(await readFixtureBootstrap(fixtureOf("v6-prefetch-fs")));
   const find = (path: string) =>
     path.split("/").reduce((dir, name) => bootstrap.lookup(dir, new TextEncoder().encode(name)), bootstrap.rootIno);
   assert.deepEqual(bootstrap.prefetch, [find("lib/mod03.txt"), find("etc"), find("lib/multi")]);
 });
 
 Deno.test("explicitUidGid tells whether an image stores ids", async () => {
-  assert.equal(openBootstrap(await readFixtureBootstrap(namedFixture("v5-repeatable"))).explicitUidGid, false);
-  assert.equal(openBootstrap(await readFixtureBootstrap(namedFixture("v6-odd-root"))).explicitUidGid, true);
+  assert.equal(openBootstrap(await readFixtureBootstrap(fixtureOf("v5-repeatable"))).explicitUidGid, false);
+  assert.equal(openBootstrap(await readFixtureBootstrap(fixtureOf("v6-odd-root"))).explicitUidGid, true);
 });
 
 async function checkWhole(fixture: RafsFixture): Promise<void> {

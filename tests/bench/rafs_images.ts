@@ -20,6 +20,7 @@ import { fromTar } from "../../lib/image/convert/layer/build_layer.ts";
 import { shellWords } from "../support/shell_words.ts";
 import { output, versionOf } from "./programs.ts";
 import { ENVIRONMENT, exists, type WorkloadName, WORKLOADS, type Workloads } from "./workloads.ts";
+import { hostPlatform } from "../../lib/oci/platform.ts";
 
 export type Builder = "nydus-gd" | "nydus-image";
 
@@ -31,8 +32,6 @@ export interface RafsImage {
   readonly blobDir: string;
   readonly repository: string;
 }
-
-const ARCHITECTURE = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
 
 /** Returns the image that every system can serve: nydus-image's if that program is on the PATH, otherwise our own. */
 export async function commonImage(workloads: Workloads, name: WorkloadName): Promise<RafsImage> {
@@ -96,7 +95,11 @@ export async function buildOwn(
 /** Pushes the content of `dir` as a bootstrap-only image. */
 export async function push(host: string, repository: string, dir: string, cmd: readonly string[]): Promise<void> {
   const bootstrap = await Deno.readFile(`${dir}/image.boot`);
-  const image = await buildImage([bootstrapLayerTar(bootstrap)], { architecture: ARCHITECTURE, cmd, env: ENVIRONMENT });
+  const image = await buildImage([bootstrapLayerTar(bootstrap)], {
+    architecture: hostPlatform().architecture,
+    cmd,
+    env: ENVIRONMENT,
+  });
   const blobs: { digest: string; bytes: Uint8Array<ArrayBuffer> }[] = [];
   for await (const { name } of Deno.readDir(`${dir}/blobs`)) {
     blobs.push({ digest: `sha256:${name}`, bytes: await Deno.readFile(`${dir}/blobs/${name}`) });

@@ -13,11 +13,10 @@ import { statePath } from "../../lib/image/mount/mount_state.ts";
 import { hostPlatform } from "../../lib/oci/platform.ts";
 import { fails, inNamespace, run, Server } from "../support/command.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { storeImage, storeLazy } from "../support/lazy_images.ts";
 import { writeLayout } from "../support/layout_builder.ts";
-import { RAFS_FIXTURES, readListing } from "../support/rafs_fixtures.ts";
+import { fixtureOf, RAFS_FIXTURES, readListing } from "../support/rafs_fixtures.ts";
 import { file as tarFile, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
@@ -138,8 +137,8 @@ Deno.test({ name: "without root the hint is sudo", ignore }, async () => {
 });
 
 const IMAGE = "v6-prefetch-fs";
-const BOOTSTRAP = fixture(IMAGE).bootstrap;
-const OTHER_BOOTSTRAP = fixture("v6-zstd-toc").bootstrap;
+const BOOTSTRAP = fixtureOf(IMAGE).bootstrap;
+const OTHER_BOOTSTRAP = fixtureOf("v6-zstd-toc").bootstrap;
 const BLOBS = ["--blob-dir", `${RAFS_FIXTURES}/blobs`];
 /** A /dev with only what every program needs. */
 const NO_FUSE = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9";
@@ -325,7 +324,7 @@ Deno.test(
 
 /** A program that has a file of the image open and reads it when it gets a line of input. */
 async function waitingReader(dir: string) {
-  const file = readListing(fixture(IMAGE).listing).find(({ type }) => type === "reg");
+  const file = readListing(fixtureOf(IMAGE).listing).find(({ type }) => type === "reg");
   const script = 'exec 3<"$0"; echo open; read _; sha256sum <&3';
   const args = ["-c", script, `${dir}${file?.path}`];
   const child = new Deno.Command("sh", { args, stdin: "piped", stdout: "piped" }).spawn();
@@ -348,7 +347,7 @@ async function waitingReader(dir: string) {
 
 /** Asserts that a file of the mounted image has the expected content; another process reads it. */
 async function readsRight(dir: string): Promise<void> {
-  const file = readListing(fixture(IMAGE).listing).find(({ type }) => type === "reg");
+  const file = readListing(fixtureOf(IMAGE).listing).find(({ type }) => type === "reg");
   const { stdout } = await new Deno.Command("sha256sum", { args: [`${dir}${file?.path}`] }).output();
   assert.equal(new TextDecoder().decode(stdout).split(" ")[0], file?.sha256);
 }
@@ -369,7 +368,7 @@ Deno.test({ name: "a closed terminal ends a mount as an interrupt does, but not 
   Deno.mkdirSync(dir);
   using cleanup = new DisposableStack();
   cleanup.defer(() => mountAt(dir) && umount2(dir, MNT.DETACH)); // of a server that died: whoever looks there waits
-  const { bootstrap } = fixture("v6-layers-merged");
+  const { bootstrap } = fixtureOf("v6-layers-merged");
   const words = ["mount", "--fs-driver", "fuse", "--blob-dir", `${RAFS_FIXTURES}/blobs`, bootstrap, dir];
   const kept = await Server.start(words, /^mounted /, { env: { NYDUS_GD_NOHUP: "1" } }); // as by the launcher
   kept.process.kill("SIGHUP");

@@ -5,8 +5,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { readListing } from "../support/rafs_fixtures.ts";
-import { type CountedRegistry, type DockerStack, fixture, INSTALLED, type Stack } from "../support/docker_stack.ts";
+import { fixtureOf, readListing } from "../support/rafs_fixtures.ts";
+import { type CountedRegistry, type DockerStack, INSTALLED, type Stack } from "../support/docker_stack.ts";
 import { docker28, testsOn } from "../support/dockerds.ts";
 import { pull, runBeside } from "../support/pull_command.ts";
 import { dir, file, tarOf } from "../support/tar_builder.ts";
@@ -30,7 +30,7 @@ async function inSandbox(stack: DockerStack, script: string, ...args: string[]):
 
 /** Runs a container that reads a file of the lazy image; returns what docker said. */
 async function runsRight(stack: DockerStack, reference: string): Promise<void> {
-  const files = readListing(fixture(IMAGE).listing).filter(({ type, size = 0 }) => type === "reg" && size > 0);
+  const files = readListing(fixtureOf(IMAGE).listing).filter(({ type, size = 0 }) => type === "reg" && size > 0);
   const { path = "", sha256 } = files.at(-1) ?? assert.fail("the image has no file");
   const command = ["/bin/sha256sum", decodeURIComponent(path)];
   const said = await stack.docker("run", "--rm", ...NO_NETWORK, reference, ...command);

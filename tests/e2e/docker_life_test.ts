@@ -8,9 +8,8 @@ import { createHash } from "node:crypto";
 import type { DockerDaemon } from "../../lib/demo/docker_daemon.ts";
 import { leaksOf, requireNoLeaks } from "../support/docker_leaks.ts";
 import type { DockerStack } from "../support/docker_stack.ts";
-import { fixture } from "../support/docker_stack.ts";
 import { DOCKER_26, eachDockerd } from "../support/dockerds.ts";
-import { readListing } from "../support/rafs_fixtures.ts";
+import { fixtureOf, readListing } from "../support/rafs_fixtures.ts";
 import { dir as tarDir, file, hardlink, symlink, tarOf, whiteout } from "../support/tar_builder.ts";
 import { until } from "../support/until.ts";
 
@@ -41,7 +40,7 @@ eachDockerd(({ test, dockerd }) => {
     const classic = await registry.pushClassic("classic/life", [
       tarOf(tarDir("lib"), file("lib/mod03.txt", "classic")),
     ]);
-    const expected = readListing(fixture(LAZY).listing).find(({ path }) => path === FILE)?.sha256 ?? "";
+    const expected = readListing(fixtureOf(LAZY).listing).find(({ path }) => path === FILE)?.sha256 ?? "";
     const digests = { [lazy]: expected, [classic]: createHash("sha256").update("classic").digest("hex") };
     const run = (...args: string[]) => stack.docker("run", "--rm", ...NO_NETWORK, ...args);
     const step = (name: string, body: () => Promise<void>) =>

@@ -5,9 +5,9 @@
  */
 import assert from "node:assert/strict";
 import { requireNoLeaks } from "../support/docker_leaks.ts";
-import { type DockerStack, fixture } from "../support/docker_stack.ts";
+import { type DockerStack } from "../support/docker_stack.ts";
 import { eachDockerd } from "../support/dockerds.ts";
-import { readListing } from "../support/rafs_fixtures.ts";
+import { fixtureOf, readListing } from "../support/rafs_fixtures.ts";
 import { until } from "../support/until.ts";
 
 const LAZY = "v6-prefetch-fs";
@@ -57,7 +57,7 @@ eachDockerd(({ test }) => {
         assert.equal(await stack.docker("exec", "classic", "/bin/cat", "/written"), "");
         const unread = end === "crash" ? "/lib/mod21.txt" : "/lib/mod20.txt";
         const [found] = (await stack.docker("exec", "lazy", "/bin/sha256sum", unread)).split(" ");
-        assert.equal(found, readListing(fixture(LAZY).listing).find(({ path }) => path === unread)?.sha256);
+        assert.equal(found, readListing(fixtureOf(LAZY).listing).find(({ path }) => path === unread)?.sha256);
         assert.equal(await stack.docker("run", "--rm", ...NO_NETWORK, lazy, ...DIGEST), digest);
         await stack.docker("restart", "--time", "0", "lazy");
         assert.equal(await stack.docker("exec", "lazy", ...DIGEST), digest);

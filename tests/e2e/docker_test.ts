@@ -8,8 +8,8 @@ import { VERSION } from "../../lib/base/version.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { requireNoLeaks } from "../support/docker_leaks.ts";
 import { eachDockerd } from "../support/dockerds.ts";
-import { type DockerStack, fixture, SECTION_TIMEOUT_MS } from "../support/docker_stack.ts";
-import { type ListedEntry, readListing } from "../support/rafs_fixtures.ts";
+import { type DockerStack, SECTION_TIMEOUT_MS } from "../support/docker_stack.ts";
+import { fixtureOf, type ListedEntry, readListing } from "../support/rafs_fixtures.ts";
 import { walkInChild } from "../support/tree_walk.ts";
 import { touchedBytes } from "../support/touched_chunks.ts";
 import { until } from "../support/until.ts";
@@ -59,7 +59,7 @@ eachDockerd(({ test }) => {
           const container = await stack.docker("run", "-d", ...NO_NETWORK, reference, "/bin/sleep", "1000");
           const root = await stack.rootOf(container);
           const found = await walkInChild(root, AbortSignal.timeout(SECTION_TIMEOUT_MS));
-          const expected = readListing(fixture(name).listing).filter(({ path }) => path !== "/").map(
+          const expected = readListing(fixtureOf(name).listing).filter(({ path }) => path !== "/").map(
             withoutOverlayXattrs,
           );
           const wanted = new Set(expected.map(({ path }) => path));
@@ -81,7 +81,7 @@ eachDockerd(({ test }) => {
         const files = ["/lib/mod03.txt", "/lib/mod17.txt"];
         await stack.docker("run", "--rm", ...NO_NETWORK, reference, "/bin/cat", ...files);
         const { bytes } = registry.proxy.traffic();
-        const { chunks, meta } = await touchedBytes(fixture(SMALL_FILES), files);
+        const { chunks, meta } = await touchedBytes(fixtureOf(SMALL_FILES), files);
         assert.ok(bytes >= chunks, `${bytes} bytes came, the touched chunks have ${chunks}`);
         assert.ok(
           bytes <= (chunks + meta) * 1.1,
@@ -105,7 +105,7 @@ eachDockerd(({ test }) => {
         return fetched();
       };
       await started();
-      const { chunks } = await touchedBytes(fixture(SMALL_FILES), ["/lib/mod03.txt"]);
+      const { chunks } = await touchedBytes(fixtureOf(SMALL_FILES), ["/lib/mod03.txt"]);
       assert.equal(await started("mod99.txt"), 0, "no such file");
       await started("--from=mod03.txt");
       // the container may end before that
@@ -206,7 +206,7 @@ eachDockerd(({ test }) => {
     await stack.docker("run", "-d", "--name", "first", ...NO_NETWORK, first, "/bin/sleep", "1000");
     await stack.docker("run", "-d", "--name", "second", ...NO_NETWORK, second, "/bin/sleep", "1000");
     for (const [container, name] of [["first", SMALL_FILES], ["second", OLD]] as const) {
-      const files = readListing(fixture(name).listing).filter(({ type, path }) =>
+      const files = readListing(fixtureOf(name).listing).filter(({ type, path }) =>
         type === "reg" && !path.includes("%")
       );
       const [asked, digests] = [files.slice(0, 20).map(({ path }) => path), files.slice(0, 20).map((f) => f.sha256)];

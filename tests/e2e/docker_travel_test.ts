@@ -6,11 +6,11 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { busyboxLayer, type Dockerd, DockerStack, fixture } from "../support/docker_stack.ts";
+import { busyboxLayer, type Dockerd, DockerStack } from "../support/docker_stack.ts";
 import { DOCKER_26, eachDockerd } from "../support/dockerds.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { storeLazy } from "../support/lazy_images.ts";
-import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
+import { fixtureOf, RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
 import { RegistryClient } from "../support/registry_client.ts";
 import { savedDiffIds } from "../support/saved_image.ts";
 
@@ -143,7 +143,7 @@ eachDockerd(({ test, dockerd }) => {
 async function buildsFromFile(stack: DockerStack, image: string): Promise<void> {
   const context = `${stack.dir}/context`;
   await Deno.mkdir(context);
-  await Deno.writeFile(`${context}/image.boot`, await readFixtureBootstrap(fixture(LAZY)));
+  await Deno.writeFile(`${context}/image.boot`, await readFixtureBootstrap(fixtureOf(LAZY)));
   const lines = ["FROM scratch", "COPY image.boot /image/image.boot", `COPY --from=${image} /bin /bin`];
   await Deno.writeTextFile(`${context}/Dockerfile`, lines.join("\n"));
   await stack.daemon.must(["build", "--tag", "made", ...NO_NETWORK, context], { env: { DOCKER_BUILDKIT: "1" } });
@@ -180,7 +180,7 @@ function run(stack: DockerStack, image: string, ...command: string[]): Promise<s
 
 /** Asserts that a container of the image reads a file of each blob. */
 async function starts(stack: DockerStack, image: string): Promise<void> {
-  const listing = readListing(fixture(LAZY).listing);
+  const listing = readListing(fixtureOf(LAZY).listing);
   const expected = FILES.map((path) => listing.find((entry) => entry.path === path)?.sha256);
   const lines = (await run(stack, image, "/bin/sha256sum", ...FILES)).split("\n");
   assert.deepEqual(lines.map((line) => line.split(" ")[0]), expected, image);

@@ -5,10 +5,10 @@
  */
 import assert from "node:assert/strict";
 import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
-import { busyboxLayer, dockerMissing, DockerStack, fixture } from "../support/docker_stack.ts";
+import { busyboxLayer, dockerMissing, DockerStack } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { storeImage, storeLazy } from "../support/lazy_images.ts";
-import { readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
+import { fixtureOf, readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
 import { file as tarFile, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until, untilEqual } from "../support/until.ts";
@@ -64,7 +64,7 @@ async function refused(stack: DockerStack, ...args: string[]): Promise<string> {
 
 Deno.test({ name: "pulling a damaged bootstrap fails with an error message and leaves nothing", ignore }, async (t) => {
   await withFaults(async ({ stack, registry }) => {
-    const good = await readFixtureBootstrap(fixture(SMALL_FILES));
+    const good = await readFixtureBootstrap(fixtureOf(SMALL_FILES));
     const zeroed = good.slice();
     zeroed.fill(0, 0x1000, 0x2000);
     const damaged: Record<string, Uint8Array> = {
@@ -246,7 +246,7 @@ function pathOf(file: number): string {
 }
 
 function sha256Of(file: number): string | undefined {
-  return readListing(fixture(SMALL_FILES).listing).find(({ path }) => path === pathOf(file))?.sha256;
+  return readListing(fixtureOf(SMALL_FILES).listing).find(({ path }) => path === pathOf(file))?.sha256;
 }
 
 /** sha256 of a file as read in a container, or "EIO". */

@@ -7,10 +7,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { commandLine, fails, run } from "../support/command.ts";
 import { ImageCopy } from "../support/damage.ts";
-import { fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { storeLazy } from "../support/lazy_images.ts";
-import { RAFS_FIXTURES, storedListing } from "../support/rafs_fixtures.ts";
+import { fixtureOf, RAFS_FIXTURES, storedListing } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
 import { until } from "../support/until.ts";
@@ -19,7 +18,7 @@ const ignore = Deno.uid() !== 0;
 if (ignore) console.log("skipped: not root");
 
 const BLOBS = join(RAFS_FIXTURES, "blobs");
-const bootstrapOf = (name: string) => fixture(name).bootstrap;
+const bootstrapOf = (name: string) => fixtureOf(name).bootstrap;
 
 Deno.test("check states what was checked, and exits 0", async () => {
   const plain = await run(["check", bootstrapOf("v6-layers-merged")]);
@@ -178,7 +177,7 @@ Deno.test(
     const unpacked = await run(["unpack", reference, temp.join("rootfs")]);
     assert.deepEqual([unpacked.code, unpacked.stderr], [0, ""]);
     assert.match(unpacked.stdout, /^unpacked 25 names, /);
-    assert.deepEqual(listTree(temp.join("rootfs")), storedListing(fixture(name)));
+    assert.deepEqual(listTree(temp.join("rootfs")), storedListing(fixtureOf(name)));
     await fails(["unpack", reference, temp.join("rootfs")], /it is not empty/, /new folder/);
     const [program, ...words] = commandLine(["unpack", reference, "-"], [
       "sh",

@@ -10,7 +10,7 @@ import { existsSync } from "node:fs";
 import { MEDIA_TYPE } from "../../lib/oci/media_types.ts";
 import { pushAsBuildkit } from "../support/buildkit_image.ts";
 import { DockerRegistry, TEST_USER } from "../support/docker_registry.ts";
-import { type DockerStack, fixture } from "../support/docker_stack.ts";
+import { type DockerStack } from "../support/docker_stack.ts";
 import { eachDockerd } from "../support/dockerds.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import {
@@ -22,7 +22,7 @@ import {
   runnableTree,
 } from "../support/nydus_images.ts";
 import { pull, pullJson, records } from "../support/pull_command.ts";
-import { readListing } from "../support/rafs_fixtures.ts";
+import { fixtureOf, readListing } from "../support/rafs_fixtures.ts";
 import { RegistryClient } from "../support/registry_client.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { until } from "../support/until.ts";
@@ -66,7 +66,7 @@ async function forgetHomes(stack: DockerStack): Promise<void> {
 async function requireFile(stack: DockerStack, name: string, made: string, path: string, blobs: readonly string[]) {
   const container = await stack.docker("create", ...NO_NETWORK, name, "/x");
   await stack.docker("cp", `${container}:${path}`, `${stack.dir}/file`);
-  const listed = readListing(fixture(made).listing).find((entry) => entry.path === path);
+  const listed = readListing(fixtureOf(made).listing).find((entry) => entry.path === path);
   assert.equal(createHash("sha256").update(Deno.readFileSync(`${stack.dir}/file`)).digest("hex"), listed?.sha256);
   await stack.docker("rm", container);
   await stack.docker("rmi", name); // two of them describe one blob differently: one at a time

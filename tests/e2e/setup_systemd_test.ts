@@ -6,8 +6,8 @@
  */
 import assert from "node:assert/strict";
 import { DAEMON_JSON, installPackage, property, withDockerMachine } from "../support/docker_machine.ts";
-import { CountedRegistry, dockerMissing, fixture } from "../support/docker_stack.ts";
-import { readListing } from "../support/rafs_fixtures.ts";
+import { CountedRegistry, dockerMissing } from "../support/docker_stack.ts";
+import { fixtureOf, readListing } from "../support/rafs_fixtures.ts";
 import { type SystemdMachine, systemdMachineMissing } from "../support/systemd_machine.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
@@ -34,7 +34,7 @@ rm -r /tmp/next`;
 
 /** Reads a file of the lazy image in the container and compares it. */
 async function readsRight(machine: SystemdMachine, container: string, index: number): Promise<void> {
-  const files = readListing(fixture(IMAGE).listing).filter(({ type, size = 0 }) => type === "reg" && size > 0);
+  const files = readListing(fixtureOf(IMAGE).listing).filter(({ type, size = 0 }) => type === "reg" && size > 0);
   const file = files.at(index) ?? assert.fail("the image has no such file");
   const path = decodeURIComponent(file.path);
   const seen = await machine.must("docker", "exec", container, "/bin/sha256sum", path);

@@ -9,16 +9,15 @@ import { bootstrapLayerTar, digestOf } from "../../lib/image/build/image_builder
 import type { StatusDocument } from "../../lib/image/lazy/report/status_document.ts";
 import type { FsDriver } from "../../lib/mount/data_path.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/graph_driver_process.ts";
-import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
+import { fixtureOf, RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { unmountBelow } from "../support/unmount_below.ts";
 import { untilEqual } from "../support/until.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
-const image = fixture("v6-prefetch-fs");
+const image = fixtureOf("v6-prefetch-fs");
 
 /** A `serve` with its admin socket. */
 class Serving implements AsyncDisposable {

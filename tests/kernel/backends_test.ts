@@ -13,12 +13,12 @@ import { effectiveBlobId } from "../../lib/rafs/flags.ts";
 import { ON_DEMAND, OpenedBackend, refuses } from "../support/backend_world.ts";
 import { run, Server } from "../support/command.ts";
 import { ACCESS_KEY, FakeBucket, type Protocol } from "../support/fake_bucket.ts";
-import { fixture } from "../support/docker_stack.ts";
 import { FileServer } from "../support/file_server.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/graph_driver_process.ts";
 import { LoopDevice, makePartitionedDisk } from "../support/partitioned_disk.ts";
 import {
+  fixtureOf,
   listRafsFixtures,
   type RafsFixture,
   readFixtureBootstrap,
@@ -163,7 +163,7 @@ fuseTest("a mount refused by a bucket reports why, and shows no secret at any lo
 fuseTest(
   "a server starts without its bucket, reports it at the first use, and recovers with it",
   async () => {
-    const image = fixture("v6-prefetch-fs");
+    const image = fixtureOf("v6-prefetch-fs");
     const bootstrap = await readFixtureBootstrap(image);
     const file = readListing(image.listing).find(({ type, size }) => type === "reg" && (size ?? 0) > 0);
     assert.ok(file);

@@ -17,7 +17,7 @@ import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { TarFile } from "../../lib/image/unpack/tar_output.ts";
 import { TarSink } from "../../lib/image/unpack/tar_sink.ts";
 import { ImageCopy } from "../support/damage.ts";
-import { listRafsFixtures, MORE_FIXTURES, storedListing } from "../support/rafs_fixtures.ts";
+import { fixtureOf, listRafsFixtures, MORE_FIXTURES, storedListing } from "../support/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
 import { anonymousAccess } from "../support/source_access.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -26,7 +26,6 @@ import { unpackFixture, unpackInto } from "../support/unpack_fixture.ts";
 
 const own = listRafsFixtures();
 const fixtures = own.filter(({ blobsAbsent }) => !blobsAbsent);
-const fixtureOf = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
 const signal = new AbortController().signal;
 const onProgress = () => {};
 

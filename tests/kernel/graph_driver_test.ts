@@ -5,6 +5,7 @@ import { rootTest } from "../support/root_test.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { unmountBelow } from "../support/unmount_below.ts";
+import { namesIn } from "../support/store_layers.ts";
 
 function test(name: string, run: (driver: GraphDriverProcess, scratch: string) => Promise<void>): void {
   rootTest(name, async () => {
@@ -16,10 +17,6 @@ function test(name: string, run: (driver: GraphDriverProcess, scratch: string) =
       unmountBelow(temp.path);
     }
   });
-}
-
-function namesIn(folder: string): string[] {
-  return [...Deno.readDirSync(folder)].map((entry) => entry.name).sort();
 }
 
 const EMPTY_HOME = [".lock", ".making", ".removing", "l"];

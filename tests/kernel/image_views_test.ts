@@ -11,12 +11,11 @@ import { type IdMaps, toHost } from "../../lib/layer/id_maps.ts";
 import { ImageViews } from "../../lib/layer/image_views.ts";
 import { mountOverlay, unmountAll } from "../../lib/layer/overlay_mount.ts";
 import { requireIdmaps } from "../../lib/mount/idmaps.ts";
-import { fixture } from "../support/docker_stack.ts";
 import { FolderImages } from "../support/folder_images.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { MountableFixture } from "../support/mountable_fixture.ts";
 import { dataPathTest } from "../support/mounts_kit.ts";
-import { type ListedEntry, percentEncode, storedListing } from "../support/rafs_fixtures.ts";
+import { fixtureOf, type ListedEntry, percentEncode, storedListing } from "../support/rafs_fixtures.ts";
 import { entriesOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { walkInChild } from "../support/tree_walk.ts";
@@ -38,7 +37,7 @@ const SHIFTS_ACLS = isAtLeast(Deno.osRelease(), [6, 2]);
 const OVERFLOW_ID = 65_534;
 
 dataPathTest("an image is seen with shifted owners through an overlay", async ({ mounts, temp, dataPath }) => {
-  using mountable = await MountableFixture.open(fixture(EVERYTHING), temp.path);
+  using mountable = await MountableFixture.open(fixtureOf(EVERYTHING), temp.path);
   await using mount = await mounts.add(mountable.image, 1);
   assert.equal(mount.fsDriver, dataPath.fsDriver);
   await using views = new ImageViews(new FolderImages(), ID_MAPS);
@@ -51,7 +50,7 @@ dataPathTest("an image is seen with shifted owners through an overlay", async ({
   try {
     assert.deepEqual(mountsBelow(place), []);
     const found = await walkInChild(merged, AbortSignal.timeout(WALK_TIMEOUT_MS));
-    const stored = storedListing(fixture(EVERYTHING));
+    const stored = storedListing(fixtureOf(EVERYTHING));
     assert.deepEqual(found.map((entry) => comparable(entry)), stored.map((entry) => comparable(shifted(entry))));
   } finally {
     unmountAll(merged);
@@ -59,7 +58,7 @@ dataPathTest("an image is seen with shifted owners through an overlay", async ({
 });
 
 dataPathTest("a tar of an image with shifted owners has its own owners", async ({ mounts, temp }) => {
-  using mountable = await MountableFixture.open(fixture(PLAIN), temp.path);
+  using mountable = await MountableFixture.open(fixtureOf(PLAIN), temp.path);
   await using mount = await mounts.add(mountable.image, 1);
   await using views = new ImageViews(new FolderImages(), ID_MAPS);
   using view = await views.open(mount.path);
@@ -67,7 +66,7 @@ dataPathTest("a tar of an image with shifted owners has its own owners", async (
   const tar = await differ.tar({ layers: [view.path], below: [], idMaps: ID_MAPS }, new AbortController().signal);
   const entries = entriesOf(new Uint8Array(await new Response(tar).arrayBuffer()));
   const found = entries.map(({ name, uid, gid }) => `/${percentEncode(name).replace(/\/$/, "")} ${uid}:${gid}`);
-  const stored = storedListing(fixture(PLAIN)).filter(({ path, type }) => path !== "/" && type !== "sock");
+  const stored = storedListing(fixtureOf(PLAIN)).filter(({ path, type }) => path !== "/" && type !== "sock");
   assert.deepEqual(found.sort(), stored.map(({ path, uid, gid }) => `${path} ${uid}:${gid}`).sort());
 });
 

@@ -7,10 +7,9 @@
  */
 import assert from "node:assert/strict";
 import { concatenate } from "../../lib/base/bytes.ts";
-import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess, RemoteError } from "../support/graph_driver_process.ts";
-import { readFixtureBootstrap } from "../support/rafs_fixtures.ts";
+import { fixtureOf, readFixtureBootstrap } from "../support/rafs_fixtures.ts";
 import { pax, rawHeader, special } from "../support/tar_blocks.ts";
 import { device, dir, fifo, file, hardlink, symlink, tarOf, type TestEntry } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -28,7 +27,7 @@ interface Parts {
 async function withDriver(test: (parts: Parts) => Promise<void>): Promise<void> {
   using temp = TempDir.make();
   const host = temp.join("host");
-  const bootstrap = await readFixtureBootstrap(fixture("v6-odd-root"));
+  const bootstrap = await readFixtureBootstrap(fixtureOf("v6-odd-root"));
   Deno.mkdirSync(host);
   Deno.writeFileSync(`${host}/image.boot`, bootstrap);
   Deno.writeTextFileSync(`${host}/secret`, "of the host");

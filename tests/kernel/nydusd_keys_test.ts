@@ -7,16 +7,15 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { fails, Server } from "../support/command.ts";
-import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { withKey } from "../support/nydusd_keys.ts";
-import { type RafsFixture, readFixtureBootstrap, storedListing } from "../support/rafs_fixtures.ts";
+import { fixtureOf, type RafsFixture, readFixtureBootstrap, storedListing } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { walkInChild } from "../support/tree_walk.ts";
 import { spoilInodeDigest } from "../support/wrong_inode_digest.ts";
 
-const V5 = fixture("v5-none-sha256-4k");
-const V6 = fixture("v6-none-sha256-4k");
+const V5 = fixtureOf("v5-none-sha256-4k");
+const V6 = fixtureOf("v6-none-sha256-4k");
 
 /** A folder with a bootstrap, a mount point, and a v1 configuration in which some keys have other values. */
 async function prepare(

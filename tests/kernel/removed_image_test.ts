@@ -12,11 +12,10 @@ import { HomePaths } from "../../lib/layer/layer_paths.ts";
 import { writeFinished } from "../../lib/layer/layer_record.ts";
 import { makeLayer } from "../../lib/layer/make_layer.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/graph_driver_process.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
-import { readFixtureBootstrap } from "../support/rafs_fixtures.ts";
+import { fixtureOf, readFixtureBootstrap } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 
@@ -84,7 +83,7 @@ fuseTest("removing an image reads nothing of the others, however many there are"
   using temp = TempDir.make();
   const home = new HomePaths(temp.join("home"));
   for (const folder of [home.links, home.making, home.removing]) await Deno.mkdir(folder, { recursive: true });
-  const bootstrap = await readFixtureBootstrap(fixture("v6-prefetch-fs"));
+  const bootstrap = await readFixtureBootstrap(fixtureOf("v6-prefetch-fs"));
   const ids = Array.from({ length: 60 }, (_, index) => `image${index}`);
   for (const id of ids) {
     await makeLayer(home, id, undefined);

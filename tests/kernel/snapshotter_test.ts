@@ -8,11 +8,16 @@ import { status } from "@grpc/grpc-js";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { unmountAll } from "../../lib/layer/overlay_mount.ts";
 import { fails, run } from "../support/command.ts";
-import { fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { untilIdle } from "../support/idle_process.ts";
 import { LazySnapshots } from "../support/lazy_snapshots.ts";
-import { type ListedEntry, RAFS_FIXTURES, readFixtureBootstrap, storedListing } from "../support/rafs_fixtures.ts";
+import {
+  fixtureOf,
+  type ListedEntry,
+  RAFS_FIXTURES,
+  readFixtureBootstrap,
+  storedListing,
+} from "../support/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
 import { SnapshotClient } from "../support/snapshot_client.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -20,7 +25,7 @@ import { walkInChild } from "../support/tree_walk.ts";
 import { until } from "../support/until.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 
-const FIXTURE = fixture("v6-prefetch-fs");
+const FIXTURE = fixtureOf("v6-prefetch-fs");
 const LOCAL = { type: "localfs", config: { dir: `${RAFS_FIXTURES}/blobs` } };
 
 /** Everything but inode counts of folders and the root's times, which an overlay has of its own. */

@@ -12,7 +12,13 @@ import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";
 import { TarFile, TarStream } from "../../lib/image/unpack/tar_output.ts";
 import { TarSink } from "../../lib/image/unpack/tar_sink.ts";
 import { ImageCopy } from "../support/damage.ts";
-import { allRafsFixtures, type ListedEntry, type RafsFixture, storedListing } from "../support/rafs_fixtures.ts";
+import {
+  allRafsFixtures,
+  fixtureOf,
+  type ListedEntry,
+  type RafsFixture,
+  storedListing,
+} from "../support/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
@@ -20,7 +26,6 @@ import { listTree } from "../support/tree_walk.ts";
 import { unpackFixture, unpackInto } from "../support/unpack_fixture.ts";
 
 const fixtures = allRafsFixtures().filter(({ blobsAbsent }) => !blobsAbsent);
-const fixtureOf = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
 
 const names = (dir: string) => [...Deno.readDirSync(dir)].map(({ name }) => name);
 

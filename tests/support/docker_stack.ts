@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { listRafsFixtures, RAFS_FIXTURES, type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";
+import { fixtureOf, RAFS_FIXTURES, readFixtureBootstrap } from "./rafs_fixtures.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../lib/archive/tar_writer.ts";
 import { tarEntry } from "../../lib/archive/tar.ts";
 import { DockerDaemon, type DockerDaemonOptions } from "../../lib/demo/docker_daemon.ts";
@@ -21,19 +21,13 @@ import { Containerd } from "./containerd.ts";
 import { NO_PREFETCH } from "./graph_driver_process.ts";
 import { EXECUTABLE } from "./program.ts";
 import { TempDir } from "./temp_dir.ts";
+import { hostPlatform } from "../../lib/oci/platform.ts";
 
 /** Why these tests cannot run here; undefined if they can. */
 export function dockerMissing(): string | undefined {
   if (Deno.uid() !== 0) return "not root";
   const missing = missingPrograms(["dockerd", "docker", "docker-registry", "unshare"]);
   return missing.length === 0 ? undefined : `${missing.join(", ")} not installed`;
-}
-
-/** Finds the fixture of that name. */
-export function fixture(name: string): RafsFixture {
-  const found = listRafsFixtures().find((each) => each.name === name);
-  if (found === undefined) throw new Error(`Cannot find fixture ${name}`);
-  return found;
 }
 
 /** Makes a layer with Debian's static busybox and the links that the tests use. */
@@ -88,7 +82,7 @@ export class CountedRegistry implements AsyncDisposable {
 
   /** Pushes an ordinary image: busybox with `above` on top of it. */
   async pushClassic(repository: string, above: readonly Uint8Array[] = []): Promise<string> {
-    const built = await buildImage([await busyboxLayer(), ...above], { architecture: ARCHITECTURE });
+    const built = await buildImage([await busyboxLayer(), ...above], { architecture: hostPlatform().architecture });
     await pushImage({ host: this.registry.host, repository, tag: "latest" }, built);
     return `${this.host}/${repository}:latest`;
   }
@@ -106,14 +100,16 @@ export class CountedRegistry implements AsyncDisposable {
   }
 
   async #pushFixture(name: string, repository: string, above: readonly Uint8Array[]): Promise<string> {
-    const bootstrap = await readFixtureBootstrap(fixture(name));
+    const bootstrap = await readFixtureBootstrap(fixtureOf(name));
     const blobs = await Promise.all(
       openBootstrap(bootstrap).blobs.map(async ({ id }) => {
         const bytes = await Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`);
         return { digest: digestOf(bytes), bytes };
       }),
     );
-    const built = await buildImage([bootstrapLayerTar(bootstrap), ...above], { architecture: ARCHITECTURE });
+    const built = await buildImage([bootstrapLayerTar(bootstrap), ...above], {
+      architecture: hostPlatform().architecture,
+    });
     await pushImage({ host: this.registry.host, repository, tag: "latest" }, built, blobs);
     const reference = `${this.host}/${repository}:latest`;
     this.#ordinary.set(reference, built.layers.slice(1).reduce((sum, { bytes }) => sum + bytes.length, 0));
@@ -125,8 +121,6 @@ export class CountedRegistry implements AsyncDisposable {
     await this.registry[Symbol.asyncDispose]();
   }
 }
-
-const ARCHITECTURE = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
 
 /** Maximum milliseconds for one part of a test. */
 export const SECTION_TIMEOUT_MS = 120_000;

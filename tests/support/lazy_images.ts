@@ -5,11 +5,9 @@
  */
 import { bootstrapLayerTar, buildImage, type BuiltImage } from "../../lib/image/build/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { fixture } from "./docker_stack.ts";
 import type { FakeRegistry } from "./fake_registry.ts";
-import { RAFS_FIXTURES, readFixtureBootstrap } from "./rafs_fixtures.ts";
-
-const ARCHITECTURE = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
+import { fixtureOf, RAFS_FIXTURES, readFixtureBootstrap } from "./rafs_fixtures.ts";
+import { hostPlatform } from "../../lib/oci/platform.ts";
 
 /** An image in the registry. */
 export interface StoredImage {
@@ -28,7 +26,7 @@ export async function storeImage(
   layers: readonly Uint8Array[],
   blobs: readonly Uint8Array[] = [],
 ): Promise<StoredImage> {
-  const image = await buildImage(layers, { architecture: ARCHITECTURE });
+  const image = await buildImage(layers, { architecture: hostPlatform().architecture });
   for (const { bytes } of [image.config, ...image.layers]) registry.addBlob(bytes);
   registry.addManifest(tag, image.manifest.mediaType, image.manifest.bytes);
   registry.addManifest(image.manifest.digest, image.manifest.mediaType, image.manifest.bytes);
@@ -55,7 +53,7 @@ export async function storeLazy(
   registry: FakeRegistry,
   { tag, made, above = [], named }: LazyFixture,
 ): Promise<StoredImage> {
-  const bootstrap = await readFixtureBootstrap(fixture(made));
+  const bootstrap = await readFixtureBootstrap(fixtureOf(made));
   const ids = openBootstrap(bootstrap).blobs.map(({ id }) => id);
   const blobs = await Promise.all(ids.map((id) => Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`)));
   const blobSizes = new Map(ids.map((id, index) => [id, blobs[index]?.length ?? 0]));

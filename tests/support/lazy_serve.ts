@@ -6,14 +6,13 @@
 import { createHash } from "node:crypto";
 import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { fixture } from "./docker_stack.ts";
 import { FakeRegistry } from "./fake_registry.ts";
 import { GraphDriverProcess, type ServeProcessOptions } from "./graph_driver_process.ts";
-import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "./rafs_fixtures.ts";
+import { fixtureOf, RAFS_FIXTURES, readFixtureBootstrap, readListing } from "./rafs_fixtures.ts";
 import { unmountBelow } from "./unmount_below.ts";
 
 /** The image: many small files, each in compressed chunks of its own. */
-export const LAZY_IMAGE = fixture("v6-prefetch-fs");
+export const LAZY_IMAGE = fixtureOf("v6-prefetch-fs");
 
 /** Starts a registry with the blobs of the image. */
 export async function startLazyRegistry(): Promise<FakeRegistry> {

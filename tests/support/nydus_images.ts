@@ -17,9 +17,8 @@ import { hostPlatform, type Platform } from "../../lib/oci/platform.ts";
 import { requiredBlobIds } from "../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { buildFrom } from "./built_rafs.ts";
-import { fixture } from "./docker_stack.ts";
 import type { FakeRegistry } from "./fake_registry.ts";
-import { RAFS_FIXTURES, readFixtureBootstrap } from "./rafs_fixtures.ts";
+import { fixtureOf, RAFS_FIXTURES, readFixtureBootstrap } from "./rafs_fixtures.ts";
 import { digestOf, type Pushed } from "./registry_client.ts";
 import { dir, file, symlink, tarOf } from "./tar_builder.ts";
 
@@ -80,7 +79,7 @@ export async function runnableTree(hello: string): Promise<Uint8Array<ArrayBuffe
 
 /** A fixture made by nydus-image. */
 export async function fixtureImage(name: string): Promise<LazyImage> {
-  const bootstrap = await readFixtureBootstrap(fixture(name));
+  const bootstrap = await readFixtureBootstrap(fixtureOf(name));
   const ids = openBootstrap(bootstrap).blobs.flatMap(requiredBlobIds);
   return { bootstrap, blobs: await Promise.all(ids.map((id) => Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`))) };
 }

@@ -99,6 +99,13 @@ export function listRafsFixtures(directory: string = RAFS_FIXTURES): RafsFixture
   return fixtures;
 }
 
+/** Finds an image of the repository. */
+export function fixtureOf(name: string): RafsFixture {
+  const found = listRafsFixtures().find((each) => each.name === name);
+  if (found === undefined) throw new Error(`Cannot find fixture ${name}`);
+  return found;
+}
+
 function directoryNames(directory: string): string[] {
   try {
     return [...Deno.readDirSync(directory)].filter((entry) => entry.isDirectory).map((entry) => entry.name).sort();

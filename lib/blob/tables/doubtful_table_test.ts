@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { preadExact } from "../../../ffi/unistd.ts";
 import { QUIET } from "../../../tests/support/blob_setup.ts";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
-import { listRafsFixtures, MemoryImage } from "../../../tests/support/rafs_fixtures.ts";
+import { fixtureOf, MemoryImage } from "../../../tests/support/rafs_fixtures.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
@@ -20,7 +20,7 @@ import type { TableSource } from "./table_source.ts";
 import { blobPaths } from "../cache/blob_paths.ts";
 import { freshOr } from "./doubtful_table.ts";
 
-const fixture = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs") ?? assert.fail();
+const fixture = fixtureOf("v6-prefetch-fs");
 const image = await MemoryImage.open(fixture);
 const [descriptor = assert.fail()] = image.bootstrap.blobs;
 const [memory = assert.fail()] = image.blobs;

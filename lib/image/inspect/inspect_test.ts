@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  fixtureOf,
   listRafsFixtures,
   MemoryImage,
   percentEncode,
@@ -19,7 +20,6 @@ import { inspectFile } from "./inspect_file.ts";
 import { inspectImage } from "./inspect_image.ts";
 
 const fixtures = listRafsFixtures();
-const fixtureOf = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
 const options = { manifest: undefined, container: undefined, depth: 1 };
 
 const TYPES: Readonly<Record<string, string>> = {

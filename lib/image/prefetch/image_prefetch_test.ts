@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { MountableFixture } from "../../../tests/support/mountable_fixture.ts";
-import { listRafsFixtures } from "../../../tests/support/rafs_fixtures.ts";
+import { fixtureOf } from "../../../tests/support/rafs_fixtures.ts";
 import { until } from "../../../tests/support/until.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { NydusGdError } from "../../base/errors.ts";
@@ -14,10 +14,6 @@ import { rangesOf } from "./prefetch_ranges.ts";
 const fixture = fixtureOf("v6-none-sha256-4k");
 /** Has a prefetch list. */
 const listingFixture = fixtureOf("v6-prefetch-fs");
-
-function fixtureOf(wanted: string) {
-  return listRafsFixtures().find(({ name }) => name === wanted) ?? assert.fail(wanted);
-}
 
 const ALL: ImagePrefetchOptions = {
   scope: "all",

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { basename } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import {
+  fixtureOf,
   listRafsFixtures,
   RAFS_FIXTURES,
-  type RafsFixture,
   readFixtureBootstrap,
 } from "../../../tests/support/rafs_fixtures.ts";
 import { dir, file, symlink, tarOf, type TestEntry, whiteout } from "../../../tests/support/tar_builder.ts";
@@ -16,8 +16,7 @@ import { TAR_HEADER } from "../../rafs/blob/toc.ts";
 import { findBootstrap } from "./find_bootstrap.ts";
 
 const fixtures = listRafsFixtures();
-const fixture = (name: string): RafsFixture => fixtures.find((each) => each.name === name) ?? assert.fail(name);
-const BOOTSTRAP = await readFixtureBootstrap(fixture("v6-none-sha256-4k"));
+const BOOTSTRAP = await readFixtureBootstrap(fixtureOf("v6-none-sha256-4k"));
 
 /** Runs the search on a file with these bytes and returns the result. */
 async function find(bytes: Uint8Array, name = "source"): Promise<{ found: Uint8Array; container: string | undefined }> {
@@ -37,7 +36,7 @@ async function find(bytes: Uint8Array, name = "source"): Promise<{ found: Uint8A
 Deno.test("a bootstrap file of either version is used in place", async () => {
   using temp = TempDir.make();
   for (const name of ["v5-none-sha256-4k", "v6-none-sha256-4k"]) {
-    const path = fixture(name).bootstrap;
+    const path = fixtureOf(name).bootstrap;
     assert.deepEqual(await findBootstrap(path, temp.join("none"), path), { path, container: undefined });
   }
   assert.deepEqual([...Deno.readDirSync(temp.path)], []);
@@ -45,7 +44,7 @@ Deno.test("a bootstrap file of either version is used in place", async () => {
 
 Deno.test("a file named after a blob tells which blob contains it", async () => {
   const id = "0f".repeat(32);
-  const inlined = await readFixtureBootstrap(fixture("v6-inline"));
+  const inlined = await readFixtureBootstrap(fixtureOf("v6-inline"));
   assert.equal((await find(inlined, id)).container, id);
   assert.equal((await find(BOOTSTRAP, `${id}.image.boot`)).container, id);
   assert.equal((await find(BOOTSTRAP, `${id}0`)).container, undefined);
@@ -65,8 +64,8 @@ for (const each of fixtures.filter(({ container }) => container !== undefined)) 
 }
 
 Deno.test("a data blob whose first chunk is an archive or a bootstrap is recognised as a data blob", async () => {
-  const blob = await Deno.readFile(fixture("v6-inline").bootstrap);
-  const expected = await readFixtureBootstrap(fixture("v6-inline"));
+  const blob = await Deno.readFile(fixtureOf("v6-inline").bootstrap);
+  const expected = await readFixtureBootstrap(fixtureOf("v6-inline"));
   const archive = tarOf(dir("image"), file("image/image.boot", "an archive inside the image"));
   const starts = [archive, new Uint8Array(gzipSync(archive))].map((bytes) => bytes.subarray(0, 600));
   for (const first of [...starts, BOOTSTRAP.subarray(0, 1100)]) {
@@ -77,8 +76,8 @@ Deno.test("a data blob whose first chunk is an archive or a bootstrap is recogni
 });
 
 Deno.test("the bootstrap of a data blob without data, with which it begins, is extracted", async () => {
-  const blob = await Deno.readFile(fixture("v6-inline").bootstrap);
-  const expected = await readFixtureBootstrap(fixture("v6-inline"));
+  const blob = await Deno.readFile(fixtureOf("v6-inline").bootstrap);
+  const expected = await readFixtureBootstrap(fixtureOf("v6-inline"));
   const withoutData = blob.subarray(blob.length - TAR_HEADER - expected.length);
   assert.deepEqual((await find(withoutData)).found, expected);
 });
@@ -155,13 +154,13 @@ Deno.test("zstd is refused by name", async () => {
 });
 
 Deno.test("a damaged inlined bootstrap is refused, not extracted", async () => {
-  const { bootstrap } = fixture("v6-inline-toc");
+  const { bootstrap } = fixtureOf("v6-inline-toc");
   const blob = await Deno.readFile(bootstrap);
   for (let back = 600; back < 6000; back += 300) {
     const changed = blob.slice();
     changed[blob.length - back] = (changed[blob.length - back] ?? 0) ^ 0x55;
     try {
-      assert.deepEqual((await find(changed)).found, await readFixtureBootstrap(fixture("v6-inline-toc")));
+      assert.deepEqual((await find(changed)).found, await readFixtureBootstrap(fixtureOf("v6-inline-toc")));
     } catch (error) {
       assert.ok(hasCode(error, "invalid-image", "unsupported"), String(error));
     }

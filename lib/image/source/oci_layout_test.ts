@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { fixture } from "../../../tests/support/docker_stack.ts";
-import { readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
+import { fixtureOf, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
 import { dir, file, tarOf } from "../../../tests/support/tar_builder.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
@@ -64,7 +63,7 @@ class Layout implements Disposable {
 const named = (name: string) => ({ annotations: { "org.opencontainers.image.ref.name": name } });
 const BOOTSTRAP = { annotations: { [NYDUS_ANNOTATION.bootstrap]: "true" } };
 const bootstrapTar = async (name: string) =>
-  new Uint8Array(gzipSync(tarOf(dir("image"), file("image/image.boot", await readFixtureBootstrap(fixture(name))))));
+  new Uint8Array(gzipSync(tarOf(dir("image"), file("image/image.boot", await readFixtureBootstrap(fixtureOf(name))))));
 
 Deno.test("an image is found by its tag, its name or alone, also in nested indexes, for this platform", async () => {
   using layout = new Layout();
@@ -142,11 +141,11 @@ Deno.test("bootstrap and blobs are located for a layout, a file, and a layer tha
   // a bootstrap-only image without its annotation
   layout.write([layout.manifest([layout.blob(await bootstrapTar("v5-layers-merged"), MEDIA_TYPE.ociLayerGzip)])]);
   const found = await locate(`oci:${layout.path}`);
-  assert.deepEqual(await Deno.readFile(found.source), await readFixtureBootstrap(fixture("v5-layers-merged")));
+  assert.deepEqual(await Deno.readFile(found.source), await readFixtureBootstrap(fixtureOf("v5-layers-merged")));
   assert.match(requireBackend(found, "mount").description, /^localfs .*blobs\/sha256$/);
   assert.equal(found.manifest?.layers.length, 1);
 
-  const bootstrap = fixture("v5-layers-merged").bootstrap;
+  const bootstrap = fixtureOf("v5-layers-merged").bootstrap;
   const alone = await locate(bootstrap);
   assert.deepEqual([alone.source, alone.manifest], [bootstrap, undefined]);
   assert.throws(

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { fixture } from "../../../tests/support/docker_stack.ts";
-import { listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
+import { fixtureOf, listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
 import { spoilInodeDigest } from "../../../tests/support/wrong_inode_digest.ts";
 import { hasCode } from "../../base/errors.ts";
 import { openBootstrap } from "../../rafs/open.ts";
@@ -13,7 +12,7 @@ for (const each of listRafsFixtures().filter(({ name }) => name.startsWith("v5-"
 }
 
 Deno.test("a file whose chunks do not match its digest is refused by name", async () => {
-  const bytes = await readFixtureBootstrap(fixture("v5-none-sha256-4k"));
+  const bytes = await readFixtureBootstrap(fixtureOf("v5-none-sha256-4k"));
   spoilInodeDigest(bytes);
   const refused = (error: unknown) =>
     hasCode(error, "invalid-image") &&
@@ -22,5 +21,5 @@ Deno.test("a file whose chunks do not match its digest is refused by name", asyn
 });
 
 Deno.test("v6 has no file digests: its chunks are verified in any case", async () => {
-  await checkInodeDigests(openBootstrap(await readFixtureBootstrap(fixture("v6-none-sha256-4k"))));
+  await checkInodeDigests(openBootstrap(await readFixtureBootstrap(fixtureOf("v6-none-sha256-4k"))));
 });

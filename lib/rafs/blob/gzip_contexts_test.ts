@@ -6,19 +6,14 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import fc from "fast-check";
-import {
-  decompress,
-  listRafsFixtures,
-  RAFS_FIXTURES,
-  readFixtureBootstrap,
-} from "../../../tests/support/rafs_fixtures.ts";
+import { decompress, fixtureOf, RAFS_FIXTURES, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
 import { blobMetaRange, parseBlobMeta, splitBlobMeta } from "./blob_meta.ts";
 import { type BlobDescriptor, RafsError } from "../bootstrap.ts";
 import { CI } from "./blob_layout.ts";
 import { type ChunkColumns, NO_BATCH } from "./chunk_table.ts";
 import { openBootstrap } from "../open.ts";
 
-const fixture = listRafsFixtures().find(({ name }) => name === "v6-zran") ?? assert.fail("no fixture");
+const fixture = fixtureOf("v6-zran");
 const [blob = assert.fail("no blob")] = openBootstrap(await readFixtureBootstrap(fixture)).blobs;
 const meta = blob.meta ?? assert.fail("no compression info");
 const { offset, length } = blobMetaRange(meta);

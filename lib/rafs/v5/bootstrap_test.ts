@@ -1,12 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import {
-  listRafsFixtures,
-  MemoryBlob,
-  RAFS_FIXTURES,
-  readFixtureBootstrap,
-} from "../../../tests/support/rafs_fixtures.ts";
+import { fixtureOf, MemoryBlob, RAFS_FIXTURES, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
 import { emptyAttr, RafsError } from "../bootstrap.ts";
 import { chunkColumnsFromRecords } from "../blob/chunk_records.ts";
 import { walkTree } from "../walk.ts";
@@ -14,7 +9,7 @@ import { openV5 } from "./bootstrap.ts";
 import { EXT_BLOB, INODE, SUPER } from "./layout.ts";
 
 async function fixture(name: string): Promise<Uint8Array> {
-  return (await readFixtureBootstrap(listRafsFixtures().find((one) => one.name === name) ?? assert.fail(name))).slice();
+  return (await readFixtureBootstrap(fixtureOf(name))).slice();
 }
 
 const encode = (text: string) => new TextEncoder().encode(text);

@@ -6,8 +6,8 @@
  */
 import assert from "node:assert/strict";
 import { TESTED_DATA_PATHS } from "../../support/data_paths.ts";
-import { fixture, INSTALLED, type Stack, withStack } from "../../support/docker_stack.ts";
-import { readListing } from "../../support/rafs_fixtures.ts";
+import { INSTALLED, type Stack, withStack } from "../../support/docker_stack.ts";
+import { fixtureOf, readListing } from "../../support/rafs_fixtures.ts";
 
 const [FS_DRIVER] = TESTED_DATA_PATHS;
 const NO_NETWORK = ["--network", "none"];
@@ -21,7 +21,7 @@ const FILL = "busybox df -k / | busybox awk 'END { print $2 }'; busybox dd if=/d
 
 /** Regular files of an image with their digests, in the format of sha256sum. */
 function filesOf(name: string): { readonly paths: string[]; readonly lines: string[] } {
-  const files = readListing(fixture(name).listing)
+  const files = readListing(fixtureOf(name).listing)
     .filter(({ type, path }) => type === "reg" && !path.includes("%"))
     .slice(0, FILES);
   return { paths: files.map(({ path }) => path), lines: files.map(({ path, sha256 }) => `${sha256}  ${path}`) };

@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
-import { fixture } from "../../../../tests/support/docker_stack.ts";
-import { readFixtureBootstrap } from "../../../../tests/support/rafs_fixtures.ts";
+import { fixtureOf, readFixtureBootstrap } from "../../../../tests/support/rafs_fixtures.ts";
 import { toByteString } from "../../../base/bytes.ts";
 import { openBootstrap } from "../../../rafs/open.ts";
 import { ChunkDictionary } from "./chunk_dictionary.ts";
 
 /** How many chunks of a fixture a dictionary of it offers, and how many it has. */
 async function offered(name: string): Promise<[number, number]> {
-  const bootstrap = openBootstrap(await readFixtureBootstrap(fixture(name)));
+  const bootstrap = openBootstrap(await readFixtureBootstrap(fixtureOf(name)));
   const { chunkSize, blobs: [blob] } = bootstrap;
   const { digester } = blob ?? assert.fail();
   const options = { fsVersion: 5, compressor: "lz4_block", level: 3, digester, chunkSize, batchSize: 0 } as const;
