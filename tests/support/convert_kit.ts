@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { createCipheriv } from "node:crypto";
 import { join } from "node:path";
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
@@ -31,7 +32,13 @@ import { TempDir } from "./temp_dir.ts";
 
 const signal = new AbortController().signal;
 
-/** Incompressible bytes, reproducible from `seed`. */
+/** Bytes that no compressor shrinks, reproducible from `seed`, 0 to 255. */
+export function keystream(length: number, seed = 1): Uint8Array<ArrayBuffer> {
+  const cipher = createCipheriv("aes-128-ctr", new Uint8Array(16).fill(seed), new Uint8Array(16));
+  return new Uint8Array(cipher.update(new Uint8Array(length)));
+}
+
+/** Bytes without a pattern, reproducible from `seed`. They repeat themselves after some 10,000. */
 export function noise(length: number, seed = 1): Uint8Array<ArrayBuffer> {
   let state = seed;
   return Uint8Array.from({ length }, () => (state = (state * 1103515245 + 12345) & 0x7fffffff) >> 16);

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { constants, gzipSync, type ZlibOptions } from "node:zlib";
-import { ConvertKit, noise } from "../../../tests/support/convert_kit.ts";
+import { ConvertKit, keystream } from "../../../tests/support/convert_kit.ts";
 import { type TestLayer, writeLayout } from "../../../tests/support/layout_builder.ts";
 import { decompress } from "../../../tests/support/rafs_fixtures.ts";
 import { dir, file, hardlink, tarOf, whiteout } from "../../../tests/support/tar_builder.ts";
@@ -22,17 +22,17 @@ import { extractBootstrap } from "../../rafs/blob/toc.ts";
 const sha256 = digestOf;
 
 const words = (length: number, seed = 1) =>
-  noise(length, seed).map((byte, k) => k % 7 === 0 ? byte & 0x3f : 0x61 + (byte & 3));
+  keystream(length, seed).map((byte, k) => k % 7 === 0 ? byte & 0x3f : 0x61 + (byte & 3));
 
-/** About 2 MB when compressed, in files of all kinds. */
+/** 2 MB when compressed, in files of all kinds. */
 const TAR = tarOf(
   dir("d"),
-  file("d/random", noise(1_500_000)),
-  file("d/text", words(3_000_000)),
+  file("d/random", keystream(1_000_000)),
+  file("d/text", words(2_000_000)),
   file("d/zeros", new Uint8Array(1_000_000)),
   ...Array.from({ length: 100 }, (_, k) => file(`d/small-${k}`, words(k * 50, k))),
   hardlink("again", "d/text"),
-  file("same", noise(1_500_000)),
+  file("same", keystream(1_000_000)),
   file("empty", ""),
 );
 
@@ -90,9 +90,9 @@ async function slicesOf(kit: ConvertKit, blob: string, layer: Uint8Array): Promi
 }
 
 /** Inflates each slice as nydusd does, which fails for one that ends where a member does. */
-function requireSlices({ columns, layer }: Slices): void {
+function requireSlices({ columns, layer }: Slices, fewest: number): void {
   const { gzipStarts: starts = assert.fail("no starts"), batchUncompressedSize } = columns;
-  assert.ok(batchUncompressedSize.length > 1, "too few slices");
+  assert.ok(batchUncompressedSize.length >= fewest, `${batchUncompressedSize.length} slices`);
   const last = batchUncompressedSize.map((_, batch) => columns.batch.lastIndexOf(batch));
   assert.ok(last.every((row, k) => row >= 0 && row >= (last[k - 1] ?? 0)), "slices without chunks, or out of order");
   for (const [batch, outLength] of batchUncompressedSize.entries()) {
@@ -131,17 +131,17 @@ Deno.test("a lazy image refers to a gzip layer as it is, whatever it was made by
       assert.ok(layer.blobBytes < stored.length / 2, `${layer.blobBytes} of ${stored.length} bytes`);
       assert.equal((await kit.paths()).length, 108);
       assert.deepEqual(Deno.readFileSync(kit.temp.join(`target/blobs/${sha256(stored).replace(":", "/")}`)), stored);
-      requireSlices(await slicesOf(kit, layer.digest, stored));
+      requireSlices(await slicesOf(kit, layer.digest, stored), name === "level 1" ? 1 : 3); // which makes large blocks
     });
   }
 });
 
 Deno.test("what cannot be referred to is converted within the same image, and the reason is reported", async () => {
   using kit = new ConvertKit();
-  const sparse = tarOf(file("sparse", noise(5000)));
+  const sparse = tarOf(file("sparse", keystream(5000)));
   const layers: TestLayer[] = [
     { tar: TAR },
-    { tar: tarOf(file("zstd", noise(5000, 2)), whiteout("d/text")), compression: "zstd" },
+    { tar: tarOf(file("zstd", keystream(5000, 2)), whiteout("d/text")), compression: "zstd" },
     { tar: sparse, compression: "none" },
     { tar: tarOf(whiteout("d/random")) },
   ];

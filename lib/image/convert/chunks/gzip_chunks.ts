@@ -7,7 +7,7 @@
  * slices         └─────────────────────────┤ └─────────────────┤   each ends with a chunk, and may overlap the next
  * ```
  * A chunk is in the current slice, or in a new one that begins where its own deflate block does. Equal chunks are one.
- * Memory: 32 KiB per context, 4 bytes per place, 120 per chunk.
+ * Of the window before a slice, only what the slice refers to is kept (window_use.ts). Memory: about 4 KiB per context, 4 bytes per place, 120 per chunk.
  *
  * Source: dragonflyoss/nydus utils/src/compress/zlib_random.rs.
  *
@@ -25,6 +25,7 @@ import type { ImageMemory } from "../../../rafs/image_memory.ts";
 import type { ChunkLocation } from "../../../rafs/v6/writer.ts";
 import type { GzipPiece, GzipWalk } from "./gzip_walk.ts";
 import { UnreferableError } from "./unreferable.ts";
+import { usedWindow } from "./window_use.ts";
 import type { LayerChunks } from "./layer_chunks.ts";
 import type { FileChunk } from "./parcel.ts";
 
@@ -62,6 +63,8 @@ export class GzipChunks implements LayerChunks {
   #start = 0;
   #inStart = 0;
   #next: OpenContext | undefined;
+  /** Whether the last context takes no more chunks. */
+  #isClosed = true;
 
   constructor(private readonly options: GzipChunksOptions) {
     this.#records = new ChunkInfoTable(options.memory);
@@ -80,8 +83,10 @@ export class GzipChunks implements LayerChunks {
     this.#start = walk.outOf(bytes);
     this.#inStart = inOf(walk.piece, this.#start);
     const current = this.#contexts.at(-1);
-    this.#next = current !== undefined && this.#fits(current, size) ? undefined : this.#newContext();
+    if (current !== undefined && !this.#isClosed && !this.#fits(current, size)) this.#close(current);
+    this.#next = this.#isClosed ? this.#newContext() : undefined;
     const { outOffset, inOffset } = this.#next ?? current as OpenContext;
+    walk.forget(inOffset);
     if (this.#start + size - outOffset <= LIMIT.chunkSize && this.#inStart - inOffset <= LIMIT.chunkSize) return;
     throw new UnreferableError(`it has a deflate block of more than ${LIMIT.chunkSize >> 20} MiB at ${inOffset}`);
   }
@@ -103,6 +108,8 @@ export class GzipChunks implements LayerChunks {
   }
 
   finish(): Promise<void> {
+    const last = this.#contexts.at(-1);
+    if (last !== undefined && !this.#isClosed) this.#close(last);
     this.options.infos.setGzipContexts(this.#contexts);
     return Promise.resolve();
   }
@@ -132,6 +139,13 @@ export class GzipChunks implements LayerChunks {
     return !(piece.beginsMember && length >= MEMBER_SLICE_BYTES);
   }
 
+  /** Keeps what the slice needs of the window. */
+  #close(context: OpenContext): void {
+    this.#isClosed = true;
+    if (context.window.length === 0) return;
+    context.window = usedWindow(context, this.options.walk.storedAt(context.inOffset, context.inLength));
+  }
+
   #newContext(): OpenContext {
     const { walk } = this.options;
     const { in: inOffset, out: outOffset, bits, byte } = walk.block;
@@ -141,6 +155,7 @@ export class GzipChunks implements LayerChunks {
   #store(index: number, size: number): void {
     const { walk, infos } = this.options;
     if (this.#next !== undefined) this.#contexts.push(this.#next);
+    this.#isClosed = false;
     const context = this.#contexts.at(-1) as OpenContext;
     const end = this.#start + size;
     this.#endSlice(context, end);

@@ -14,6 +14,7 @@
  * @module
  */
 import { Inflate, WINDOW_BYTES, ZlibError } from "../../../../ffi/libz.ts";
+import { concatenate } from "../../../base/bytes.ts";
 import { NydusGdError } from "../../../base/errors.ts";
 
 /** Bytes of a piece: how exactly positions in the layer are known. */
@@ -57,6 +58,9 @@ export class GzipWalk {
   /** What comes next: a member or nothing, more of a member, nothing of interest. */
   #state: "start" | "member" | "between" | "after" = "start";
   #beginsMember = true;
+  /** What was read of the layer from {@link #storedFrom} on. */
+  readonly #stored: Uint8Array[] = [];
+  #storedFrom = 0;
 
   /** The piece that was yielded last. */
   get piece(): GzipPiece {
@@ -78,6 +82,27 @@ export class GzipWalk {
     return this.#window.slice(0, this.#windowBytes);
   }
 
+  /** Bytes of the layer. They must have been read, and not be forgotten. */
+  storedAt(offset: number, length: number): Uint8Array {
+    const parts: Uint8Array[] = [];
+    let from = this.#storedFrom;
+    for (const bytes of this.#stored) {
+      const part = bytes.subarray(Math.max(0, offset - from), Math.max(0, offset + length - from));
+      if (part.length > 0) parts.push(part);
+      from += bytes.length;
+    }
+    return parts.length === 1 ? parts[0] as Uint8Array : concatenate(parts);
+  }
+
+  /** Forgets the layer before `offset`. */
+  forget(offset: number): void {
+    for (let [first] = this.#stored; first !== undefined; [first] = this.#stored) {
+      if (this.#storedFrom + first.length > offset) return;
+      this.#storedFrom += first.length;
+      this.#stored.shift();
+    }
+  }
+
   /** Has the next piece passed to `take`, before it is yielded. */
   whenNext(take: (piece: GzipPiece) => void): void {
     this.#whenNext = take;
@@ -94,12 +119,17 @@ export class GzipWalk {
   /**
    * Yields the tar in pieces, each valid until the next is requested.
    *
+   * @param stored the layer in pieces that stay unchanged
    * @throws {ZlibError} for a damaged layer; what `stored` throws
    */
   async *inflate(stored: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     using stream = Inflate.open("gzip");
     const room = new Uint8Array(PIECE_BYTES);
-    for await (const bytes of stored) yield* this.#inflatePart(stream, bytes, room);
+    for await (const bytes of stored) {
+      if (this.#state === "after") continue;
+      this.#stored.push(bytes);
+      yield* this.#inflatePart(stream, bytes, room);
+    }
     if (this.#state === "between" || this.#state === "after") return;
     throw new ZlibError(`Cannot inflate: the layer ends after ${this.#in} bytes within a gzip member`);
   }
