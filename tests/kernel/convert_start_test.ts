@@ -50,14 +50,20 @@ function placesOf(bootstrap: Bootstrap): Map<string, { readonly blob: string; re
   return places;
 }
 
-fuseTest("files read by a command are stored again in reading order, and the tree stays the same", async () => {
+for (const flags of [[], ["--oci-ref"]]) {
+  const name = "files read by a command are stored again in reading order, and the tree stays the same";
+  fuseTest(`${name} (${flags.join(" ")})`, () => requireStart(flags));
+}
+
+/** @param flags of the conversion */
+async function requireStart(flags: readonly string[]): Promise<void> {
   using temp = TempDir.make();
   await writeSource(temp.join("source"));
   const source = `oci:${temp.join("source")}:1`;
   const target = `oci:${temp.join("target")}:1`;
   const command = 'test "$PWD" = /data && cat "$WHERE/f7" f3 large f7 > /written';
   const convert = ["convert", source, target, "--work-dir", temp.join("work"), "-o", "json"];
-  const { code, stdout, stderr } = await run([...convert, "--optimize-run", command]);
+  const { code, stdout, stderr } = await run([...convert, ...flags, "--optimize-run", command]);
   assert.deepEqual([code, stderr], [0, ""]);
   const { platforms: [made] } = JSON.parse(stdout) as { platforms: { start_blob: { digest: string } }[] };
   const start = made?.start_blob.digest.replace("sha256:", "");
@@ -72,14 +78,14 @@ fuseTest("files read by a command are stored again in reading order, and the tre
   assert.deepEqual(listed.filter((path) => path !== "/bin/busybox"), ["/data/f7", "/data/f3", "/data/large"]);
   assert.equal(places.size, FILES + 3, "written by the command");
 
-  for (const flags of [["--blobs"], ["--against", source]]) {
-    const checked = await run(["check", ...flags, target]);
+  for (const checks of [["--blobs"], ["--against", source]]) {
+    const checked = await run(["check", ...checks, target]);
     assert.equal(checked.code, 0, checked.stdout + checked.stderr);
   }
-  const again = await run([...convert, "--optimize-run", command]);
+  const again = await run([...convert, ...flags, "--optimize-run", command]);
   const reused = JSON.parse(again.stdout) as { platforms: { blobs: { reused: boolean }[] }[] };
   assert.deepEqual(reused.platforms[0]?.blobs.map((blob) => blob.reused), [true, true]);
-});
+}
 
 fuseTest("an endless command is ended, a failing one reported, and no mount is left", async () => {
   using temp = TempDir.make();

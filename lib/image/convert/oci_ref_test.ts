@@ -136,13 +136,23 @@ Deno.test("a lazy image refers to a gzip layer as it is, whatever it was made by
   }
 });
 
+/** A tar of GNU tar with a file that is mostly a hole. */
+async function sparseTar(folder: string): Promise<Uint8Array> {
+  Deno.mkdirSync(folder);
+  Deno.writeFileSync(`${folder}/sparse`, keystream(5000));
+  Deno.truncateSync(`${folder}/sparse`, 1_000_000);
+  const args = ["--create", "--sparse", "--directory", folder, "sparse"];
+  return (await new Deno.Command("tar", { args }).output()).stdout;
+}
+
 Deno.test("what cannot be referred to is converted within the same image, and the reason is reported", async () => {
   using kit = new ConvertKit();
-  const sparse = tarOf(file("sparse", keystream(5000)));
+  const sparse = await sparseTar(kit.temp.join("files"));
   const layers: TestLayer[] = [
     { tar: TAR },
     { tar: tarOf(file("zstd", keystream(5000, 2)), whiteout("d/text")), compression: "zstd" },
-    { tar: sparse, compression: "none" },
+    { tar: tarOf(file("plain", keystream(5000))), compression: "none" },
+    { tar: sparse },
     { tar: tarOf(whiteout("d/random")) },
   ];
   await writeLayout(kit.temp.join("source"), { layers });
@@ -152,10 +162,13 @@ Deno.test("what cannot be referred to is converted within the same image, and th
     undefined,
     "it is zstd, not gzip",
     "it is not compressed",
+    "it has a sparse file",
     undefined,
   ]);
   const paths = await kit.paths();
-  assert.ok(paths.includes("/zstd") && paths.includes("/sparse") && paths.includes("/again"));
+  assert.ok(
+    paths.includes("/zstd") && paths.includes("/plain") && paths.includes("/sparse") && paths.includes("/again"),
+  );
   assert.ok(!paths.includes("/d/text"));
 
   const { manifests } = kit.json(digest) as { manifests: { digest: string }[] };
@@ -163,7 +176,7 @@ Deno.test("what cannot be referred to is converted within the same image, and th
     const parsed = parseManifestDocument(new TextEncoder().encode(JSON.stringify(kit.json(entry.digest))), "");
     return parsed.kind === "manifest" ? parsed.manifest.layers : assert.fail("an index");
   });
-  assert.deepEqual([small?.length, full?.length], [1, 6]);
+  assert.deepEqual([small?.length, full?.length], [1, 7]);
   const original = sha256(gzipSync(TAR));
   const ref = (digest: string) => full?.find((layer) => layer.digest === digest)?.annotations ?? {};
   assert.equal(ref(made[0]?.digest ?? "")["containerd.io/snapshot/nydus-ref"], original);
