@@ -1,6 +1,6 @@
 /**
- * Snapshots that were found damaged or lost, described for users: which they are, what cannot be used without them, and what to
- * do.
+ * Snapshots that were found damaged or lost, described for users: which they are, what cannot be used without them, and
+ * what to do.
  *
  * A record that cannot be read leaves its snapshot without a name and a parent. Nothing is made of it, since a guess could
  * show wrong files, and its folder stays, since it may hold the only copy of what a container wrote.

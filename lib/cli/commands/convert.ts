@@ -55,7 +55,8 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
     )
     .option(
       "--batch-size <size>",
-      "compress small files together up to this size (default 64KiB); 0 compresses each on its own, as nydusd before 2.3 needs it",
+      "compress small files together up to this size (default 64KiB); 0 compresses each on its own, as nydusd before " +
+        "2.3 needs it",
       size,
     )
     .option("--oci-ref", OCI_REF, false)

@@ -6,8 +6,8 @@
  *  "blobs":[{"digest":"sha256:…","size":1048576}]}
  * ```
  * `docker save`, `push` and `commit` copy the layer but not its blobs; this file says where they remain. Anyone can
- * build an image with this file, so lazy/open/backend_candidates.ts limits how far it is trusted. It contains no credentials,
- * no scheme and no path. Sizes are bytes of a blob in the registry. Format: docs/formats.md.
+ * build an image with this file, so lazy/open/backend_candidates.ts limits how far it is trusted. It contains no
+ * credentials, no scheme and no path. Sizes are bytes of a blob in the registry. Format: docs/formats.md.
  *
  * @module
  */

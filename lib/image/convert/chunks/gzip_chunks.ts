@@ -6,8 +6,9 @@
  * blocks   │     ▲      │        │         │ ▲         │           ▲ a context: a slice begins
  * slices         └─────────────────────────┤ └─────────────────┤   each ends with a chunk, and may overlap the next
  * ```
- * A chunk is in the current slice, or in a new one that begins where its own deflate block does. Equal chunks are one.
- * Of the window before a slice, only what the slice refers to is kept (window_use.ts). Memory: about 4 KiB per context, 4 bytes per place, 120 per chunk.
+ * A chunk is in the current slice, or in a new one that begins where its own deflate block does. Equal chunks are one. Of
+ * the window before a slice, only what the slice refers to is kept (window_use.ts). Memory: about 4 KiB per context, 4
+ * bytes per place, 120 per chunk.
  *
  * Source: dragonflyoss/nydus utils/src/compress/zlib_random.rs.
  *
