@@ -45,7 +45,7 @@ async function withMirrors(options: WorldOptions, test: (world: World) => Promis
   await using first = await FakeRegistry.start(options.mirror);
   await using second = await FakeRegistry.start();
   using dir = TempDir.make();
-  using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: options.retries ?? 0, readTimeoutMs: 300 });
+  using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: options.retries ?? 0, readTimeoutMs: 1500 });
   const ids = [upstream, first, second].map((registry) => registry.addBlob(BYTES));
   const clock = { nowMs: 0 };
   const folders = new Mirrors([dir.path], new HostHealth(() => clock.nowMs));
@@ -100,7 +100,7 @@ const TO_THE_NEXT: readonly [name: string, fault: Fault, isOfHost: boolean][] = 
   ["HTTP 403", { kind: "status", status: 403 }, false],
   ["a connection that is cut", { kind: "reset" }, true],
   ["silence", { kind: "stall" }, true],
-  ["one byte at a time", { kind: "drip", bytes: 1, everyMs: 100 }, true],
+  ["one byte at a time", { kind: "drip", bytes: 1, everyMs: 500 }, true],
   ["a body that is cut off", { kind: "truncate", keep: 5 }, true],
   ["a redirect to nowhere", { kind: "redirect", location: "http://127.0.0.1:1/x" }, true],
 ];

@@ -25,14 +25,15 @@ const INTERNAL = /\/(?:libnetwork|swarm)\/[^/]*\.sock$|\/metrics\.sock$/;
 
 /** Returns a dockerd of this process's own pid namespace; undefined if none is found, or this user may not look. */
 export function findDockerd(): FoundDockerd | undefined {
-  try {
-    const own = Deno.readLinkSync("/proc/self/ns/pid");
-    for (const { name: pid } of Deno.readDirSync("/proc")) {
-      if (!/^\d+$/.test(pid) || !isDockerd(pid)) continue;
-      if (Deno.readLinkSync(`/proc/${pid}/ns/pid`) === own) return { pid: Number(pid), sockets: socketsOf(pid) };
+  const own = Deno.readLinkSync("/proc/self/ns/pid");
+  for (const { name: pid } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
+    try {
+      if (!isDockerd(pid) || Deno.readLinkSync(`/proc/${pid}/ns/pid`) !== own) continue;
+      return { pid: Number(pid), sockets: socketsOf(pid) };
+    } catch (error) {
+      log.debug("process not looked at", { pid, reason: messageOf(error) }); // it has ended, or belongs to another user
     }
-  } catch (error) {
-    log.debug("dockerd not looked for", { reason: messageOf(error) }); // it has ended, or belongs to another user
   }
   return undefined;
 }
@@ -50,7 +51,7 @@ function isDockerd(pid: string): boolean {
 function socketsOf(pid: string): string[] {
   const inodes = new Set<string>();
   for (const { name } of Deno.readDirSync(`/proc/${pid}/fd`)) {
-    const inode = /^socket:\[(\d+)\]$/.exec(Deno.readLinkSync(`/proc/${pid}/fd/${name}`))?.[1];
+    const inode = /^socket:\[(\d+)\]$/.exec(linkUnlessClosed(`/proc/${pid}/fd/${name}`))?.[1];
     if (inode !== undefined) inodes.add(inode);
   }
   const listening = /^\S+ \S+ \S+ 00010000 \S+ \S+ +(\d+) (\/.+)$/gm;
@@ -58,4 +59,14 @@ function socketsOf(pid: string): string[] {
     .filter(([, inode = "", path = ""]) => inodes.has(inode) && !INTERNAL.test(path))
     .map(([, , path = ""]) => withoutVar(path));
   return [...new Set(sockets)];
+}
+
+/** Where the link of a descriptor leads; empty if it was closed since the folder was read. */
+function linkUnlessClosed(path: string): string {
+  try {
+    return Deno.readLinkSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
 }
