@@ -95,13 +95,15 @@ class Comparison {
   }
 
   #compareLinks({ path, linkTo, attr }: NamedEntry, inode: SourceInode): void {
-    // RAFS v5 has hard links to regular files only
-    if (this.options.tree.version === 5 && (attr.mode & S.IFMT) !== S.IFREG && linkTo === undefined) return;
     const first = this.#firstNames.get(inode);
     if (first === undefined) this.#firstNames.set(inode, path);
     if (linkTo === first) return;
-    if (linkTo === undefined) return this.#differs(path, `in the source it is one file with ${nameText(first ?? "")}`);
-    this.#differs(path, `it is one file with ${nameText(linkTo)}, in the source it is not`);
+    if (linkTo !== undefined) {
+      return this.#differs(path, `it is one file with ${nameText(linkTo)}, in the source it is not`);
+    }
+    // most builders of RAFS v5 have hard links to regular files only
+    if (this.options.tree.version === 5 && (attr.mode & S.IFMT) !== S.IFREG) return;
+    this.#differs(path, `in the source it is one file with ${nameText(first ?? "")}`);
   }
 
   #compareInode({ path, ino, attr }: NamedEntry, inode: SourceInode): void {
