@@ -150,7 +150,7 @@ for (const driver of TESTED_DATA_PATHS) {
       assert.ok(blob.chunks_ready >= 1 && blob.chunks_ready < blob.chunks, `${blob.chunks_ready} of ${blob.chunks}`);
       assert.ok(touched.fetched.bytes >= 1 && touched.fetched.bytes === blob.fetched_bytes);
       assert.ok(touched.fuse !== null && touched.fuse.misses >= 1);
-      assert.match(await serving.status(), new RegExp(`\n-\\s+image\\s+${fsDriver}\\s+`));
+      assert.match(await serving.status(), new RegExp(`\n-\\s+image\\s.*\\s${fsDriver}\\s+localfs `));
 
       assert.equal((await serving.ask("/healthz")).status, 200);
       const metrics = await (await serving.ask("/metrics")).text();
