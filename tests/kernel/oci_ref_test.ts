@@ -13,7 +13,7 @@ import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { folderBackend, mountNydusd } from "../bench/mounts.ts";
 import { output, versionOf } from "../bench/programs.ts";
 import { fails, run, Server } from "../support/command.ts";
-import { keystream } from "../support/convert_kit.ts";
+import { noise } from "../support/convert_kit.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { writeLayout } from "../support/layout_builder.ts";
@@ -42,17 +42,17 @@ async function makeImages(temp: TempDir, ...options: string[]): Promise<{ source
   const tree = temp.join("tree");
   Deno.mkdirSync(tree);
   makeSampleTree(tree);
-  Deno.writeFileSync(`${tree}/large`, keystream(2_000_000));
+  Deno.writeFileSync(`${tree}/large`, noise(2_000_000));
   Deno.writeTextFileSync(`${tree}/text`, Array.from({ length: 400_000 }, (_, k) => `${k} `).join(""));
   const archive = temp.join("tree.tar");
   await output("tar", ["--format=posix", "--xattrs", "--xattrs-include=*", "-cf", archive, "--directory", tree, "."]);
   const lower = Deno.readFileSync(archive);
   const middle = tarOf(
-    file("second/a", keystream(900_000, 2)),
+    file("second/a", noise(900_000, 2)),
     file("second/b", "x".repeat(70_000)),
     file("gone", "1"),
   );
-  const upper = tarOf(whiteout("gone"), file("third", keystream(300_000, 3)));
+  const upper = tarOf(whiteout("gone"), file("third", noise(300_000, 3)));
   const layers = [
     { tar: lower },
     { tar: middle, stored: inMembers(middle, 512 * 20) },

@@ -32,16 +32,11 @@ import { TempDir } from "./temp_dir.ts";
 
 const signal = new AbortController().signal;
 
-/** Bytes that no compressor shrinks, reproducible from `seed`, 0 to 255. */
-export function keystream(length: number, seed = 1): Uint8Array<ArrayBuffer> {
-  const cipher = createCipheriv("aes-128-ctr", new Uint8Array(16).fill(seed), new Uint8Array(16));
-  return new Uint8Array(cipher.update(new Uint8Array(length)));
-}
-
-/** Bytes without a pattern, reproducible from `seed`. They repeat themselves after some 10,000. */
+/** Bytes that no compressor shrinks, reproducible from `seed`. */
 export function noise(length: number, seed = 1): Uint8Array<ArrayBuffer> {
-  let state = seed;
-  return Uint8Array.from({ length }, () => (state = (state * 1103515245 + 12345) & 0x7fffffff) >> 16);
+  const key = new Uint8Array(16);
+  new DataView(key.buffer).setUint32(0, seed);
+  return new Uint8Array(createCipheriv("aes-128-ctr", key, new Uint8Array(16)).update(new Uint8Array(length)));
 }
 
 /** Options of a conversion by {@link ConvertKit}. */

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { constants, gzipSync, type ZlibOptions } from "node:zlib";
-import { ConvertKit, keystream } from "../../../tests/support/convert_kit.ts";
+import { ConvertKit, noise } from "../../../tests/support/convert_kit.ts";
 import { type TestLayer, writeLayout } from "../../../tests/support/layout_builder.ts";
 import { decompress } from "../../../tests/support/rafs_fixtures.ts";
 import { dir, file, hardlink, tarOf, whiteout } from "../../../tests/support/tar_builder.ts";
@@ -22,17 +22,17 @@ import { extractBootstrap } from "../../rafs/blob/toc.ts";
 const sha256 = digestOf;
 
 const words = (length: number, seed = 1) =>
-  keystream(length, seed).map((byte, k) => k % 7 === 0 ? byte & 0x3f : 0x61 + (byte & 3));
+  noise(length, seed).map((byte, k) => k % 7 === 0 ? byte & 0x3f : 0x61 + (byte & 3));
 
 /** 2 MB when compressed, in files of all kinds. */
 const TAR = tarOf(
   dir("d"),
-  file("d/random", keystream(1_000_000)),
+  file("d/random", noise(1_000_000)),
   file("d/text", words(2_000_000)),
   file("d/zeros", new Uint8Array(1_000_000)),
   ...Array.from({ length: 100 }, (_, k) => file(`d/small-${k}`, words(k * 50, k))),
   hardlink("again", "d/text"),
-  file("same", keystream(1_000_000)),
+  file("same", noise(1_000_000)),
   file("empty", ""),
 );
 
@@ -139,7 +139,7 @@ Deno.test("a lazy image refers to a gzip layer as it is, whatever it was made by
 /** A tar of GNU tar with a file that is mostly a hole. */
 async function sparseTar(folder: string): Promise<Uint8Array> {
   Deno.mkdirSync(folder);
-  Deno.writeFileSync(`${folder}/sparse`, keystream(5000));
+  Deno.writeFileSync(`${folder}/sparse`, noise(5000));
   Deno.truncateSync(`${folder}/sparse`, 1_000_000);
   const args = ["--create", "--sparse", "--directory", folder, "sparse"];
   return (await new Deno.Command("tar", { args }).output()).stdout;
@@ -150,8 +150,8 @@ Deno.test("what cannot be referred to is converted within the same image, and th
   const sparse = await sparseTar(kit.temp.join("files"));
   const layers: TestLayer[] = [
     { tar: TAR },
-    { tar: tarOf(file("zstd", keystream(5000, 2)), whiteout("d/text")), compression: "zstd" },
-    { tar: tarOf(file("plain", keystream(5000))), compression: "none" },
+    { tar: tarOf(file("zstd", noise(5000, 2)), whiteout("d/text")), compression: "zstd" },
+    { tar: tarOf(file("plain", noise(5000))), compression: "none" },
     { tar: sparse },
     { tar: tarOf(whiteout("d/random")) },
   ];
