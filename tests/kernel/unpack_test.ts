@@ -18,13 +18,12 @@ import {
   type ListedEntry,
   type RafsFixture,
   storedListing,
-  unpackedListing,
 } from "../support/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
 import { listTree } from "../support/tree_walk.ts";
-import { unpackFixture, unpackInto } from "../support/unpack_fixture.ts";
+import { unpackedListing, unpackFixture, unpackInto } from "../support/unpack_fixture.ts";
 
 const fixtures = allRafsFixtures().filter(({ blobsAbsent }) => !blobsAbsent);
 

@@ -148,24 +148,6 @@ export function storedListing(fixture: RafsFixture): ListedEntry[] {
   );
 }
 
-/**
- * The listing of an image that was unpacked: link counts are those of the names that share an inode, whatever the image
- * stores. Builders before 2.3 stored names of one file as inodes of their own, with its count.
- */
-export async function unpackedListing(fixture: RafsFixture): Promise<ListedEntry[]> {
-  const inodes = new Map<string, number>(), names = new Map<number, number>();
-  for (const { path, ino } of walkTree(openBootstrap(await readFixtureBootstrap(fixture), { treeOnly: true }))) {
-    inodes.set(percentEncode(path), ino);
-    names.set(ino, (names.get(ino) ?? 0) + 1);
-  }
-  return storedListing(fixture).map((entry) => {
-    if (entry.type === "dir") return entry;
-    const nlink = names.get(inodes.get(entry.path) ?? -1) ?? 0;
-    const { link, ...others } = entry;
-    return { ...others, nlink, ...(nlink > 1 && link !== undefined ? { link } : {}) };
-  });
-}
-
 /** Reads an image's bootstrap, extracting it from its blob if inlined. */
 export async function readFixtureBootstrap(fixture: RafsFixture): Promise<Uint8Array> {
   const bytes = await Deno.readFile(fixture.bootstrap);
