@@ -64,8 +64,8 @@ export class GzipChunks implements LayerChunks {
   #start = 0;
   #inStart = 0;
   #next: OpenContext | undefined;
-  /** Whether the last context takes no more chunks. */
-  #isClosed = true;
+  /** The context whose slice takes more chunks: the last one, or none. */
+  #current: OpenContext | undefined;
 
   constructor(private readonly options: GzipChunksOptions) {
     this.#records = new ChunkInfoTable(options.memory);
@@ -83,10 +83,9 @@ export class GzipChunks implements LayerChunks {
     const { walk } = this.options;
     this.#start = walk.outOf(bytes);
     this.#inStart = inOf(walk.piece, this.#start);
-    const current = this.#contexts.at(-1);
-    if (current !== undefined && !this.#isClosed && !this.#fits(current, size)) this.#close(current);
-    this.#next = this.#isClosed ? this.#newContext() : undefined;
-    const { outOffset, inOffset } = this.#next ?? current as OpenContext;
+    if (this.#current !== undefined && !this.#fits(this.#current, size)) this.#closeCurrent();
+    this.#next = this.#current === undefined ? this.#newContext() : undefined;
+    const { outOffset, inOffset } = this.#next ?? this.#current as OpenContext;
     walk.forget(inOffset);
     if (this.#start + size - outOffset <= LIMIT.chunkSize && this.#inStart - inOffset <= LIMIT.chunkSize) return;
     throw new UnreferableError(`it has a deflate block of more than ${LIMIT.chunkSize >> 20} MiB at ${inOffset}`);
@@ -109,8 +108,7 @@ export class GzipChunks implements LayerChunks {
   }
 
   finish(): Promise<void> {
-    const last = this.#contexts.at(-1);
-    if (last !== undefined && !this.#isClosed) this.#close(last);
+    this.#closeCurrent();
     this.options.infos.setGzipContexts(this.#contexts);
     return Promise.resolve();
   }
@@ -140,10 +138,11 @@ export class GzipChunks implements LayerChunks {
     return !(piece.beginsMember && length >= MEMBER_SLICE_BYTES);
   }
 
-  /** Keeps what the slice needs of the window. */
-  #close(context: OpenContext): void {
-    this.#isClosed = true;
-    if (context.window.length === 0) return;
+  /** Ends the current slice, and keeps what it needs of the window. */
+  #closeCurrent(): void {
+    const context = this.#current;
+    this.#current = undefined;
+    if (context === undefined || context.window.length === 0) return;
     context.window = usedWindow(context, this.options.walk.storedAt(context.inOffset, context.inLength));
   }
 
@@ -155,9 +154,8 @@ export class GzipChunks implements LayerChunks {
 
   #store(index: number, size: number): void {
     const { walk, infos } = this.options;
-    if (this.#next !== undefined) this.#contexts.push(this.#next);
-    this.#isClosed = false;
-    const context = this.#contexts.at(-1) as OpenContext;
+    if (this.#next !== undefined) this.#contexts.push(this.#current = this.#next);
+    const context = this.#current as OpenContext;
     const end = this.#start + size;
     this.#endSlice(context, end);
     const compressedOffset = this.#inStart;

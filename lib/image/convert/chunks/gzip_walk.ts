@@ -72,11 +72,6 @@ export class GzipWalk {
     return this.#block;
   }
 
-  /** Bytes of the layer read so far. */
-  get read(): number {
-    return this.#in;
-  }
-
   /** Returns a copy of the bytes that precede {@link block}, as far as it may refer to them. */
   copyWindow(): Uint8Array<ArrayBuffer> {
     return this.#window.slice(0, this.#windowBytes);
