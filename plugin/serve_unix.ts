@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { atMost } from "../lib/base/abort.ts";
 import { logger } from "../lib/base/log.ts";
 import { RunningTasks } from "../lib/base/running_tasks.ts";
 import { KeptServer, type Listening } from "./keep_serving.ts";
@@ -112,12 +113,4 @@ class EndpointServer implements UnixServer {
       clearTimeout(timer);
     }
   }
-}
-
-/** Waits for a task, but not longer than `timeoutMs`. */
-async function atMost(timeoutMs: number, task: Promise<void>): Promise<void> {
-  const late = Promise.withResolvers<void>();
-  const timer = setTimeout(late.resolve, timeoutMs);
-  await Promise.race([task, late.promise]);
-  clearTimeout(timer);
 }

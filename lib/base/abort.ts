@@ -47,6 +47,17 @@ export async function delay(ms: number, signal?: AbortSignal): Promise<void> {
   }
 }
 
+/** Waits for the promise, at most `ms` milliseconds: undefined then. */
+export async function atMost<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => late.resolve(undefined), ms);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Resolves when the signal is aborted, at once if it already is. */
 export function whenAborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Deadline, delay, interruption, unlessAborted } from "./abort.ts";
+import { atMost, Deadline, delay, interruption, unlessAborted } from "./abort.ts";
 import { NydusGdError } from "./errors.ts";
 
 const timeoutError = () => new NydusGdError("unavailable", "Cannot wait: the time is over");
@@ -35,4 +35,10 @@ Deno.test("a delay takes its time, and ends early with the reason of an abort", 
   stop.abort(timeoutError());
   await assert.rejects(long, timeoutError());
   await assert.rejects(delay(60_000, stop.signal), timeoutError());
+});
+
+Deno.test("a wait that is limited gives the result, the error, or nothing when the time is over", async () => {
+  assert.equal(await atMost(60_000, Promise.resolve(7)), 7);
+  await assert.rejects(atMost(60_000, Promise.reject(timeoutError())), timeoutError());
+  assert.equal(await atMost(1, new Promise<number>(() => {})), undefined);
 });

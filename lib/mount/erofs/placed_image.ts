@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { atMost } from "../../base/abort.ts";
 import type { ImageMount, MountableImage } from "../image_mount.ts";
 
 /** Maximum milliseconds for super blocks to go after they were unmounted; then their data end. */
@@ -26,8 +27,5 @@ export interface Resumed<Images> {
 
 /** Waits until every super block is gone, at most {@link DRAIN_TIMEOUT_MS}. */
 export async function drain(released: Iterable<Promise<void>>): Promise<void> {
-  const late = Promise.withResolvers<void>();
-  const timer = setTimeout(late.resolve, DRAIN_TIMEOUT_MS);
-  await Promise.race([Promise.all(released), late.promise]);
-  clearTimeout(timer);
+  await atMost(DRAIN_TIMEOUT_MS, Promise.all(released));
 }

@@ -11,7 +11,7 @@
 import { ERRNO, SyscallError } from "../../../ffi/errno.ts";
 import { mountAt, type MountEntry, mountsBelow } from "../../../ffi/mountinfo.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
-import { delay } from "../../base/abort.ts";
+import { atMost } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { askWorker, startWorker, workerUrl } from "../../base/worker.ts";
@@ -46,7 +46,7 @@ async function unmountByProgram({ mountPoint, mountId }: MountEntry, flags: numb
   try {
     const program = new Deno.Command("umount", { args, cwd: "/", ...NO_PIPES }).spawn();
     for (;;) {
-      const status = await soon(program.status);
+      const status = await atMost(RELEASE_MS, program.status);
       if (status !== undefined) return status.success;
       if (mountsBelow(mountPoint).some((mount) => mount.mountId === mountId)) continue;
       program.unref();
@@ -55,16 +55,6 @@ async function unmountByProgram({ mountPoint, mountId }: MountEntry, flags: numb
   } catch (error) {
     log.warn("umount(8) cannot be started", { mountPoint, reason: messageOf(error) });
     return false;
-  }
-}
-
-/** Undefined if it does not come within {@link RELEASE_MS}. */
-async function soon<T>(promise: Promise<T>): Promise<T | undefined> {
-  const wait = new AbortController();
-  try {
-    return await Promise.race([promise, delay(RELEASE_MS, wait.signal).then(() => undefined)]);
-  } finally {
-    wait.abort();
   }
 }
 
