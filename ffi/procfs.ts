@@ -35,6 +35,20 @@ export function readProcessFile(pid: number | string, name: string): string | un
 }
 
 /**
+ * Reads the link `/proc/<pid>/<name>`; undefined if the process or, below `fd`, the descriptor does not exist.
+ *
+ * @throws {Error} Deno.errors.PermissionDenied
+ */
+export function readProcessLink(pid: number | string, name: string): string | undefined {
+  try {
+    return Deno.readLinkSync(`/proc/${pid}/${name}`);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+/**
  * Fields of `/proc/PID/stat` after the command name, which is in parentheses and may contain anything. The first one is
  * field 3 of proc(5), the state.
  */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { turn } from "../tests/support/until.ts";
-import { readProcessFile } from "./procfs.ts";
+import { readProcessFile, readProcessLink } from "./procfs.ts";
 
 Deno.test("a file of a running process is read, that of an ended process is reported as missing", async () => {
   assert.match(readProcessFile(Deno.pid, "stat") ?? "", new RegExp(`^${Deno.pid} \\(`));
@@ -20,4 +20,12 @@ Deno.test("a process may exit while its file is read", async () => {
       await turn();
     }
   }
+});
+
+Deno.test("a link of a process is read, that of an ended process or a closed descriptor is reported as missing", async () => {
+  assert.match(readProcessLink("self", "ns/mnt") ?? "", /^mnt:\[\d+\]$/);
+  assert.equal(readProcessLink("self", "fd/999999"), undefined);
+  const child = new Deno.Command("true").spawn();
+  await child.status;
+  assert.equal(readProcessLink(child.pid, "ns/mnt"), undefined);
 });

@@ -7,7 +7,7 @@
  * @module
  */
 import { basename } from "node:path";
-import { readProcessFile } from "../../../ffi/procfs.ts";
+import { readProcessFile, readProcessLink } from "../../../ffi/procfs.ts";
 import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 
@@ -29,7 +29,7 @@ export function findDockerd(): FoundDockerd | undefined {
   for (const { name: pid } of Deno.readDirSync("/proc")) {
     if (!/^\d+$/.test(pid)) continue;
     try {
-      if (!isDockerd(pid) || Deno.readLinkSync(`/proc/${pid}/ns/pid`) !== own) continue;
+      if (!isDockerd(pid) || readProcessLink(pid, "ns/pid") !== own) continue;
       return { pid: Number(pid), sockets: socketsOf(pid) };
     } catch (error) {
       log.debug("process not looked at", { pid, reason: messageOf(error) }); // it has ended, or belongs to another user
@@ -51,7 +51,7 @@ function isDockerd(pid: string): boolean {
 function socketsOf(pid: string): string[] {
   const inodes = new Set<string>();
   for (const { name } of Deno.readDirSync(`/proc/${pid}/fd`)) {
-    const inode = /^socket:\[(\d+)\]$/.exec(linkUnlessClosed(`/proc/${pid}/fd/${name}`))?.[1];
+    const inode = /^socket:\[(\d+)\]$/.exec(readProcessLink(pid, `fd/${name}`) ?? "")?.[1];
     if (inode !== undefined) inodes.add(inode);
   }
   const listening = /^\S+ \S+ \S+ 00010000 \S+ \S+ +(\d+) (\/.+)$/gm;
@@ -59,14 +59,4 @@ function socketsOf(pid: string): string[] {
     .filter(([, inode = "", path = ""]) => inodes.has(inode) && !INTERNAL.test(path))
     .map(([, , path = ""]) => withoutVar(path));
   return [...new Set(sockets)];
-}
-
-/** Where the link of a descriptor leads; empty if it was closed since the folder was read. */
-function linkUnlessClosed(path: string): string {
-  try {
-    return Deno.readLinkSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
-  }
 }

@@ -26,7 +26,7 @@ import { isErrno, SyscallError } from "../../../ffi/errno.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { inheritedDescriptors, removeStoredDescriptor, storeDescriptor } from "../../../ffi/libsystemd.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal, SIGNAL } from "../../../ffi/pidfd.ts";
-import { processStat, readProcessFile } from "../../../ffi/procfs.ts";
+import { processStat, readProcessFile, readProcessLink } from "../../../ffi/procfs.ts";
 import * as v from "valibot";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
@@ -301,7 +301,9 @@ function keptBy(pid: string): [string, Kept] | undefined {
   try {
     const environment = new Map(environmentOf(pid));
     const recordPath = environment.get(KEEPER_ENV.record);
-    if (recordPath === undefined || mountsOf(pid) !== mountsOf("self")) return undefined;
+    if (recordPath === undefined || readProcessLink(pid, "ns/mnt") !== readProcessLink("self", "ns/mnt")) {
+      return undefined;
+    }
     const descriptors = JSON.parse(environment.get(KEEPER_ENV.descriptors) ?? "[]");
     const kept = { pid: Number(pid), startTime: startTimeOf(Number(pid)) ?? "", bootId: bootId(), descriptors };
     return v.is(Kept, kept) ? [recordPath, kept] : undefined;
@@ -314,16 +316,6 @@ function keptBy(pid: string): [string, Kept] | undefined {
 function environmentOf(pid: string): [string, string][] {
   const entries = readProcessFile(pid, "environ")?.split("\0") ?? [];
   return entries.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]);
-}
-
-/** Identifies the mount namespace of a process; undefined if it has ended. */
-function mountsOf(pid: string): string | undefined {
-  try {
-    return Deno.readLinkSync(`/proc/${pid}/ns/mnt`);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
 }
 
 function findLiving(kept: Kept | undefined): Living | undefined {
