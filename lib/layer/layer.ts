@@ -82,6 +82,12 @@ export function requireWhole(layer: Layer, to: string): void {
   if (apply.kind === "failed") throw corrupt(layer.id, `it cannot ${to}: its ApplyDiff failed (${apply.reason})`);
 }
 
+/** Whether the layer has no files of its own. */
+export async function isEmpty({ paths }: Layer): Promise<boolean> {
+  for await (const _ of Deno.readDir(paths.diff)) return false;
+  return true;
+}
+
 /** Whether layers above see nothing below this one. */
 export function hidesBelow(layer: Layer): boolean {
   return layer.finished?.opaque === true || layer.finished?.bootstrap !== undefined;

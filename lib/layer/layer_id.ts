@@ -26,3 +26,8 @@ export function layerId(id: string): string {
   if (isLayerId(id)) return id;
   throw new NydusGdError("usage", `Cannot use layer id ${JSON.stringify(id.slice(0, 140))}: not a plain name`);
 }
+
+/** Docker's own layer between image and container: empty mount points, which the runtime recreates if needed. */
+export function isInitLayer(id: string): boolean {
+  return id.endsWith("-init");
+}

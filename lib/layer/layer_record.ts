@@ -14,8 +14,6 @@
  *
  * @module
  */
-import { getxattr } from "../../ffi/sys_xattr.ts";
-import { isErrno } from "../../ffi/errno.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import * as v from "valibot";
@@ -97,16 +95,4 @@ export async function markApplyBegun(paths: LayerPaths): Promise<void> {
 /** Records why the ApplyDiff failed, for later calls. */
 export async function markApplyFailed(paths: LayerPaths, reason: string): Promise<void> {
   await writeDurably(paths.applyMarker, reason === "" ? "unknown reason" : reason);
-}
-
-const OPAQUE = "trusted.overlay.opaque";
-
-/** Whether the folder has overlay's opaque mark. */
-export function isOpaque(folder: string): boolean {
-  try {
-    return getxattr(folder, OPAQUE)[0] === 0x79;
-  } catch (error) {
-    if (isErrno(error, "ENODATA", "EOPNOTSUPP")) return false;
-    throw error;
-  }
 }

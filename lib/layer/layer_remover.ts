@@ -5,10 +5,10 @@
  */
 import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { type Layer, layerExists, loadLayer } from "./layer.ts";
+import { discardLayer } from "./discard_layer.ts";
+import { isEmpty, type Layer, layerExists, loadLayer } from "./layer.ts";
+import { isInitLayer } from "./layer_id.ts";
 import type { StoreInside } from "./layer_store_parts.ts";
-import { isEmpty, isInitLayer } from "./make_layer.ts";
-import { discardLayer } from "./recovery.ts";
 import { UnbornLayers } from "./unborn_layers.ts";
 import { removeUnrecorded } from "./unrecorded_layers.ts";
 
@@ -53,7 +53,7 @@ export class LayerRemover implements Disposable {
    */
   async dropUnborn(layer: Layer): Promise<void> {
     const { paths, gone } = this.inside;
-    if (!isInitLayer(layer.id) || layer.readOnly || !await isEmpty(layer.paths.diff)) return;
+    if (!isInitLayer(layer.id) || layer.readOnly || !await isEmpty(layer)) return;
     log.debug("layer of a container that is not made is removed", { layer: layer.id });
     try {
       await discardLayer(paths, layer.id, layer.short, gone);

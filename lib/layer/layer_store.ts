@@ -50,8 +50,8 @@ import type { LayerStoreParts, StoreInside } from "./layer_store_parts.ts";
 import { layerWarnings } from "./layer_warnings.ts";
 import { type CreateOptions, LayerWriter } from "./layer_writer.ts";
 import type { LazyLayer } from "./lazy_images.ts";
-import { KnownLazyLayers } from "./lazy_layers.ts";
-import { openToNamespace } from "./make_layer.ts";
+import { KnownLazyLayers } from "./known_lazy_layers.ts";
+import { openToNamespace } from "./open_to_namespace.ts";
 import { recoverHome } from "./recovery.ts";
 import { requireSizeLimits } from "./size_limit.ts";
 

@@ -11,7 +11,7 @@ import type { LayerDiffer } from "./layer_diffs.ts";
 import type { LayerMounts } from "./layer_mounts.ts";
 import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages } from "./lazy_images.ts";
-import type { KnownLazyLayers } from "./lazy_layers.ts";
+import type { KnownLazyLayers } from "./known_lazy_layers.ts";
 import type { Mending } from "./mend_layer.ts";
 import type { LayerApplier } from "./unpack_layer.ts";
 import type { RecordedLayers } from "./unrecorded_layers.ts";

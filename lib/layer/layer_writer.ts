@@ -6,7 +6,8 @@
 import { NydusGdError } from "../base/errors.ts";
 import { type Layer, layerExists, loadLayer } from "./layer.ts";
 import type { StoreInside } from "./layer_store_parts.ts";
-import { commitLayer, isInitLayer, makeLayer, requireSameEmptyLayer } from "./make_layer.ts";
+import { isInitLayer } from "./layer_id.ts";
+import { commitLayer, makeLayer, requireSameEmptyLayer } from "./make_layer.ts";
 import { requireSizeLimits } from "./size_limit.ts";
 import { sizeLimitOf } from "./storage_options.ts";
 import { unpackLayer } from "./unpack_layer.ts";

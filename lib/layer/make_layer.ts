@@ -9,29 +9,20 @@
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { GoneLayers } from "./gone_layers.ts";
-import { bootstrapOf } from "./bootstrap_layer.ts";
 import { syncFileSystem, syncFolder, writeDurably } from "../base/durable.ts";
-import { type IdMaps, isMapped, NO_ID_MAPS, type Owner, rootOwner } from "./id_maps.ts";
-import { type Layer, loadLayer, parentOf, requireWhole } from "./layer.ts";
+import { type IdMaps, NO_ID_MAPS, type Owner, rootOwner } from "./id_maps.ts";
+import { isEmpty, type Layer, loadLayer, parentOf, requireWhole } from "./layer.ts";
 import { lowerOn } from "./layer_damage.ts";
 import { formatLower, type HomePaths, linkTarget, newShortName } from "./layer_paths.ts";
-import { isOpaque, type RecognisedLayer, writeFinished } from "./layer_record.ts";
-import type { ImageRoot } from "./lazy_images.ts";
+import { isInitLayer } from "./layer_id.ts";
+import { writeFinished } from "./layer_record.ts";
+import { openToNamespace } from "./open_to_namespace.ts";
+import { type BootstrapVerifier, recogniseLayer } from "./recognise_layer.ts";
 import { removeTree } from "../base/remove_tree.ts";
 import { limitFolders } from "./size_limit.ts";
 
 /** Permission bits of a layer's root if there is nothing below. */
 const ROOT_MODE = 0o755;
-
-/** Mode of the folders above a layer: root of a user namespace, whose group they have, may pass through them. */
-const REMAPPED_MODE = 0o710;
-
-/** Lets root of the containers' user namespace traverse `folder` without listing it. */
-export async function openToNamespace(folder: string, idMaps: IdMaps): Promise<void> {
-  if (!isMapped(idMaps)) return;
-  await Deno.chown(folder, Deno.uid(), rootOwner(idMaps).gid);
-  await Deno.chmod(folder, REMAPPED_MODE);
-}
 
 /** Options for creating a layer. */
 export interface LayerMaking {
@@ -109,38 +100,9 @@ async function rootAttributes(parent: Layer | undefined, idMaps: IdMaps): Promis
 /** Accepts a Create of an existing layer only if it is the same layer and still untouched. */
 export async function requireSameEmptyLayer(home: HomePaths, id: string, parent: string | undefined): Promise<void> {
   const layer = await loadLayer(home, id);
-  const untouched = layer.apply.kind === "none" && !layer.readOnly && await isEmpty(layer.paths.diff);
+  const untouched = layer.apply.kind === "none" && !layer.readOnly && await isEmpty(layer);
   if (untouched && await parentOf(home, layer) === parent) return;
   throw new NydusGdError("exists", `Cannot create layer ${id}: it exists already`);
-}
-
-/** Whether a folder is empty. */
-export async function isEmpty(folder: string): Promise<boolean> {
-  for await (const _ of Deno.readDir(folder)) return false;
-  return true;
-}
-
-/** Tells which bootstraps can be mounted: {@link ImageViews}, or LazyImages where ids are the host's. */
-export interface BootstrapVerifier {
-  verify(bootstrapPath: string): Promise<ImageRoot>;
-}
-
-/**
- * Determines what kind of layer the unpacked or written files are.
- *
- * @throws {NydusGdError} if it claims to be a bootstrap layer and is not
- */
-export async function recogniseLayer(diffDir: string, images: BootstrapVerifier): Promise<RecognisedLayer> {
-  const path = await bootstrapOf(diffDir);
-  if (path === undefined) return { opaque: isOpaque(diffDir) };
-  const root = await images.verify(`${diffDir}/${path}`);
-  const bootstrap = { path, root: { mode: root.mode & 0o7777, uid: root.uid, gid: root.gid } };
-  return { opaque: false, bootstrap };
-}
-
-/** Docker's own layer between image and container: empty mount points, which the runtime recreates if needed. */
-export function isInitLayer(id: string): boolean {
-  return id.endsWith("-init");
 }
 
 /**

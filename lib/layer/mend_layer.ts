@@ -19,7 +19,7 @@ import { type Layer, loadLayer } from "./layer.ts";
 import { formatLower, type HomePaths, idOfLinkTarget, parseLower } from "./layer_paths.ts";
 import { applyState, readFinished, writeFinished } from "./layer_record.ts";
 import type { LazyImages } from "./lazy_images.ts";
-import { recogniseLayer } from "./make_layer.ts";
+import { recogniseLayer } from "./recognise_layer.ts";
 
 const log = logger("layer", "recovery");
 

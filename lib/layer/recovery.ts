@@ -16,9 +16,10 @@
  *
  * @module
  */
-import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { ignore, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { syncFolder, writeDurably } from "../base/durable.ts";
+import { discardLayer } from "./discard_layer.ts";
 import { GoneLayers } from "./gone_layers.ts";
 import { type Layer, loadLayer, requireWhole } from "./layer.ts";
 import { brokenStacks, type DamagedLayer, damageOf, layerProblems } from "./layer_damage.ts";
@@ -177,43 +178,6 @@ function exists(path: string): boolean {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
-}
-
-/**
- * Removes a layer: renames it away durably, then deletes it.
- *
- * @throws {NydusGdError} "busy" if something not mounted by this store is mounted in it
- */
-export async function discardLayer(
-  home: HomePaths,
-  id: string,
-  short: string | undefined,
-  gone: GoneLayers = new GoneLayers(home),
-): Promise<void> {
-  const { root, merged } = home.layer(id);
-  await unmountAllServed(merged);
-  refuseForeignMounts(root);
-  const away = await gone.takeAway(root, id);
-  try {
-    if (short !== undefined) await attempt("delete", short, () => removeLink(home, short));
-    await syncFolder(home.home);
-  } catch (error) {
-    gone.leave(away);
-    throw error;
-  }
-  await gone.delete(away);
-}
-
-async function removeLink(home: HomePaths, short: string): Promise<void> {
-  await ignore(Deno.errors.NotFound, Deno.remove(home.shortLink(short)));
-}
-
-function refuseForeignMounts(root: string): void {
-  const [foreign] = mountsBelow(root);
-  if (foreign === undefined) return;
-  throw new NydusGdError("busy", `Cannot remove "${root}": ${foreign.fsType} is mounted at "${foreign.mountPoint}"`, {
-    hint: `umount "${foreign.mountPoint}"`,
-  });
 }
 
 async function attempt<T>(what: string, path: string, task: () => T | Promise<T>): Promise<T | undefined> {

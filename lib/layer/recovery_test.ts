@@ -6,7 +6,8 @@ import { formatLower, HomePaths, newShortName } from "./layer_paths.ts";
 import { markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.ts";
 import { makeLayer } from "./make_layer.ts";
 import type { DockerLayer } from "./mend_layer.ts";
-import { discardLayer, recoverHome } from "./recovery.ts";
+import { discardLayer } from "./discard_layer.ts";
+import { recoverHome } from "./recovery.ts";
 import { namesIn } from "../../tests/support/store_layers.ts";
 
 /** Creating a layer sets the owner of its root. */

@@ -9,7 +9,7 @@ import { logger } from "../base/log.ts";
 import type { IdMaps } from "./id_maps.ts";
 import type { Layer } from "./layer.ts";
 import { type FinishedLayer, markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.ts";
-import { type BootstrapVerifier, recogniseLayer } from "./make_layer.ts";
+import { type BootstrapVerifier, recogniseLayer } from "./recognise_layer.ts";
 import { removeTree } from "../base/remove_tree.ts";
 
 /** Unpacks tars off the main thread. Implemented by apply/applier.ts. */

@@ -22,10 +22,9 @@
 import { mountCount } from "../../ffi/mountinfo.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { type Layer, loadLayer } from "./layer.ts";
+import { isEmpty, type Layer, loadLayer } from "./layer.ts";
 import { isLayerId } from "./layer_id.ts";
 import type { HomePaths } from "./layer_paths.ts";
-import { isEmpty } from "./make_layer.ts";
 
 const log = logger("layer");
 
@@ -96,9 +95,9 @@ function wasMadeAfter(path: string, time: Date): boolean {
   return birthtime !== null && birthtime > time;
 }
 
-async function holdsNothingOfAContainer({ id, apply, paths }: Layer): Promise<boolean> {
-  if (mountCount(paths.merged) > 0) return false;
-  return apply.kind !== "none" || (await attempt(id, () => isEmpty(paths.diff)) ?? false);
+async function holdsNothingOfAContainer(layer: Layer): Promise<boolean> {
+  if (mountCount(layer.paths.merged) > 0) return false;
+  return layer.apply.kind !== "none" || (await attempt(layer.id, () => isEmpty(layer)) ?? false);
 }
 
 async function attempt<T>(id: string, task: () => Promise<T>): Promise<T | undefined> {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { LazyImages } from "../layer/lazy_images.ts";
-import { recogniseLayer } from "../layer/make_layer.ts";
+import { recogniseLayer } from "../layer/recognise_layer.ts";
 import { diffIdOf, type Labels, labelsOf, referenceOf } from "./labels.ts";
 import type { SnapshotBases } from "./snapshot_bases.ts";
 import type { SnapshotPaths } from "./snapshot_paths.ts";

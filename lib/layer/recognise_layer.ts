@@ -1,0 +1,40 @@
+/**
+ * Determines what kind of layer a folder of files is: ordinary, opaque, or the bootstrap of a lazy image.
+ *
+ * @module
+ */
+import { isErrno } from "../../ffi/errno.ts";
+import { getxattr } from "../../ffi/sys_xattr.ts";
+import { bootstrapOf } from "./bootstrap_layer.ts";
+import type { RecognisedLayer } from "./layer_record.ts";
+import type { ImageRoot } from "./lazy_images.ts";
+
+/** Tells which bootstraps can be mounted: {@link ImageViews}, or LazyImages where ids are the host's. */
+export interface BootstrapVerifier {
+  verify(bootstrapPath: string): Promise<ImageRoot>;
+}
+
+/**
+ * Determines what kind of layer the unpacked or written files are.
+ *
+ * @throws {NydusGdError} if it claims to be a bootstrap layer and is not
+ */
+export async function recogniseLayer(diffDir: string, images: BootstrapVerifier): Promise<RecognisedLayer> {
+  const path = await bootstrapOf(diffDir);
+  if (path === undefined) return { opaque: isOpaque(diffDir) };
+  const root = await images.verify(`${diffDir}/${path}`);
+  const bootstrap = { path, root: { mode: root.mode & 0o7777, uid: root.uid, gid: root.gid } };
+  return { opaque: false, bootstrap };
+}
+
+const OPAQUE = "trusted.overlay.opaque";
+
+/** Whether the folder has overlay's opaque mark. */
+function isOpaque(folder: string): boolean {
+  try {
+    return getxattr(folder, OPAQUE)[0] === 0x79;
+  } catch (error) {
+    if (isErrno(error, "ENODATA", "EOPNOTSUPP")) return false;
+    throw error;
+  }
+}
