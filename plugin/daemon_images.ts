@@ -30,8 +30,8 @@ import { MountRecord, mountRecordPath } from "../lib/image/lazy/records/mount_re
 import { OfferedImages } from "../lib/image/lazy/offered/offered_images.ts";
 import { PulledImages } from "../lib/image/lazy/records/pulled_images.ts";
 import { ReadRecorder } from "../lib/image/prefetch/read_recorder.ts";
-import type { LayersLeft, LazyLayer } from "../lib/layer/lazy_images.ts";
-import { isInitLayer } from "../lib/layer/layer_id.ts";
+import type { LayersLeft, LazyLayer } from "../lib/layer/lazy/lazy_images.ts";
+import { isInitLayer } from "../lib/layer/record/layer_id.ts";
 import { chooseDataPath } from "../lib/mount/choose.ts";
 import type { DataPathChoice } from "../lib/mount/data_path.ts";
 import { Keeper, keeperPath } from "../lib/mount/keeper/keeper.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { LazyLayer } from "../lib/layer/lazy_images.ts";
+import type { LazyLayer } from "../lib/layer/lazy/lazy_images.ts";
 import { lazySnapshotsIn } from "../lib/snapshot/lazy_snapshots.ts";
 import type { SnapshotStore } from "../lib/snapshot/snapshot_store.ts";
 import type { GraphDriver } from "./docker/driver.ts";

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { installationIn, results } from "../../tests/support/doctor_installation.ts";
 import { type FakeDockerState, plainDocker, serveFakeDocker } from "../../tests/support/fake_docker.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
-import { loadLayer } from "../layer/layer.ts";
-import { HomePaths } from "../layer/layer_paths.ts";
-import { makeLayer } from "../layer/make_layer.ts";
-import { servedHomePath } from "../layer/served_home.ts";
+import { loadLayer } from "../layer/record/layer.ts";
+import { HomePaths } from "../layer/record/layer_paths.ts";
+import { makeLayer } from "../layer/make/make_layer.ts";
+import { servedHomePath } from "../layer/home/served_home.ts";
 import type { CheckResult } from "./check.ts";
 import { dockerChecks } from "./docker_checks.ts";
 

@@ -9,7 +9,7 @@ import { isDiskFull } from "../base/disk_full.ts";
 import { describeError } from "../base/error_report.ts";
 import { ignore } from "../base/errors.ts";
 import { limitInBytes } from "../base/setting_values.ts";
-import { probeHome, unfitReason } from "../layer/home_probe.ts";
+import { probeHome, unfitReason } from "../layer/home/home_probe.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
 import { pluginSupport } from "../setup/docker/docker_version.ts";
 import { snapshotterDir } from "../snapshot/snapshot_paths.ts";

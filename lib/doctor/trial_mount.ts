@@ -18,7 +18,7 @@ import { equalBytes } from "../base/bytes.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import { mountImage } from "../image/mount/mount_image.ts";
 import { lockFile } from "../base/server_lock.ts";
-import { mountOverlay, unmountAll } from "../layer/overlay_mount.ts";
+import { mountOverlay, unmountAll } from "../layer/overlay/overlay_mount.ts";
 import { removeTree } from "../base/remove_tree.ts";
 import { DATA_PATHS, type FsDriver } from "../mount/data_path.ts";
 import { FanotifyImages } from "../mount/fanotify/fanotify_images.ts";

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { type Layer, lazyImageOf } from "./layer.ts";
-import type { HomePaths } from "./layer_paths.ts";
-import type { LazyLayer } from "./lazy_images.ts";
+import { type Layer, lazyImageOf } from "./record/layer.ts";
+import type { HomePaths } from "./record/layer_paths.ts";
+import type { LazyLayer } from "./lazy/lazy_images.ts";
 
 /**
  * The complete bootstrap layers of a store. The store is told of them when it opens, by every call that finishes a

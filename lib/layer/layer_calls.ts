@@ -6,7 +6,7 @@
 import type { NydusGdError } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { StoppableTasks } from "../base/stoppable_tasks.ts";
-import { layerId } from "./layer_id.ts";
+import { layerId } from "./record/layer_id.ts";
 
 /** The calls of one store. */
 export class LayerCalls {

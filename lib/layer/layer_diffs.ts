@@ -11,11 +11,19 @@ import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { Change, StackPair } from "./diff/changes.ts";
 import type { Differ } from "./diff/differ.ts";
-import type { IdMaps } from "./id_maps.ts";
-import type { ImageViews } from "./image_views.ts";
-import { foundationOf, type Layer, lazyImageOf, loadLayer, parentOf, requireWhole, stackBelow } from "./layer.ts";
-import type { HomePaths } from "./layer_paths.ts";
-import type { LazyImages, LazyLayer } from "./lazy_images.ts";
+import type { IdMaps } from "./userns/id_maps.ts";
+import type { ImageViews } from "./lazy/image_views.ts";
+import {
+  foundationOf,
+  type Layer,
+  lazyImageOf,
+  loadLayer,
+  parentOf,
+  requireWhole,
+  stackBelow,
+} from "./record/layer.ts";
+import type { HomePaths } from "./record/layer_paths.ts";
+import type { LazyImages, LazyLayer } from "./lazy/lazy_images.ts";
 
 /** Compares stacks off the main thread. Implemented by diff/differ.ts. */
 export type LayerDiffer = Pick<Differ, "tar" | "changes" | "sizeBytes">;

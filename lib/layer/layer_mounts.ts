@@ -8,14 +8,14 @@
  */
 import { ignore } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import type { ImageView, ImageViews } from "./image_views.ts";
-import { foundationOf, type Layer } from "./layer.ts";
-import type { HomePaths } from "./layer_paths.ts";
-import type { LazyImages, LazyLayer } from "./lazy_images.ts";
-import { mountedLayerIds } from "./lazy_layers.ts";
+import type { ImageView, ImageViews } from "./lazy/image_views.ts";
+import { foundationOf, type Layer } from "./record/layer.ts";
+import type { HomePaths } from "./record/layer_paths.ts";
+import type { LazyImages, LazyLayer } from "./lazy/lazy_images.ts";
+import { mountedLayerIds } from "./record/lazy_layers.ts";
 import { mountCount } from "../../ffi/mountinfo.ts";
-import { mountOverlay, unmountAll, unmountAllServed } from "./overlay_mount.ts";
-import { effectiveLabel } from "./overlay_options.ts";
+import { mountOverlay, unmountAll, unmountAllServed } from "./overlay/overlay_mount.ts";
+import { effectiveLabel } from "./overlay/overlay_options.ts";
 
 const log = logger("layer");
 

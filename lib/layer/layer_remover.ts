@@ -5,12 +5,12 @@
  */
 import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { discardLayer } from "./discard_layer.ts";
-import { isEmpty, type Layer, layerExists, loadLayer } from "./layer.ts";
-import { isInitLayer } from "./layer_id.ts";
+import { discardLayer } from "./remove/discard_layer.ts";
+import { isEmpty, type Layer, layerExists, loadLayer } from "./record/layer.ts";
+import { isInitLayer } from "./record/layer_id.ts";
 import type { StoreInside } from "./layer_store_parts.ts";
-import { UnbornLayers } from "./unborn_layers.ts";
-import { removeUnrecorded } from "./unrecorded_layers.ts";
+import { UnbornLayers } from "./remove/unborn_layers.ts";
+import { removeUnrecorded } from "./remove/unrecorded_layers.ts";
 
 const log = logger("layer");
 

@@ -10,8 +10,8 @@
  * await store.put("box");
  * ```
  *
- * Laid out like overlay2 (layer_paths.ts). Every change is on disk before the call returns, and the process may be
- * killed at any point: {@link LayerStore.open} recovers from disk and mountinfo (recovery.ts). Calls for one layer run
+ * Laid out like overlay2 (record/layer_paths.ts). Every change is on disk before the call returns, and the process may be
+ * killed at any point: {@link LayerStore.open} recovers from disk and mountinfo (recovery/recover_home.ts). Calls for one layer run
  * one after the other, calls for different layers in parallel; a remove cancels an apply in progress.
  *
  * Errors are {@link NydusGdError}: "usage" for an invalid id, "not-found", "exists", "busy", "unsupported", "corrupt",
@@ -35,25 +35,25 @@ import type { FileLock } from "../base/file_lock.ts";
 import { logger } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
 import type { Change } from "./diff/changes.ts";
-import { GoneLayers } from "./gone_layers.ts";
+import { GoneLayers } from "./remove/gone_layers.ts";
 import { lockFile } from "../base/server_lock.ts";
-import { backingFileSystem, probeHomeUnlessFull } from "./home_probe.ts";
-import { ImageViews } from "./image_views.ts";
-import { foundationOf, layerExists, lazyImageOf, loadLayer, requireWhole } from "./layer.ts";
+import { backingFileSystem, probeHomeUnlessFull } from "./home/home_probe.ts";
+import { ImageViews } from "./lazy/image_views.ts";
+import { foundationOf, layerExists, lazyImageOf, loadLayer, requireWhole } from "./record/layer.ts";
 import { LayerCalls } from "./layer_calls.ts";
-import { type DamagedLayer, layerProblems } from "./layer_damage.ts";
+import { type DamagedLayer, layerProblems } from "./record/layer_damage.ts";
 import { LayerDiffs } from "./layer_diffs.ts";
 import { LayerMounts } from "./layer_mounts.ts";
-import { HomePaths } from "./layer_paths.ts";
+import { HomePaths } from "./record/layer_paths.ts";
 import { LayerRemover } from "./layer_remover.ts";
 import type { LayerStoreParts, StoreInside } from "./layer_store_parts.ts";
 import { layerWarnings } from "./layer_warnings.ts";
 import { type CreateOptions, LayerWriter } from "./layer_writer.ts";
-import type { LazyLayer } from "./lazy_images.ts";
+import type { LazyLayer } from "./lazy/lazy_images.ts";
 import { KnownLazyLayers } from "./known_lazy_layers.ts";
-import { openToNamespace } from "./open_to_namespace.ts";
-import { recoverHome } from "./recovery.ts";
-import { requireSizeLimits } from "./size_limit.ts";
+import { openToNamespace } from "./userns/open_to_namespace.ts";
+import { recoverHome } from "./recovery/recover_home.ts";
+import { requireSizeLimits } from "./home/size_limit.ts";
 
 export type { LayerStoreParts } from "./layer_store_parts.ts";
 

@@ -3,18 +3,18 @@
  *
  * @module
  */
-import type { GoneLayers } from "./gone_layers.ts";
-import type { IdMaps } from "./id_maps.ts";
-import type { ImageViews } from "./image_views.ts";
+import type { GoneLayers } from "./remove/gone_layers.ts";
+import type { IdMaps } from "./userns/id_maps.ts";
+import type { ImageViews } from "./lazy/image_views.ts";
 import type { LayerCalls } from "./layer_calls.ts";
 import type { LayerDiffer } from "./layer_diffs.ts";
 import type { LayerMounts } from "./layer_mounts.ts";
-import type { HomePaths } from "./layer_paths.ts";
-import type { LazyImages } from "./lazy_images.ts";
+import type { HomePaths } from "./record/layer_paths.ts";
+import type { LazyImages } from "./lazy/lazy_images.ts";
 import type { KnownLazyLayers } from "./known_lazy_layers.ts";
-import type { Mending } from "./mend_layer.ts";
-import type { LayerApplier } from "./unpack_layer.ts";
-import type { RecordedLayers } from "./unrecorded_layers.ts";
+import type { Mending } from "./recovery/mend_layer.ts";
+import type { LayerApplier } from "./make/unpack_layer.ts";
+import type { RecordedLayers } from "./remove/unrecorded_layers.ts";
 
 /** Dependencies and options of a store. */
 export interface LayerStoreParts {

@@ -4,19 +4,19 @@
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
-import { type Layer, layerExists, loadLayer } from "./layer.ts";
+import { type Layer, layerExists, loadLayer } from "./record/layer.ts";
 import type { StoreInside } from "./layer_store_parts.ts";
-import { isInitLayer } from "./layer_id.ts";
-import { commitLayer, makeLayer, requireSameEmptyLayer } from "./make_layer.ts";
-import { requireSizeLimits } from "./size_limit.ts";
-import { sizeLimitOf } from "./storage_options.ts";
-import { unpackLayer } from "./unpack_layer.ts";
+import { isInitLayer } from "./record/layer_id.ts";
+import { commitLayer, makeLayer, requireSameEmptyLayer } from "./make/make_layer.ts";
+import { requireSizeLimits } from "./home/size_limit.ts";
+import { sizeLimitOf } from "./make/storage_options.ts";
+import { unpackLayer } from "./make/unpack_layer.ts";
 
 /** Options for creating a layer. */
 export interface CreateOptions {
   /** The layer below; absent or empty for none. */
   readonly parent?: string;
-  /** `--storage-opt` of docker create, by key; see storage_options.ts. */
+  /** `--storage-opt` of docker create, by key; see make/storage_options.ts. */
   readonly storageOptions?: Readonly<Record<string, string>>;
 }
 

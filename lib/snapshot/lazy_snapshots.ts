@@ -5,7 +5,7 @@
  */
 import { hasCode, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import type { LazyLayer } from "../layer/lazy_images.ts";
+import type { LazyLayer } from "../layer/lazy/lazy_images.ts";
 import { SnapshotBases } from "./snapshot_bases.ts";
 import { readSnapshots } from "./snapshot_files.ts";
 import { SnapshotIndex } from "./snapshot_index.ts";

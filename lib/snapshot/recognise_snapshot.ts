@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { LazyImages } from "../layer/lazy_images.ts";
-import { recogniseLayer } from "../layer/recognise_layer.ts";
+import type { LazyImages } from "../layer/lazy/lazy_images.ts";
+import { recogniseLayer } from "../layer/record/recognise_layer.ts";
 import { diffIdOf, type Labels, labelsOf, referenceOf } from "./labels.ts";
 import type { SnapshotBases } from "./snapshot_bases.ts";
 import type { SnapshotPaths } from "./snapshot_paths.ts";

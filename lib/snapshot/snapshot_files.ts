@@ -9,8 +9,8 @@
 import { hasCode, ignore, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { syncFolder } from "../base/durable.ts";
-import { GoneLayers } from "../layer/gone_layers.ts";
-import type { ImageRoot } from "../layer/lazy_images.ts";
+import { GoneLayers } from "../layer/remove/gone_layers.ts";
+import type { ImageRoot } from "../layer/lazy/lazy_images.ts";
 import { removeTree } from "../base/remove_tree.ts";
 import { type DamagedSnapshot, type FoundSnapshots, snapshotProblems } from "./snapshot_damage.ts";
 import { mountedUppers } from "./snapshot_images.ts";

@@ -12,7 +12,7 @@
  */
 import { readMountinfo } from "../../ffi/mountinfo.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
-import type { LazyImages, LazyLayer } from "../layer/lazy_images.ts";
+import type { LazyImages, LazyLayer } from "../layer/lazy/lazy_images.ts";
 import type { SnapshotPaths } from "./snapshot_paths.ts";
 import { idOf, lazyImageOf, type Snapshot } from "./snapshot_record.ts";
 

@@ -16,7 +16,7 @@
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
-import { isPlainOverlayValue, overlayFeatures } from "../layer/overlay_options.ts";
+import { isPlainOverlayValue, overlayFeatures } from "../layer/overlay/overlay_options.ts";
 import type { SnapshotFolder } from "./snapshot_paths.ts";
 
 /** A mount in containerd's form. */

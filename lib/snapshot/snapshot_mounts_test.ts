@@ -1,5 +1,5 @@
 import { deepEqual, match, throws } from "node:assert/strict";
-import { overlayFeatures } from "../layer/overlay_options.ts";
+import { overlayFeatures } from "../layer/overlay/overlay_options.ts";
 import { requirePlainPath, snapshotMounts } from "./snapshot_mounts.ts";
 
 const OWN = { fs: "/s/3/fs", work: "/s/3/work" };

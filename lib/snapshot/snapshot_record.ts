@@ -11,8 +11,8 @@ import { writeFailure } from "../base/disk_full.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { ignore, NydusGdError } from "../base/errors.ts";
 import { stateOf } from "../base/error_report.ts";
-import { RecognisedLayerSchema } from "../layer/layer_record.ts";
-import type { LazyLayer } from "../layer/lazy_images.ts";
+import { RecognisedLayerSchema } from "../layer/record/layer_record.ts";
+import type { LazyLayer } from "../layer/lazy/lazy_images.ts";
 import type { SnapshotPaths } from "./snapshot_paths.ts";
 
 /** Kinds of snapshots: read-only on a parent, writable, and finished, which alone can be a parent. */

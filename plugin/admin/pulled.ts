@@ -14,7 +14,7 @@ import { NydusGdError } from "../../lib/base/errors.ts";
 import { forgetKilledPulls } from "../../lib/image/gc/collect_garbage.ts";
 import type { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
 import { type PulledImages, readPulledImage } from "../../lib/image/lazy/records/pulled_images.ts";
-import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
+import type { LazyLayer } from "../../lib/layer/lazy/lazy_images.ts";
 import { type Digest, isDigest } from "../../lib/oci/digest.ts";
 import type { GraphDriver } from "../docker/driver.ts";
 import { parseBody } from "./request_json.ts";

@@ -12,7 +12,7 @@ import { DockerNames } from "../../lib/image/docker/names.ts";
 import type { LazyImagesReport, MountedImageReport, Trouble } from "../../lib/image/lazy/report/images_report.ts";
 import type { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
 import type { ImageStatus, StatusDocument } from "../../lib/image/lazy/report/status_document.ts";
-import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
+import type { LazyLayer } from "../../lib/layer/lazy/lazy_images.ts";
 import type { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";
 import type { GraphDriver } from "../docker/driver.ts";
 

@@ -12,9 +12,9 @@ import { ignore, messageOf, NydusGdError } from "../../lib/base/errors.ts";
 import { KeyedMutex } from "../../lib/base/keyed_mutex.ts";
 import { logger } from "../../lib/base/log.ts";
 import { TwofoldFile } from "../../lib/base/twofold_file.ts";
-import { type IdMaps, NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
+import { type IdMaps, NO_ID_MAPS } from "../../lib/layer/userns/id_maps.ts";
 import type { LayerStore } from "../../lib/layer/layer_store.ts";
-import { HOME_REMEDY } from "../../lib/layer/served_home.ts";
+import { HOME_REMEDY } from "../../lib/layer/home/served_home.ts";
 import { readInit, STORAGE_OPTIONS, type StorageOptions } from "./init_options.ts";
 import type { InitRequest } from "./protocol.ts";
 

@@ -5,7 +5,7 @@
  */
 import { normalize } from "node:path/posix";
 import { NydusGdError } from "../../lib/base/errors.ts";
-import type { IdMaps, IdRange } from "../../lib/layer/id_maps.ts";
+import type { IdMaps, IdRange } from "../../lib/layer/userns/id_maps.ts";
 import type { IdMap, InitRequest } from "./protocol.ts";
 
 /** Options of `dockerd --storage-opt nydus-gd.KEY=VALUE`. */

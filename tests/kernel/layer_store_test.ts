@@ -1,8 +1,8 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
 import type { LayerStore } from "../../lib/layer/layer_store.ts";
-import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
-import { lazyLayersIn } from "../../lib/layer/lazy_layers.ts";
+import type { LazyLayer } from "../../lib/layer/lazy/lazy_images.ts";
+import { lazyLayersIn } from "../../lib/layer/record/lazy_layers.ts";
 import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
 import { storeTest, WITHOUT_DOCKER } from "../support/store_home.ts";

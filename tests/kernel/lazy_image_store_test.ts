@@ -15,7 +15,7 @@ import { ImageNumbers } from "../../lib/image/lazy/records/image_numbers.ts";
 import { MountRecord } from "../../lib/image/lazy/records/mount_record.ts";
 import type { LazyImageStoreOptions } from "../../lib/image/lazy/lazy_image_options.ts";
 import { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
-import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
+import type { LazyLayer } from "../../lib/layer/lazy/lazy_images.ts";
 import { ServedImage } from "../../lib/mount/fuse/served_images.ts";
 import type { DataPathChoice } from "../../lib/mount/data_path.ts";
 import { KernelImages } from "../../lib/mount/erofs/kernel_images.ts";

@@ -1,6 +1,6 @@
 import { equal, throws } from "node:assert/strict";
 import { isAtLeast } from "../../lib/doctor/kernel_checks.ts";
-import { mountOverlay, type OverlayMethod, unmountAll } from "../../lib/layer/overlay_mount.ts";
+import { mountOverlay, type OverlayMethod, unmountAll } from "../../lib/layer/overlay/overlay_mount.ts";
 import { mountCount } from "../../ffi/mountinfo.ts";
 import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";

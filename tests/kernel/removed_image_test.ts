@@ -7,10 +7,10 @@
 import { ok } from "node:assert/strict";
 import { dirname } from "node:path";
 import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
-import { loadLayer } from "../../lib/layer/layer.ts";
-import { HomePaths } from "../../lib/layer/layer_paths.ts";
-import { writeFinished } from "../../lib/layer/layer_record.ts";
-import { makeLayer } from "../../lib/layer/make_layer.ts";
+import { loadLayer } from "../../lib/layer/record/layer.ts";
+import { HomePaths } from "../../lib/layer/record/layer_paths.ts";
+import { writeFinished } from "../../lib/layer/record/layer_record.ts";
+import { makeLayer } from "../../lib/layer/make/make_layer.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/graph_driver_process.ts";

@@ -6,7 +6,7 @@
 import { deepEqual, equal, match, rejects } from "node:assert/strict";
 import { status } from "@grpc/grpc-js";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
-import { unmountAll } from "../../lib/layer/overlay_mount.ts";
+import { unmountAll } from "../../lib/layer/overlay/overlay_mount.ts";
 import { fails, run } from "../support/command.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { untilIdle } from "../support/idle_process.ts";

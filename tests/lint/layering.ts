@@ -44,7 +44,7 @@ export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/backend": ["", "http", "registry", "object_store", "localdisk"],
   "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
   "lib/mount": ["", "reads", "unmount", "keeper", "fuse", "erofs", "fanotify", "fscache"],
-  "lib/layer": ["", "apply", "diff"],
+  "lib/layer": ["overlay", "home", "userns", "lazy", "record", "apply", "diff", "remove", "make", "recovery"],
   "lib/image": [
     "",
     "prefetch",

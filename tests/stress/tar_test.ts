@@ -10,7 +10,7 @@ import { TarReader } from "../../lib/archive/tar_reader.ts";
 import { concatenate, fromByteString, toByteString } from "../../lib/base/bytes.ts";
 import { geteuid } from "../../ffi/unistd.ts";
 import { LayerUnpacking } from "../../lib/layer/apply/apply.ts";
-import { NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
+import { NO_ID_MAPS } from "../../lib/layer/userns/id_maps.ts";
 import { cleanPath } from "../../lib/layer/apply/apply_tree.ts";
 import { type Field, Mutator, type Seed } from "../support/fuzz/mutate_bytes.ts";
 import { fuzz } from "../support/fuzz/target.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { type AppliedLayer, LayerUnpacking } from "../../lib/layer/apply/apply.ts";
-import { NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
+import { NO_ID_MAPS } from "../../lib/layer/userns/id_maps.ts";
 
 /**
  * Unpacks a whole tar and makes it durable.

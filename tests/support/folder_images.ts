@@ -6,7 +6,7 @@
  * @module
  */
 import { NydusGdError } from "../../lib/base/errors.ts";
-import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../../lib/layer/lazy_images.ts";
+import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../../lib/layer/lazy/lazy_images.ts";
 
 /** Prefix of a bootstrap of {@link FolderImages}, before the path of the image's directory. */
 export const FOLDER_BOOTSTRAP = "folder image: ";

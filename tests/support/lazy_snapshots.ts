@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import type { SnapshotMount } from "../../lib/snapshot/snapshot_mounts.ts";
-import { unmountAll } from "../../lib/layer/overlay_mount.ts";
+import { unmountAll } from "../../lib/layer/overlay/overlay_mount.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { GraphDriverProcess, type ServeProcessOptions } from "./graph_driver_process.ts";
 import { type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";

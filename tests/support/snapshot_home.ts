@@ -7,7 +7,7 @@ import { deepEqual } from "node:assert/strict";
 import { dirname } from "node:path";
 import { mount, MS } from "../../ffi/sys_mount.ts";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
-import { unmountAll } from "../../lib/layer/overlay_mount.ts";
+import { unmountAll } from "../../lib/layer/overlay/overlay_mount.ts";
 import type { Labels } from "../../lib/snapshot/labels.ts";
 import type { SnapshotMount } from "../../lib/snapshot/snapshot_mounts.ts";
 import { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";

@@ -6,9 +6,9 @@
 import { deepEqual } from "node:assert/strict";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { Applier } from "../../lib/layer/apply/applier.ts";
-import { NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
+import { NO_ID_MAPS } from "../../lib/layer/userns/id_maps.ts";
 import { LayerStore, type LayerStoreParts } from "../../lib/layer/layer_store.ts";
-import { UNBORN_AFTER_MS } from "../../lib/layer/unborn_layers.ts";
+import { UNBORN_AFTER_MS } from "../../lib/layer/remove/unborn_layers.ts";
 import { ReopenedStore } from "./reopened_store.ts";
 import { rootTest } from "./root_test.ts";
 

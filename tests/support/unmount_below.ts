@@ -4,7 +4,7 @@
  * @module
  */
 import { mountsBelow } from "../../ffi/mountinfo.ts";
-import { unmountAll } from "../../lib/layer/overlay_mount.ts";
+import { unmountAll } from "../../lib/layer/overlay/overlay_mount.ts";
 
 /** Unmounts everything below `folder`, in reverse order of mounting. */
 export function unmountBelow(folder: string): void {

@@ -19,8 +19,8 @@ import { join } from "node:path";
 import { AT } from "../../../ffi/fcntl.ts";
 import { statat } from "../../../ffi/sys_stat.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
-import type { DockerLayer } from "../../layer/mend_layer.ts";
-import type { RecordedLayers } from "../../layer/unrecorded_layers.ts";
+import type { DockerLayer } from "../../layer/recovery/mend_layer.ts";
+import type { RecordedLayers } from "../../layer/remove/unrecorded_layers.ts";
 import { containerRecords, diffIdsOf, imageConfigs, layerRecords } from "./files.ts";
 
 /** Records of layers of images. dockerd renames one before it removes the layer: `<chain id>-<random>-removing`. */

@@ -9,7 +9,7 @@
  */
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
-import type { LayerProblem } from "../../layer/layer_damage.ts";
+import type { LayerProblem } from "../../layer/record/layer_damage.ts";
 import { layerRecords } from "./files.ts";
 import { CHAIN_ID, chainOf, imageChains, wordsIn } from "./layers.ts";
 

@@ -13,7 +13,7 @@ import type { BlobCache } from "../../blob/blob_cache.ts";
 import { kernelCacheDir } from "../../blob/cache/blob_paths.ts";
 import { cacheUsage } from "../../blob/cache/cache_usage.ts";
 import type { StoredBlob } from "../../blob/cache/cache_inventory.ts";
-import type { LazyLayer } from "../../layer/lazy_images.ts";
+import type { LazyLayer } from "../../layer/lazy/lazy_images.ts";
 import { fscacheKeeperPath, Keeper } from "../../mount/keeper/keeper.ts";
 import type { LazyImageStore } from "../lazy/lazy_image_store.ts";
 import type { PulledImages } from "../lazy/records/pulled_images.ts";

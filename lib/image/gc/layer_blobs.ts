@@ -7,7 +7,7 @@ import { delay } from "../../base/abort.ts";
 import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
-import type { LazyLayer } from "../../layer/lazy_images.ts";
+import type { LazyLayer } from "../../layer/lazy/lazy_images.ts";
 import { MappedBootstrap } from "../mapped_bootstrap.ts";
 
 const log = logger("image", "gc");

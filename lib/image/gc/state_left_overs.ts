@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { ignore } from "../../base/errors.ts";
 import { occupiedBytes } from "../../blob/cache/cache_usage.ts";
 import type { LeftOver } from "../../blob/cache/cache_inventory.ts";
-import type { LazyLayer } from "../../layer/lazy_images.ts";
+import type { LazyLayer } from "../../layer/lazy/lazy_images.ts";
 import { IMAGE_SUFFIX } from "../../mount/erofs/erofs_tasks.ts";
 
 const SETTLED_MS = 3_600_000;

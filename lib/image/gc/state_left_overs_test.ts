@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
-import type { LazyLayer } from "../../layer/lazy_images.ts";
+import type { LazyLayer } from "../../layer/lazy/lazy_images.ts";
 import { stateLeftOvers } from "./state_left_overs.ts";
 
 const layer = (id: string, hex: string): LazyLayer => ({

@@ -4,7 +4,7 @@
  * @module
  */
 import type { SizeLimit } from "../../base/setting_values.ts";
-import type { LayersLeft, LazyLayer } from "../../layer/lazy_images.ts";
+import type { LayersLeft, LazyLayer } from "../../layer/lazy/lazy_images.ts";
 import type { FsDriver } from "../../mount/data_path.ts";
 import type { KernelImages } from "../../mount/erofs/kernel_images.ts";
 import type { Command } from "../programs/command_files.ts";

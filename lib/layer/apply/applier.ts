@@ -21,7 +21,7 @@ import { workerUrl } from "../../base/worker.ts";
 import { type Channel, receiveError, WorkerPool } from "../../base/worker_pool.ts";
 import type { AppliedLayer } from "./apply.ts";
 import type { ApplyReply, ApplyRequest } from "./apply_worker.ts";
-import { type IdMaps, NO_ID_MAPS } from "../id_maps.ts";
+import { type IdMaps, NO_ID_MAPS } from "../userns/id_maps.ts";
 import { PieceReader } from "./piece_reader.ts";
 
 /** Bytes sent to the Worker in one message: large enough that the cost of messages is negligible. */

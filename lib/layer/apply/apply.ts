@@ -21,7 +21,7 @@ import { layerReader } from "../../archive/layer_reader.ts";
 import type { TarReader } from "../../archive/tar_reader.ts";
 import { type AppliedEntries, EntryWriter } from "./apply_entries.ts";
 import { ApplyTree } from "./apply_tree.ts";
-import { type IdMaps, rootOwner } from "../id_maps.ts";
+import { type IdMaps, rootOwner } from "../userns/id_maps.ts";
 
 /** Properties of an unpacked layer. */
 export interface AppliedLayer extends AppliedEntries {

@@ -14,8 +14,8 @@ import type { TarVisitor } from "../../archive/tar_reader.ts";
 import { parseWhiteout, type WhiteoutName } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
-import { mayBeBootstrap } from "../bootstrap_layer.ts";
-import { type IdMaps, toHost } from "../id_maps.ts";
+import { mayBeBootstrap } from "../lazy/bootstrap_layer.ts";
+import { type IdMaps, toHost } from "../userns/id_maps.ts";
 import { type ApplyTree, cleanPath, entryName, isWhiteout, splitPath } from "./apply_tree.ts";
 import { EntryMetadata } from "./entry_metadata.ts";
 

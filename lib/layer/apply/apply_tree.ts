@@ -21,7 +21,7 @@ import { fchownat, unlinkat } from "../../../ffi/unistd.ts";
 import { isOverlayWhiteout, OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import type { Owner } from "../id_maps.ts";
+import type { Owner } from "../userns/id_maps.ts";
 
 /** Maximum number of cached folder descriptors. */
 const KEPT_FOLDERS = 64;

@@ -5,7 +5,7 @@
  */
 import { sendError, type SentError, serveChannels } from "../../base/worker_pool.ts";
 import { type AppliedLayer, LayerUnpacking } from "./apply.ts";
-import type { IdMaps } from "../id_maps.ts";
+import type { IdMaps } from "../userns/id_maps.ts";
 
 /** Requests to the Worker, in this order. Nothing follows "finish" or "cancel". */
 export type ApplyRequest =

@@ -10,7 +10,7 @@
  */
 import { S, type Stat } from "../../../ffi/sys_stat.ts";
 import { type ByteString, equalBytes, fromByteString } from "../../base/bytes.ts";
-import type { IdMaps } from "../id_maps.ts";
+import type { IdMaps } from "../userns/id_maps.ts";
 import {
   childFolder,
   childPath,

@@ -29,7 +29,7 @@ import {
   stackRoot,
 } from "./changes_view.ts";
 import { DiffOutput, type Pieces } from "./diff_output.ts";
-import { type IdMaps, NO_ID_MAPS } from "../id_maps.ts";
+import { type IdMaps, NO_ID_MAPS } from "../userns/id_maps.ts";
 
 const OPAQUE = toByteString(OPAQUE_MARKER);
 

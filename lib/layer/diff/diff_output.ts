@@ -24,7 +24,7 @@ import { OVERLAY_XATTR_PREFIX } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { pathBelow, printable } from "../apply/apply_tree.ts";
-import { type IdMaps, toContainer } from "../id_maps.ts";
+import { type IdMaps, toContainer } from "../userns/id_maps.ts";
 
 /** Size of a piece in bytes. */
 const PIECE_BYTES = 256 * 1024;

@@ -7,7 +7,7 @@
  * @module
  */
 import { toByteString } from "../../../base/bytes.ts";
-import { BOOTSTRAP_PATHS, mayBeBootstrap } from "../../../layer/bootstrap_layer.ts";
+import { BOOTSTRAP_PATHS, mayBeBootstrap } from "../../../layer/lazy/bootstrap_layer.ts";
 import type { Bootstrap } from "../../../rafs/bootstrap.ts";
 import { openBootstrap } from "../../../rafs/open.ts";
 import { walkTree } from "../../../rafs/walk.ts";

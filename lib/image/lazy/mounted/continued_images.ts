@@ -11,7 +11,7 @@
  */
 import { messageOf } from "../../../base/errors.ts";
 import { logger } from "../../../base/log.ts";
-import type { LazyLayer } from "../../../layer/lazy_images.ts";
+import type { LazyLayer } from "../../../layer/lazy/lazy_images.ts";
 import type { OpenedImage } from "../open/image_opener.ts";
 import type { ImageServer } from "./image_server.ts";
 import { LiveImage } from "./live_image.ts";

@@ -12,7 +12,7 @@ import { messageOf } from "../../../base/errors.ts";
 import { logger } from "../../../base/log.ts";
 import type { SizeLimit } from "../../../base/setting_values.ts";
 import type { BlobCache } from "../../../blob/blob_cache.ts";
-import type { LazyLayer, LazyMount } from "../../../layer/lazy_images.ts";
+import type { LazyLayer, LazyMount } from "../../../layer/lazy/lazy_images.ts";
 import type { ImageMount } from "../../../mount/image_mount.ts";
 import type { ImageMounts } from "../../../mount/image_mounts.ts";
 import {

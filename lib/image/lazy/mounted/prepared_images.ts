@@ -14,7 +14,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { unlessAborted } from "../../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../../base/errors.ts";
 import { logger } from "../../../base/log.ts";
-import type { LazyLayer } from "../../../layer/lazy_images.ts";
+import type { LazyLayer } from "../../../layer/lazy/lazy_images.ts";
 import type { KernelImages } from "../../../mount/erofs/kernel_images.ts";
 import { MappedBootstrap } from "../../mapped_bootstrap.ts";
 

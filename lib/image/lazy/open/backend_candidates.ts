@@ -29,7 +29,7 @@ import type { RegistryBackend } from "../../../backend/registry/registry_backend
 import { Deadline, delay } from "../../../base/abort.ts";
 import { hasCode, NydusGdError } from "../../../base/errors.ts";
 import { logger } from "../../../base/log.ts";
-import type { LazyLayer } from "../../../layer/lazy_images.ts";
+import type { LazyLayer } from "../../../layer/lazy/lazy_images.ts";
 import { parseDigest } from "../../../oci/digest.ts";
 import { parseReference } from "../../../oci/reference.ts";
 import { type BlobOrigin, ORIGIN_FILE, readBlobOrigin } from "../../build/blob_origin.ts";

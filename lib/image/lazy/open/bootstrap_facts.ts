@@ -6,8 +6,8 @@
 import { S } from "../../../../ffi/sys_stat.ts";
 import { delay } from "../../../base/abort.ts";
 import { NydusGdError } from "../../../base/errors.ts";
-import { type IdMaps, toHost } from "../../../layer/id_maps.ts";
-import type { ImageRoot } from "../../../layer/lazy_images.ts";
+import { type IdMaps, toHost } from "../../../layer/userns/id_maps.ts";
+import type { ImageRoot } from "../../../layer/lazy/lazy_images.ts";
 import { emptyAttr, ownerOf } from "../../../rafs/bootstrap.ts";
 import { pathText } from "../../../rafs/path_text.ts";
 import { walkTree } from "../../../rafs/walk.ts";

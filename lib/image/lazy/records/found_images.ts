@@ -11,8 +11,8 @@
  * @module
  */
 import { type MountEntry, mountsBelow } from "../../../../ffi/mountinfo.ts";
-import type { LayersLeft, LazyLayer } from "../../../layer/lazy_images.ts";
-import { lazyLayersIn, lazyLayersInUse } from "../../../layer/lazy_layers.ts";
+import type { LayersLeft, LazyLayer } from "../../../layer/lazy/lazy_images.ts";
+import { lazyLayersIn, lazyLayersInUse } from "../../../layer/record/lazy_layers.ts";
 import type { FsDriver } from "../../../mount/data_path.ts";
 import { EROFS_TYPE } from "../../../mount/erofs/erofs_mount.ts";
 import { fanotifyKeeperPath, Keeper } from "../../../mount/keeper/keeper.ts";

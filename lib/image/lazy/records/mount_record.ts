@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import * as v from "valibot";
 import { readJsonFile, writeJsonFile } from "../../../base/json_file.ts";
 import { logger } from "../../../base/log.ts";
-import type { LazyLayer } from "../../../layer/lazy_images.ts";
+import type { LazyLayer } from "../../../layer/lazy/lazy_images.ts";
 import { DATA_PATHS, type FsDriver } from "../../../mount/data_path.ts";
 
 const log = logger("image");

@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../../../base/errors.ts";
 import { logger } from "../../../base/log.ts";
-import type { LazyLayer } from "../../../layer/lazy_images.ts";
+import type { LazyLayer } from "../../../layer/lazy/lazy_images.ts";
 import type { MountedImageReport } from "./images_report.ts";
 import { MappedBootstrap } from "../../mapped_bootstrap.ts";
 

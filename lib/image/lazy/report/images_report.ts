@@ -9,7 +9,7 @@ import { limitInBytes, type SizeLimit } from "../../../base/setting_values.ts";
 import type { BlobCacheStats } from "../../../blob/blob_cache.ts";
 import type { CacheUsage } from "../../../blob/cache/cache_usage.ts";
 import type { BlobStats } from "../../../blob/cached_blob.ts";
-import type { LazyLayer } from "../../../layer/lazy_images.ts";
+import type { LazyLayer } from "../../../layer/lazy/lazy_images.ts";
 import type { DataPathChoice } from "../../../mount/data_path.ts";
 import type { MountCounters } from "../../../mount/image_mounts.ts";
 import type { PrefetchStatus } from "../../prefetch/image_prefetch.ts";

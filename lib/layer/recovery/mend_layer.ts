@@ -10,16 +10,16 @@
  *
  * @module
  */
-import { ignore, NydusGdError } from "../base/errors.ts";
-import { readStateText } from "../base/json_file.ts";
-import { logger } from "../base/log.ts";
-import { syncFolder, writeDurably } from "../base/durable.ts";
-import { type LayerParents, lowerOn } from "./layer_damage.ts";
-import { type Layer, loadLayer } from "./layer.ts";
-import { formatLower, type HomePaths, idOfLinkTarget, parseLower } from "./layer_paths.ts";
-import { applyState, readFinished, writeFinished } from "./layer_record.ts";
-import type { LazyImages } from "./lazy_images.ts";
-import { recogniseLayer } from "./recognise_layer.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import { readStateText } from "../../base/json_file.ts";
+import { logger } from "../../base/log.ts";
+import { syncFolder, writeDurably } from "../../base/durable.ts";
+import { type LayerParents, lowerOn } from "../record/layer_damage.ts";
+import { type Layer, loadLayer } from "../record/layer.ts";
+import { formatLower, type HomePaths, idOfLinkTarget, parseLower } from "../record/layer_paths.ts";
+import { applyState, readFinished, writeFinished } from "../record/layer_record.ts";
+import type { LazyImages } from "../lazy/lazy_images.ts";
+import { recogniseLayer } from "../record/recognise_layer.ts";
 
 const log = logger("layer", "recovery");
 

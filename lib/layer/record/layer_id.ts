@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { NydusGdError } from "../base/errors.ts";
+import { NydusGdError } from "../../base/errors.ts";
 
 const LAYER_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const LINKS_FOLDER = "l";

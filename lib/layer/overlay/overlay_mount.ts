@@ -10,14 +10,14 @@
  *
  * @module
  */
-import { isErrno } from "../../ffi/errno.ts";
-import { O, open } from "../../ffi/fcntl.ts";
-import { procFdPath } from "../../ffi/fd.ts";
-import { FsContext, moveMount } from "../../ffi/mount_api.ts";
-import { MNT, mount, MOUNT_DATA_MAX, umount2 } from "../../ffi/sys_mount.ts";
-import { NydusGdError } from "../base/errors.ts";
-import { mountCount } from "../../ffi/mountinfo.ts";
-import { unmount } from "../mount/unmount/unmount.ts";
+import { isErrno } from "../../../ffi/errno.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { procFdPath } from "../../../ffi/fd.ts";
+import { FsContext, moveMount } from "../../../ffi/mount_api.ts";
+import { MNT, mount, MOUNT_DATA_MAX, umount2 } from "../../../ffi/sys_mount.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { mountCount } from "../../../ffi/mountinfo.ts";
+import { unmount } from "../../mount/unmount/unmount.ts";
 import {
   byteLength,
   isPlainOverlayValue,

@@ -8,10 +8,10 @@
  *
  * @module
  */
-import { messageOf } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
-import { layerExists } from "./layer.ts";
-import type { HomePaths } from "./layer_paths.ts";
+import { messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { layerExists } from "../record/layer.ts";
+import type { HomePaths } from "../record/layer_paths.ts";
 
 const log = logger("layer");
 

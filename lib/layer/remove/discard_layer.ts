@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { mountsBelow } from "../../ffi/mountinfo.ts";
-import { syncFolder } from "../base/durable.ts";
-import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
+import { mountsBelow } from "../../../ffi/mountinfo.ts";
+import { syncFolder } from "../../base/durable.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
 import { GoneLayers } from "./gone_layers.ts";
-import type { HomePaths } from "./layer_paths.ts";
-import { unmountAllServed } from "./overlay_mount.ts";
+import type { HomePaths } from "../record/layer_paths.ts";
+import { unmountAllServed } from "../overlay/overlay_mount.ts";
 
 const log = logger("layer");
 
@@ -38,7 +38,7 @@ export async function discardLayer(
   await gone.delete(away);
 }
 
-/** A link that stays is deleted at the next start (recovery.ts). */
+/** A link that stays is deleted at the next start (recovery/recover_home.ts). */
 async function removeLink(home: HomePaths, short: string): Promise<void> {
   try {
     await ignore(Deno.errors.NotFound, Deno.remove(home.shortLink(short)));

@@ -6,20 +6,20 @@
  *
  * @module
  */
-import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
-import { GoneLayers } from "./gone_layers.ts";
-import { syncFileSystem, syncFolder, writeDurably } from "../base/durable.ts";
-import { type IdMaps, NO_ID_MAPS, type Owner, rootOwner } from "./id_maps.ts";
-import { isEmpty, type Layer, loadLayer, parentOf, requireWhole } from "./layer.ts";
-import { lowerOn } from "./layer_damage.ts";
-import { formatLower, type HomePaths, linkTarget, newShortName } from "./layer_paths.ts";
-import { isInitLayer } from "./layer_id.ts";
-import { writeFinished } from "./layer_record.ts";
-import { openToNamespace } from "./open_to_namespace.ts";
-import { type BootstrapVerifier, recogniseLayer } from "./recognise_layer.ts";
-import { removeTree } from "../base/remove_tree.ts";
-import { limitFolders } from "./size_limit.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { GoneLayers } from "../remove/gone_layers.ts";
+import { syncFileSystem, syncFolder, writeDurably } from "../../base/durable.ts";
+import { type IdMaps, NO_ID_MAPS, type Owner, rootOwner } from "../userns/id_maps.ts";
+import { isEmpty, type Layer, loadLayer, parentOf, requireWhole } from "../record/layer.ts";
+import { lowerOn } from "../record/layer_damage.ts";
+import { formatLower, type HomePaths, linkTarget, newShortName } from "../record/layer_paths.ts";
+import { isInitLayer } from "../record/layer_id.ts";
+import { writeFinished } from "../record/layer_record.ts";
+import { openToNamespace } from "../userns/open_to_namespace.ts";
+import { type BootstrapVerifier, recogniseLayer } from "../record/recognise_layer.ts";
+import { removeTree } from "../../base/remove_tree.ts";
+import { limitFolders } from "../home/size_limit.ts";
 
 /** Permission bits of a layer's root if there is nothing below. */
 const ROOT_MODE = 0o755;

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { isErrno } from "../../ffi/errno.ts";
-import { getxattr } from "../../ffi/sys_xattr.ts";
-import { bootstrapOf } from "./bootstrap_layer.ts";
+import { isErrno } from "../../../ffi/errno.ts";
+import { getxattr } from "../../../ffi/sys_xattr.ts";
+import { bootstrapOf } from "../lazy/bootstrap_layer.ts";
 import type { RecognisedLayer } from "./layer_record.ts";
-import type { ImageRoot } from "./lazy_images.ts";
+import type { ImageRoot } from "../lazy/lazy_images.ts";
 
 /** Tells which bootstraps can be mounted: {@link ImageViews}, or LazyImages where ids are the host's. */
 export interface BootstrapVerifier {

@@ -7,8 +7,8 @@
  *
  * @module
  */
-import { messageOf } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
+import { messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
 
 /** Parts of an overlay. Paths are absolute. */
 export interface OverlayStack {

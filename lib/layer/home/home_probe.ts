@@ -7,16 +7,16 @@
  *
  * @module
  */
-import { DT, readDirectory } from "../../ffi/dirent.ts";
-import { isErrno } from "../../ffi/errno.ts";
-import { O, open } from "../../ffi/fcntl.ts";
-import { type FsName, fsName, statfs } from "../../ffi/sys_statfs.ts";
-import { setxattr } from "../../ffi/sys_xattr.ts";
-import { isDiskFull } from "../base/disk_full.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
-import { mountOverlay, unmountAll } from "./overlay_mount.ts";
-import { removeTree } from "../base/remove_tree.ts";
+import { DT, readDirectory } from "../../../ffi/dirent.ts";
+import { isErrno } from "../../../ffi/errno.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { type FsName, fsName, statfs } from "../../../ffi/sys_statfs.ts";
+import { setxattr } from "../../../ffi/sys_xattr.ts";
+import { isDiskFull } from "../../base/disk_full.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { mountOverlay, unmountAll } from "../overlay/overlay_mount.ts";
+import { removeTree } from "../../base/remove_tree.ts";
 
 const log = logger("layer");
 

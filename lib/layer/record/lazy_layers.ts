@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { mountsBelow } from "../../ffi/mountinfo.ts";
-import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
+import { mountsBelow } from "../../../ffi/mountinfo.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
 import { foundationOf, lazyImageOf, loadLayer } from "./layer.ts";
 import { isLayerId } from "./layer_id.ts";
 import { HomePaths } from "./layer_paths.ts";
-import type { LazyLayer } from "./lazy_images.ts";
+import type { LazyLayer } from "../lazy/lazy_images.ts";
 
 const log = logger("layer");
 

@@ -9,11 +9,11 @@
  *
  * @module
  */
-import { isErrno } from "../../ffi/errno.ts";
-import { O, open } from "../../ffi/fcntl.ts";
-import type { Fd } from "../../ffi/fd.ts";
-import { enforcesProjects, limitProject, projectOf, projectQuota, setProject } from "../../ffi/sys_quota.ts";
-import { NydusGdError } from "../base/errors.ts";
+import { isErrno } from "../../../ffi/errno.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { enforcesProjects, limitProject, projectOf, projectQuota, setProject } from "../../../ffi/sys_quota.ts";
+import { NydusGdError } from "../../base/errors.ts";
 import { backingFileSystem } from "./home_probe.ts";
 
 const FOLDER = O.RDONLY | O.DIRECTORY | O.NOFOLLOW;

@@ -19,12 +19,12 @@
  *
  * @module
  */
-import { mountCount } from "../../ffi/mountinfo.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
-import { isEmpty, type Layer, loadLayer } from "./layer.ts";
-import { isLayerId } from "./layer_id.ts";
-import type { HomePaths } from "./layer_paths.ts";
+import { mountCount } from "../../../ffi/mountinfo.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { isEmpty, type Layer, loadLayer } from "../record/layer.ts";
+import { isLayerId } from "../record/layer_id.ts";
+import type { HomePaths } from "../record/layer_paths.ts";
 
 const log = logger("layer");
 

@@ -1,14 +1,14 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
-import { quietLogs } from "../../tests/support/quiet_logs.ts";
-import { type Layer, loadLayer, stackBelow } from "./layer.ts";
-import { damagedLayersIn } from "./layer_damage.ts";
-import { formatLower, HomePaths, newShortName } from "./layer_paths.ts";
-import { markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.ts";
-import { makeLayer } from "./make_layer.ts";
+import { quietLogs } from "../../../tests/support/quiet_logs.ts";
+import { type Layer, loadLayer, stackBelow } from "../record/layer.ts";
+import { damagedLayersIn } from "../record/layer_damage.ts";
+import { formatLower, HomePaths, newShortName } from "../record/layer_paths.ts";
+import { markApplyBegun, markApplyFailed, writeFinished } from "../record/layer_record.ts";
+import { makeLayer } from "../make/make_layer.ts";
 import type { DockerLayer } from "./mend_layer.ts";
-import { discardLayer } from "./discard_layer.ts";
-import { recoverHome } from "./recovery.ts";
-import { namesIn } from "../../tests/support/store_layers.ts";
+import { discardLayer } from "../remove/discard_layer.ts";
+import { recoverHome } from "./recover_home.ts";
+import { namesIn } from "../../../tests/support/store_layers.ts";
 
 /** Creating a layer sets the owner of its root. */
 const ignore = Deno.uid() !== 0;

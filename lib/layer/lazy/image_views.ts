@@ -12,15 +12,15 @@
  *
  * @module
  */
-import { isErrno } from "../../ffi/errno.ts";
-import { AT } from "../../ffi/fcntl.ts";
-import { type Fd, procFdPath } from "../../ffi/fd.ts";
-import { idmapTree, moveMount, OPEN_TREE, openTree } from "../../ffi/mount_api.ts";
-import { NydusGdError } from "../base/errors.ts";
-import { type IdMaps, isMapped, toHost } from "./id_maps.ts";
+import { isErrno } from "../../../ffi/errno.ts";
+import { AT } from "../../../ffi/fcntl.ts";
+import { type Fd, procFdPath } from "../../../ffi/fd.ts";
+import { idmapTree, moveMount, OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { type IdMaps, isMapped, toHost } from "../userns/id_maps.ts";
 import type { ImageRoot, LazyImages } from "./lazy_images.ts";
-import { unmountAll } from "./overlay_mount.ts";
-import { makeUserNamespace } from "./user_namespace.ts";
+import { unmountAll } from "../overlay/overlay_mount.ts";
+import { makeUserNamespace } from "../userns/user_namespace.ts";
 
 /** A view of an image. It ends when it is disposed of, except for overlays that were mounted on it. */
 export interface ImageView extends Disposable {

@@ -2,15 +2,15 @@
  * Folders of layers that are gone: renamed away first, then deleted.
  *
  * A rename takes no file descriptor, deleting does. What cannot be deleted, for example because this process has none
- * left, is tried again by {@link GoneLayers.deleteRest}, and at the next start (recovery.ts).
+ * left, is tried again by {@link GoneLayers.deleteRest}, and at the next start (recovery/recover_home.ts).
  *
  * @module
  */
-import { messageOf } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
-import type { HomePaths } from "./layer_paths.ts";
-import { removeTree } from "../base/remove_tree.ts";
-import { liftLimit } from "./size_limit.ts";
+import { messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import type { HomePaths } from "../record/layer_paths.ts";
+import { removeTree } from "../../base/remove_tree.ts";
+import { liftLimit } from "../home/size_limit.ts";
 
 const log = logger("layer");
 

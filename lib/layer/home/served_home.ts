@@ -4,7 +4,7 @@
  * @module
  */
 import * as v from "valibot";
-import { TwofoldFile } from "../base/twofold_file.ts";
+import { TwofoldFile } from "../../base/twofold_file.ts";
 
 /** What to do if the note is lost: dockerd says it anew. */
 export const HOME_REMEDY = "systemctl restart docker";

@@ -14,11 +14,11 @@
  *
  * @module
  */
-import { NydusGdError } from "../base/errors.ts";
-import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
 import * as v from "valibot";
-import { BOOTSTRAP_PATHS } from "./bootstrap_layer.ts";
-import { syncFolder, writeDurably } from "../base/durable.ts";
+import { BOOTSTRAP_PATHS } from "../lazy/bootstrap_layer.ts";
+import { syncFolder, writeDurably } from "../../base/durable.ts";
 import type { LayerPaths } from "./layer_paths.ts";
 
 /** What the files of a layer are. */

@@ -17,7 +17,7 @@
  *
  * @module
  */
-import type { IdMaps } from "./id_maps.ts";
+import type { IdMaps } from "../userns/id_maps.ts";
 
 /** A finished bootstrap layer. */
 export interface LazyLayer {

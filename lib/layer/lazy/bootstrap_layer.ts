@@ -6,8 +6,8 @@
  *
  * @module
  */
-import type { ByteString } from "../base/bytes.ts";
-import { ignore } from "../base/errors.ts";
+import type { ByteString } from "../../base/bytes.ts";
+import { ignore } from "../../base/errors.ts";
 
 const FOLDER = "image";
 const FILE = "image.boot";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { NydusGdError } from "../base/errors.ts";
+import { NydusGdError } from "../../base/errors.ts";
 
 /** "10G", "512m", "1.5GiB", "1048576" (bytes), as parsed by Docker: K is 1024, with or without an i. */
 const SIZE = /^(\d+(?:\.\d+)?)\s?(?:([kmgtp])i?b?|b)?$/i;

@@ -1,5 +1,5 @@
 import { equal } from "node:assert/strict";
-import { FS_MAGIC, fsName } from "../../ffi/sys_statfs.ts";
+import { FS_MAGIC, fsName } from "../../../ffi/sys_statfs.ts";
 import { unfitReason } from "./home_probe.ts";
 
 Deno.test("unsuitable file systems are recognised by name, others are probed", () => {

@@ -6,7 +6,7 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { hidesBelow, type Layer, loadLayer } from "./layer.ts";
 import { isLayerId } from "./layer_id.ts";
 import { HomePaths } from "./layer_paths.ts";

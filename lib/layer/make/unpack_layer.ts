@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { throwIfAborted } from "../base/abort.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
-import type { IdMaps } from "./id_maps.ts";
-import type { Layer } from "./layer.ts";
-import { type FinishedLayer, markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.ts";
-import { type BootstrapVerifier, recogniseLayer } from "./recognise_layer.ts";
-import { removeTree } from "../base/remove_tree.ts";
+import { throwIfAborted } from "../../base/abort.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import type { IdMaps } from "../userns/id_maps.ts";
+import type { Layer } from "../record/layer.ts";
+import { type FinishedLayer, markApplyBegun, markApplyFailed, writeFinished } from "../record/layer_record.ts";
+import { type BootstrapVerifier, recogniseLayer } from "../record/recognise_layer.ts";
+import { removeTree } from "../../base/remove_tree.ts";
 
 /** Unpacks tars off the main thread. Implemented by apply/applier.ts. */
 export interface LayerApplier {

@@ -6,10 +6,10 @@
  *
  * @module
  */
-import { O, open } from "../../ffi/fcntl.ts";
-import type { Fd } from "../../ffi/fd.ts";
-import { Deadline } from "../base/abort.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { Deadline } from "../../base/abort.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
 import type { IdMaps, IdRange } from "./id_maps.ts";
 
 /** Milliseconds for the child to start. */

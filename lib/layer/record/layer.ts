@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { ignore, NydusGdError } from "../base/errors.ts";
-import { readStateText } from "../base/json_file.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import { readStateText } from "../../base/json_file.ts";
 import { type HomePaths, idOfLinkTarget, isShortName, type LayerPaths, parseLower } from "./layer_paths.ts";
 import { type ApplyState, applyState, type FinishedLayer, readFinished } from "./layer_record.ts";
-import type { LazyLayer } from "./lazy_images.ts";
+import type { LazyLayer } from "../lazy/lazy_images.ts";
 
 /** An existing layer. A snapshot of the disk: load it again after a change. */
 export interface Layer {

@@ -16,18 +16,18 @@
  *
  * @module
  */
-import { ignore, messageOf } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
-import { syncFolder, writeDurably } from "../base/durable.ts";
-import { discardLayer } from "./discard_layer.ts";
-import { GoneLayers } from "./gone_layers.ts";
-import { type Layer, loadLayer, requireWhole } from "./layer.ts";
-import { brokenStacks, type DamagedLayer, damageOf, layerProblems } from "./layer_damage.ts";
-import { isLayerId } from "./layer_id.ts";
-import { type HomePaths, idOfLinkTarget, isShortName, linkTarget } from "./layer_paths.ts";
+import { ignore, messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { syncFolder, writeDurably } from "../../base/durable.ts";
+import { discardLayer } from "../remove/discard_layer.ts";
+import { GoneLayers } from "../remove/gone_layers.ts";
+import { type Layer, loadLayer, requireWhole } from "../record/layer.ts";
+import { brokenStacks, type DamagedLayer, damageOf, layerProblems } from "../record/layer_damage.ts";
+import { isLayerId } from "../record/layer_id.ts";
+import { type HomePaths, idOfLinkTarget, isShortName, linkTarget } from "../record/layer_paths.ts";
 import { type Mending, mendLower, mendRecord } from "./mend_layer.ts";
-import { isAtOrBelow, mountsBelow } from "../../ffi/mountinfo.ts";
-import { unmountAllServed } from "./overlay_mount.ts";
+import { isAtOrBelow, mountsBelow } from "../../../ffi/mountinfo.ts";
+import { unmountAllServed } from "../overlay/overlay_mount.ts";
 
 const log = logger("layer", "recovery");
 
