@@ -50,8 +50,8 @@ import type { StorageOptions } from "./docker/init_options.ts";
 import { KnownLayers } from "./known_layers.ts";
 import { createNydusdApp } from "./nydusd/app.ts";
 import { NydusdConfigInUse } from "./nydusd_config_in_use.ts";
-import { serveTcp } from "./serve_tcp.ts";
-import { serveUnix } from "./serve_unix.ts";
+import { serveTcp } from "./sockets/serve_tcp.ts";
+import { serveUnix } from "./sockets/serve_unix.ts";
 
 const log = logger("serve");
 

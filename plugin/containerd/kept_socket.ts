@@ -21,7 +21,7 @@ import { inheritedDescriptors, removeStoredDescriptor, storeDescriptor } from ".
 import { listenUnix } from "../../ffi/sys_socket.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import { hasDescriptorStore } from "../../lib/mount/keeper/guard.ts";
-import { placeSocket, requireFreeSocket } from "../placed_socket.ts";
+import { placeSocket, requireFreeSocket } from "../sockets/placed_socket.ts";
 import { STORED_PREFIX, takeGreeted } from "./greeter.ts";
 
 /** A listening socket. */

@@ -67,7 +67,7 @@ export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/image/convert": ["format", "chunks", "layer", "merge", "source", "target", "copy", "reuse", "run"],
   "lib/setup": ["", "docker", "containerd"],
   "lib/cli": ["", "commands", "run"],
-  "plugin": ["", "docker", "containerd", "nydusd", "admin"],
+  "plugin": ["sockets", "docker", "containerd", "nydusd", "admin"],
 };
 
 /** Components of formats: pure functions of bytes. */

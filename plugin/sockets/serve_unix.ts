@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { atMost } from "../lib/base/abort.ts";
-import { logger } from "../lib/base/log.ts";
-import { RunningTasks } from "../lib/base/running_tasks.ts";
+import { atMost } from "../../lib/base/abort.ts";
+import { logger } from "../../lib/base/log.ts";
+import { RunningTasks } from "../../lib/base/running_tasks.ts";
 import { KeptServer, type Listening } from "./keep_serving.ts";
 import { placeSocket, requireFreeSocket } from "./placed_socket.ts";
 

@@ -1,5 +1,5 @@
 import { equal } from "node:assert/strict";
-import { quietLogs } from "../tests/support/quiet_logs.ts";
+import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { KeptServer, type Listening } from "./keep_serving.ts";
 
 interface Endpoint extends Listening {

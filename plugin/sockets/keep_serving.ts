@@ -8,8 +8,8 @@
  * @module
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { messageOf } from "../lib/base/errors.ts";
-import { logger } from "../lib/base/log.ts";
+import { messageOf } from "../../lib/base/errors.ts";
+import { logger } from "../../lib/base/log.ts";
 
 const log = logger("serve");
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { TempDir } from "../tests/support/temp_dir.ts";
+import { TempDir } from "../../tests/support/temp_dir.ts";
 import { placeSocket } from "./placed_socket.ts";
 
 const listen = (path: string) => Deno.listen({ transport: "unix", path });

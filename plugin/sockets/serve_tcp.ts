@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { messageOf, NydusGdError } from "../lib/base/errors.ts";
+import { messageOf, NydusGdError } from "../../lib/base/errors.ts";
 import { KeptServer, type Listening } from "./keep_serving.ts";
 import type { FetchHandler } from "./serve_unix.ts";
 

@@ -8,8 +8,8 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { MAX_SOCKET_PATH_BYTES } from "../ffi/sys_socket.ts";
-import { ignore, NydusGdError } from "../lib/base/errors.ts";
+import { MAX_SOCKET_PATH_BYTES } from "../../ffi/sys_socket.ts";
+import { ignore, NydusGdError } from "../../lib/base/errors.ts";
 
 /** A socket in its place. */
 export interface PlacedSocket<T> {
