@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { NotifySocket } from "../tests/support/notify_socket.ts";
+import { NotifySocket } from "../tests/support/process/notify_socket.ts";
 import { TempDir } from "../tests/support/temp_dir.ts";
 import { O, open } from "./fcntl.ts";
 import { claimInherited, hasServiceManager, removeStoredDescriptor, storeDescriptor } from "./libsystemd.ts";

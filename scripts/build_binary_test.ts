@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { TempDir } from "../tests/support/temp_dir.ts";
 import { bundleModules } from "./build_binary.ts";
 
-const SOURCE = new URL("../tests/support/used_once.ts", import.meta.url).pathname;
+const SOURCE = new URL("../tests/support/process/used_once.ts", import.meta.url).pathname;
 
 Deno.test("bundled code gives the same results as its source", async () => {
   using temp = TempDir.make();

@@ -1,5 +1,5 @@
 import { deepEqual } from "node:assert/strict";
-import { archiveOf, ascii, file, pax, type ReadEntry, special } from "../../tests/support/tar_blocks.ts";
+import { archiveOf, ascii, file, pax, type ReadEntry, special } from "../../tests/support/archive/tar_blocks.ts";
 import { concatenate, toByteString } from "../base/bytes.ts";
 import { layerReader } from "./layer_reader.ts";
 import type { TarEntry } from "./tar.ts";

@@ -1,6 +1,6 @@
 import { deepEqual, match, ok } from "node:assert/strict";
 import fc from "fast-check";
-import { archiveOf, ascii, readAll, type ReadEntry } from "../../tests/support/tar_blocks.ts";
+import { archiveOf, ascii, readAll, type ReadEntry } from "../../tests/support/archive/tar_blocks.ts";
 import { concatenate, toByteString } from "../base/bytes.ts";
 import { BLOCK_SIZE, HEADER, tarEntry, TarError, type TarType } from "./tar.ts";
 import { checksums } from "./tar_header.ts";

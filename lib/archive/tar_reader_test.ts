@@ -1,6 +1,15 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import tarStream from "tar-stream";
-import { archiveOf, ascii, file, names, pax, rawHeader, readAll, special } from "../../tests/support/tar_blocks.ts";
+import {
+  archiveOf,
+  ascii,
+  file,
+  names,
+  pax,
+  rawHeader,
+  readAll,
+  special,
+} from "../../tests/support/archive/tar_blocks.ts";
 import { concatenate, toByteString } from "../base/bytes.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { BLOCK_SIZE, type TarEntry, tarEntry } from "./tar.ts";

@@ -4,14 +4,14 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND, OpenedBackend, refuses } from "../../tests/support/backend_world.ts";
-import { FakeBucket } from "../../tests/support/fake_bucket.ts";
-import { FakeProxy } from "../../tests/support/fake_proxy.ts";
-import { FakeRegistry } from "../../tests/support/fake_registry.ts";
-import type { Fault } from "../../tests/support/faults.ts";
-import { FileServer } from "../../tests/support/file_server.ts";
+import { distinctBytes, ON_DEMAND, OpenedBackend, refuses } from "../../tests/support/backend/backend_world.ts";
+import { FakeBucket } from "../../tests/support/backend/fake_bucket.ts";
+import { FakeProxy } from "../../tests/support/backend/fake_proxy.ts";
+import { FakeRegistry } from "../../tests/support/backend/fake_registry.ts";
+import type { Fault } from "../../tests/support/backend/faults.ts";
+import { FileServer } from "../../tests/support/backend/file_server.ts";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
-import { CERTIFICATE_FILE, TLS } from "../../tests/support/tls_fixture.ts";
+import { CERTIFICATE_FILE, TLS } from "../../tests/support/backend/tls_fixture.ts";
 
 const BYTES = distinctBytes(5_000);
 const TYPES = ["registry", "s3", "oss", "http-proxy"] as const;

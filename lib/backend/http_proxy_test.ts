@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND, OpenedBackend, refuses } from "../../tests/support/backend_world.ts";
-import type { Fault } from "../../tests/support/faults.ts";
-import { FileServer } from "../../tests/support/file_server.ts";
+import { distinctBytes, ON_DEMAND, OpenedBackend, refuses } from "../../tests/support/backend/backend_world.ts";
+import type { Fault } from "../../tests/support/backend/faults.ts";
+import { FileServer } from "../../tests/support/backend/file_server.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 
 const ID = "3f".repeat(32);

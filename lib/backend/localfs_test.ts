@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { ON_DEMAND } from "../../tests/support/backend_world.ts";
+import { ON_DEMAND } from "../../tests/support/backend/backend_world.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { hasCode } from "../base/errors.ts";
 import { LocalFsBackend } from "./localfs.ts";

@@ -13,7 +13,7 @@ import {
   keysOfBackend,
   keysOfFile,
   withKey,
-} from "../../tests/support/nydusd_keys.ts";
+} from "../../tests/support/backend/nydusd_keys.ts";
 import { BACKEND_TYPES, type BackendType } from "./backend_config.ts";
 import { type NydusdConfig, parseNydusdConfig } from "./nydusd_config.ts";
 import { hasCode } from "../base/errors.ts";

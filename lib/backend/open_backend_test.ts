@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { hasCode } from "../base/errors.ts";
-import { FakeRegistry } from "../../tests/support/fake_registry.ts";
+import { FakeRegistry } from "../../tests/support/backend/fake_registry.ts";
 import { parseNydusdConfig } from "./nydusd_config.ts";
 import { type BackendDeps, openBackend, openRegistry } from "./open_backend.ts";
 import { DEFAULT_FETCH_OPTIONS } from "./http/fetch_options.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { acquire, assertCached, ensureRows, isReady, QUIET, withBlob } from "../../tests/support/blob_setup.ts";
-import { Gate, ScriptedSource } from "../../tests/support/scripted_source.ts";
-import { makeSyntheticBlob, type SyntheticBlob } from "../../tests/support/synthetic_blob.ts";
+import { acquire, assertCached, ensureRows, isReady, QUIET, withBlob } from "../../tests/support/blob/blob_setup.ts";
+import { Gate, ScriptedSource } from "../../tests/support/blob/scripted_source.ts";
+import { makeSyntheticBlob, type SyntheticBlob } from "../../tests/support/blob/synthetic_blob.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import type { Blob } from "./blob.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { ensureRows, QUIET } from "../../tests/support/blob_setup.ts";
-import { FakeRegistry } from "../../tests/support/fake_registry.ts";
-import { makeSyntheticBlob, type SyntheticBlob } from "../../tests/support/synthetic_blob.ts";
+import { ensureRows, QUIET } from "../../tests/support/blob/blob_setup.ts";
+import { FakeRegistry } from "../../tests/support/backend/fake_registry.ts";
+import { makeSyntheticBlob, type SyntheticBlob } from "../../tests/support/blob/synthetic_blob.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { until } from "../../tests/support/until.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../backend/http/fetch_options.ts";

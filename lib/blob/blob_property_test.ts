@@ -5,9 +5,9 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { acquire, assertCached, ensureRows, isReady, QUIET } from "../../tests/support/blob_setup.ts";
-import { ScriptedSource } from "../../tests/support/scripted_source.ts";
-import { makeSyntheticBlob } from "../../tests/support/synthetic_blob.ts";
+import { acquire, assertCached, ensureRows, isReady, QUIET } from "../../tests/support/blob/blob_setup.ts";
+import { ScriptedSource } from "../../tests/support/blob/scripted_source.ts";
+import { makeSyntheticBlob } from "../../tests/support/blob/synthetic_blob.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { turn } from "../../tests/support/until.ts";
 import { NydusGdError } from "../base/errors.ts";

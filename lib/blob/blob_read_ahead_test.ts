@@ -4,10 +4,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
-import { knownLink } from "../../tests/support/known_link.ts";
+import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob/blob_setup.ts";
+import { knownLink } from "../../tests/support/blob/known_link.ts";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
-import { Gate } from "../../tests/support/scripted_source.ts";
+import { Gate } from "../../tests/support/blob/scripted_source.ts";
 import { until } from "../../tests/support/until.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { acquire, assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
-import { Gate, ScriptedSource } from "../../tests/support/scripted_source.ts";
+import { acquire, assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob/blob_setup.ts";
+import { Gate, ScriptedSource } from "../../tests/support/blob/scripted_source.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 
 const TEN = Array<number>(10).fill(20_000);

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { preadExact } from "../../ffi/unistd.ts";
-import { allRafsFixtures, MemoryBlob, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
+import { allRafsFixtures, MemoryBlob, readFixtureBootstrap } from "../../tests/support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { LocalFsBackend } from "../backend/localfs.ts";
 import { BLOB_FEATURE, effectiveBlobId, has } from "../rafs/flags.ts";

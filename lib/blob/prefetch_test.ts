@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { ensureRows, withBlob } from "../../tests/support/blob_setup.ts";
-import { Gate } from "../../tests/support/scripted_source.ts";
+import { ensureRows, withBlob } from "../../tests/support/blob/blob_setup.ts";
+import { Gate } from "../../tests/support/blob/scripted_source.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import { prefetch } from "./prefetch.ts";
 

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import type { LogRecord } from "@logtape/logtape";
 import { FALLOC, fallocate, O, open } from "../../ffi/fcntl.ts";
-import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
+import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob/blob_setup.ts";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { until } from "../../tests/support/until.ts";
 import { hasCode } from "../base/errors.ts";

@@ -5,9 +5,9 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { QUIET } from "../../tests/support/blob_setup.ts";
-import { MemoryBlob, RAFS_FIXTURES } from "../../tests/support/rafs_fixtures.ts";
-import { ScriptedSource } from "../../tests/support/scripted_source.ts";
+import { QUIET } from "../../tests/support/blob/blob_setup.ts";
+import { MemoryBlob, RAFS_FIXTURES } from "../../tests/support/rafs/rafs_fixtures.ts";
+import { ScriptedSource } from "../../tests/support/blob/scripted_source.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import { BlobCache } from "./blob_cache.ts";

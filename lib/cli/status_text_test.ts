@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { IDLE_STATUS as IDLE } from "../../tests/support/idle_status.ts";
+import { IDLE_STATUS as IDLE } from "../../tests/support/serve/idle_status.ts";
 import type { StatusDocument } from "../image/lazy/report/status_document.ts";
 import { durationText, statusLines } from "./status_text.ts";
 

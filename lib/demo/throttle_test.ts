@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { FakeRegistry } from "../../tests/support/fake_registry.ts";
+import { FakeRegistry } from "../../tests/support/backend/fake_registry.ts";
 import { Throttle } from "./throttle.ts";
 
 const BLOB = Uint8Array.from({ length: 100_000 }, (_, i) => i * 7 & 0xff);

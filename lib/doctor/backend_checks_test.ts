@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { installationIn, results } from "../../tests/support/doctor_installation.ts";
-import { FakeBucket } from "../../tests/support/fake_bucket.ts";
-import { FakeRegistry } from "../../tests/support/fake_registry.ts";
+import { installationIn, results } from "../../tests/support/machine/doctor_installation.ts";
+import { FakeBucket } from "../../tests/support/backend/fake_bucket.ts";
+import { FakeRegistry } from "../../tests/support/backend/fake_registry.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { backendChecks } from "./backend_checks.ts";
 import type { CheckResult } from "./check.ts";

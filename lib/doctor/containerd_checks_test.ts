@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { installationIn, results } from "../../tests/support/doctor_installation.ts";
+import { installationIn, results } from "../../tests/support/machine/doctor_installation.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import type { CheckResult } from "./check.ts";
 import { containerdChecks } from "./containerd_checks.ts";

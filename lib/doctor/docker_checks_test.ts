@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { installationIn, results } from "../../tests/support/doctor_installation.ts";
-import { type FakeDockerState, plainDocker, serveFakeDocker } from "../../tests/support/fake_docker.ts";
+import { installationIn, results } from "../../tests/support/machine/doctor_installation.ts";
+import { type FakeDockerState, plainDocker, serveFakeDocker } from "../../tests/support/docker/fake_docker.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { loadLayer } from "../layer/record/layer.ts";
 import { HomePaths } from "../layer/record/layer_paths.ts";

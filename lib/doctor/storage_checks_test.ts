@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { installationIn, results } from "../../tests/support/doctor_installation.ts";
-import { IDLE_STATUS } from "../../tests/support/idle_status.ts";
+import { installationIn, results } from "../../tests/support/machine/doctor_installation.ts";
+import { IDLE_STATUS } from "../../tests/support/serve/idle_status.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { storageChecks } from "./storage_checks.ts";
 

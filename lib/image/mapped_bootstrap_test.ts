@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parseSmaps } from "../../ffi/smaps.ts";
-import { buildFrom } from "../../tests/support/built_rafs.ts";
-import { file, tarOf } from "../../tests/support/tar_builder.ts";
+import { buildFrom } from "../../tests/support/rafs/built_rafs.ts";
+import { file, tarOf } from "../../tests/support/archive/tar_builder.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { hasCode } from "../base/errors.ts";
 import { MappedBootstrap } from "./mapped_bootstrap.ts";

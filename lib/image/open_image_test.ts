@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { QUIET } from "../../tests/support/blob_setup.ts";
-import { buildFrom } from "../../tests/support/built_rafs.ts";
-import { file, tarOf } from "../../tests/support/tar_builder.ts";
+import { QUIET } from "../../tests/support/blob/blob_setup.ts";
+import { buildFrom } from "../../tests/support/rafs/built_rafs.ts";
+import { file, tarOf } from "../../tests/support/archive/tar_builder.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import type { Backend } from "../backend/blob_source.ts";
 import { LocalFsBackend } from "../backend/localfs.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { BlobCache } from "../blob/blob_cache.ts";
 import { BootstrapWriter } from "../rafs/v6/writer.ts";
-import { treeBlob } from "../../tests/support/rafs_trees.ts";
+import { treeBlob } from "../../tests/support/rafs/rafs_trees.ts";
 import { MappedBootstrap } from "./mapped_bootstrap.ts";
 import { OpenImage } from "./open_image.ts";
 

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { listRafsFixtures, readFixtureBootstrap, SMALL_FIXTURES } from "../../tests/support/rafs_fixtures.ts";
+import { listRafsFixtures, readFixtureBootstrap, SMALL_FIXTURES } from "../../tests/support/rafs/rafs_fixtures.ts";
 import { type Bootstrap, emptyAttr, RafsError } from "./bootstrap.ts";
 import { chunkColumnsFromRecords } from "./blob/chunk_records.ts";
 import { openBootstrap } from "./open.ts";

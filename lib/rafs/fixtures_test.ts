@@ -13,7 +13,7 @@ import {
   type RafsFixture,
   readFixtureBootstrap,
   readListing,
-} from "../../tests/support/rafs_fixtures.ts";
+} from "../../tests/support/rafs/rafs_fixtures.ts";
 import { openBootstrap } from "./open.ts";
 
 const fixtures = allRafsFixtures();

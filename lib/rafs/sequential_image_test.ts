@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { treeBlob } from "../../tests/support/rafs_trees.ts";
+import { treeBlob } from "../../tests/support/rafs/rafs_trees.ts";
 import { concatenate } from "../base/bytes.ts";
 import { RafsError } from "./bootstrap.ts";
 import { ORDINARY_MEMORY } from "./image_memory.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { parse as parseToml } from "smol-toml";
-import { PrefixMachine } from "../../tests/support/setup_prefix.ts";
+import { PrefixMachine } from "../../tests/support/machine/setup_prefix.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { apply, withSetupLock } from "./apply.ts";
 import { isEmpty, type Plan, planSetup } from "./plan.ts";

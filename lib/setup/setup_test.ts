@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
-import { PrefixMachine } from "../../tests/support/setup_prefix.ts";
+import { PrefixMachine } from "../../tests/support/machine/setup_prefix.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { apply, withSetupLock } from "./apply.ts";
 import { writeFileState } from "./file_state.ts";

@@ -11,7 +11,7 @@ import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { mountErofs, READ_AHEAD_KB } from "../../lib/mount/erofs/erofs_mount.ts";
 import { makeErofsImage } from "../../lib/rafs/erofs/erofs_image.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { file, tarOf } from "../support/tar_builder.ts";
+import { file, tarOf } from "../support/archive/tar_builder.ts";
 import { unpacked } from "./fuse_row.ts";
 import { folderBackend, mountNydusd, mountNydusGd, type MountOptions } from "./mounts.ts";
 import { versionOf } from "./programs.ts";

@@ -17,7 +17,7 @@ import { pushImage } from "../../lib/demo/push_image.ts";
 import { bootstrapLayerTar, buildImage } from "../../lib/image/build/image_builder.ts";
 import { convertToFolder } from "../../lib/image/convert/convert_tree.ts";
 import { fromTar } from "../../lib/image/convert/layer/build_layer.ts";
-import { shellWords } from "../support/shell_words.ts";
+import { shellWords } from "../support/process/shell_words.ts";
 import { output, versionOf } from "./programs.ts";
 import { ENVIRONMENT, exists, type WorkloadName, WORKLOADS, type Workloads } from "./workloads.ts";
 import { hostPlatform } from "../../lib/oci/platform.ts";

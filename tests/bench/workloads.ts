@@ -14,7 +14,7 @@ import { ignore, NydusGdError } from "../../lib/base/errors.ts";
 import { DockerDaemon } from "../../lib/demo/docker_daemon.ts";
 import { RegistryProcess } from "../../lib/demo/registry_process.ts";
 import { Sandbox } from "../../lib/demo/sandbox.ts";
-import { findMirror } from "../support/debian_mirror.ts";
+import { findMirror } from "../support/docker/debian_mirror.ts";
 import { output } from "./programs.ts";
 
 /** Starts nginx, waits for its first answer, and stops it. */

@@ -3,8 +3,8 @@
  *
  * The suite is next to the repository, in Go; without the suite or a compiler the test is skipped with the reason.
  */
-import { GoSuite, inShortFolder, restarter } from "../support/go_suite.ts";
-import { GraphDriverProcess } from "../support/graph_driver_process.ts";
+import { GoSuite, inShortFolder, restarter } from "../support/docker/go_suite.ts";
+import { GraphDriverProcess } from "../support/serve/graph_driver_process.ts";
 
 const suite = await GoSuite.find("graphdriver");
 

@@ -3,9 +3,9 @@
  *
  * The suite is next to the repository, in Go; without the suite or a compiler the tests are skipped with the reason.
  */
-import { commandLine } from "../support/command.ts";
-import { GoSuite, inShortFolder, restarter } from "../support/go_suite.ts";
-import { GraphDriverProcess } from "../support/graph_driver_process.ts";
+import { commandLine } from "../support/process/command.ts";
+import { GoSuite, inShortFolder, restarter } from "../support/docker/go_suite.ts";
+import { GraphDriverProcess } from "../support/serve/graph_driver_process.ts";
 
 const suite = await GoSuite.find("snapshotter");
 

@@ -5,12 +5,12 @@
  */
 import assert from "node:assert/strict";
 import { Sandbox } from "../../lib/demo/sandbox.ts";
-import { run } from "../support/command.ts";
-import { Containerd } from "../support/containerd.ts";
-import { containerdMissing } from "../support/containerd_stack.ts";
-import { DockerRegistry, dockerRegistryMissing } from "../support/docker_registry.ts";
-import { writeLayout } from "../support/layout_builder.ts";
-import { dir, file, tarOf } from "../support/tar_builder.ts";
+import { run } from "../support/process/command.ts";
+import { Containerd } from "../support/docker/containerd.ts";
+import { containerdMissing } from "../support/docker/containerd_stack.ts";
+import { DockerRegistry, dockerRegistryMissing } from "../support/backend/docker_registry.ts";
+import { writeLayout } from "../support/image/layout_builder.ts";
+import { dir, file, tarOf } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 const missing = dockerRegistryMissing ?? containerdMissing;

@@ -7,11 +7,11 @@ import assert from "node:assert/strict";
 import { proxyPluginTable, SNAPSHOTTER, SNAPSHOTTER_SOCKET } from "../../lib/setup/containerd/containerd_config.ts";
 import { CONTAINERD_SERVICE, SERVICE, UNIT_PATH } from "../../lib/setup/unit_files.ts";
 import { CONTAINERD_DROP_IN_PATH, containerdDropIn, serviceUnit } from "../../lib/setup/unit_files.ts";
-import { buildProgram } from "../support/built_program.ts";
-import { containerdMissing } from "../support/containerd_stack.ts";
-import { CountedRegistry } from "../support/docker_stack.ts";
-import { largeFilesLayer, pusherInto, sumsOf } from "../support/large_files_image.ts";
-import { SystemdMachine, systemdMachineMissing } from "../support/systemd_machine.ts";
+import { buildProgram } from "../support/process/built_program.ts";
+import { containerdMissing } from "../support/docker/containerd_stack.ts";
+import { CountedRegistry } from "../support/docker/docker_stack.ts";
+import { largeFilesLayer, pusherInto, sumsOf } from "../support/docker/large_files_image.ts";
+import { SystemdMachine, systemdMachineMissing } from "../support/machine/systemd_machine.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 

@@ -4,22 +4,22 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { run } from "../support/command.ts";
+import { run } from "../support/process/command.ts";
 import {
   CONTAINERD_17,
   type ContainerdStack,
   INSTALLED_CONTAINERD,
   requireNoSnapshots,
   withContainerd,
-} from "../support/containerd_stack.ts";
+} from "../support/docker/containerd_stack.ts";
 import {
   fetchesMetadataOnly,
   largeFilesImage,
   largeFilesLayer,
   pusherInto,
   sumsOf,
-} from "../support/large_files_image.ts";
-import { dir, file, tarOf } from "../support/tar_builder.ts";
+} from "../support/docker/large_files_image.ts";
+import { dir, file, tarOf } from "../support/archive/tar_builder.ts";
 
 for (const { name, missing } of [INSTALLED_CONTAINERD, CONTAINERD_17]) {
   if (missing !== undefined) console.log(`skipped, ${name}: ${missing}`);

@@ -5,11 +5,11 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { run } from "../support/command.ts";
-import { containerd2, CONTAINERD_17, withContainerd } from "../support/containerd_stack.ts";
-import { busyboxLayer } from "../support/docker_stack.ts";
-import { pusherInto } from "../support/large_files_image.ts";
-import { dir, file, tarOf } from "../support/tar_builder.ts";
+import { run } from "../support/process/command.ts";
+import { containerd2, CONTAINERD_17, withContainerd } from "../support/docker/containerd_stack.ts";
+import { busyboxLayer } from "../support/docker/docker_stack.ts";
+import { pusherInto } from "../support/docker/large_files_image.ts";
+import { dir, file, tarOf } from "../support/archive/tar_builder.ts";
 
 const IN_NAMESPACE = ["--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536", "--remap-labels"];
 

@@ -4,14 +4,14 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { commandLine, run } from "../support/command.ts";
-import { noise } from "../support/convert_kit.ts";
-import { DockerRegistry, dockerRegistryMissing } from "../support/docker_registry.ts";
-import { writeLayout } from "../support/layout_builder.ts";
-import { ImagePusher, PLATFORM, type PushedManifest } from "../support/nydus_images.ts";
-import { PushRecorder } from "../support/push_recorder.ts";
-import { RegistryClient } from "../support/registry_client.ts";
-import { file, tarOf } from "../support/tar_builder.ts";
+import { commandLine, run } from "../support/process/command.ts";
+import { noise } from "../support/image/convert_kit.ts";
+import { DockerRegistry, dockerRegistryMissing } from "../support/backend/docker_registry.ts";
+import { writeLayout } from "../support/image/layout_builder.ts";
+import { ImagePusher, PLATFORM, type PushedManifest } from "../support/image/nydus_images.ts";
+import { PushRecorder } from "../support/backend/push_recorder.ts";
+import { RegistryClient } from "../support/backend/registry_client.ts";
+import { file, tarOf } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 if (dockerRegistryMissing !== undefined) console.log(`skipped, conversions to a registry: ${dockerRegistryMissing}`);

@@ -4,8 +4,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { commandLine, fails, inNamespace } from "../support/command.ts";
-import { dockerMissing } from "../support/docker_stack.ts";
+import { commandLine, fails, inNamespace } from "../support/process/command.ts";
+import { dockerMissing } from "../support/docker/docker_stack.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 const missing = dockerMissing();

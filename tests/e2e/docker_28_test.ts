@@ -4,10 +4,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { run as runCommand } from "../support/command.ts";
-import { requireNoSnapshots } from "../support/containerd_stack.ts";
-import type { Stack } from "../support/docker_stack.ts";
-import { docker28, testsOn } from "../support/dockerds.ts";
+import { run as runCommand } from "../support/process/command.ts";
+import { requireNoSnapshots } from "../support/docker/containerd_stack.ts";
+import type { Stack } from "../support/docker/docker_stack.ts";
+import { docker28, testsOn } from "../support/docker/dockerds.ts";
 import {
   contentOf,
   fetchesMetadataOnly,
@@ -15,9 +15,9 @@ import {
   largeFilesLayer,
   pusherInto,
   sumsOf,
-} from "../support/large_files_image.ts";
-import { pull, runBeside } from "../support/pull_command.ts";
-import { dir, file, tarOf } from "../support/tar_builder.ts";
+} from "../support/docker/large_files_image.ts";
+import { pull, runBeside } from "../support/docker/pull_command.ts";
+import { dir, file, tarOf } from "../support/archive/tar_builder.ts";
 
 const NO_NETWORK = ["--network", "none"];
 const SUM = "/bin/sha256sum";

@@ -5,9 +5,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { requireNoLeaks } from "../support/docker_leaks.ts";
-import type { DockerStack } from "../support/docker_stack.ts";
-import { DOCKER_26, testsOn } from "../support/dockerds.ts";
+import { requireNoLeaks } from "../support/docker/docker_leaks.ts";
+import type { DockerStack } from "../support/docker/docker_stack.ts";
+import { DOCKER_26, testsOn } from "../support/docker/dockerds.ts";
 
 const LAZY = "v6-prefetch-fs";
 const NO_NETWORK = ["--network", "none"];

@@ -4,14 +4,14 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { run } from "../support/command.ts";
-import { busyboxLayer } from "../support/docker_stack.ts";
-import { requireNoLeaks } from "../support/docker_leaks.ts";
-import { eachDockerd } from "../support/dockerds.ts";
-import { writeLayout } from "../support/layout_builder.ts";
-import { PLATFORM } from "../support/nydus_images.ts";
-import { runBeside } from "../support/pull_command.ts";
-import { dir, file, opaque, tarOf, whiteout } from "../support/tar_builder.ts";
+import { run } from "../support/process/command.ts";
+import { busyboxLayer } from "../support/docker/docker_stack.ts";
+import { requireNoLeaks } from "../support/docker/docker_leaks.ts";
+import { eachDockerd } from "../support/docker/dockerds.ts";
+import { writeLayout } from "../support/image/layout_builder.ts";
+import { PLATFORM } from "../support/image/nydus_images.ts";
+import { runBeside } from "../support/docker/pull_command.ts";
+import { dir, file, opaque, tarOf, whiteout } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 const NO_NETWORK = ["--network", "none"];

@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { DOCKER_26, testsOn } from "../support/dockerds.ts";
+import { DOCKER_26, testsOn } from "../support/docker/dockerds.ts";
 
 const LAZY = "v6-prefetch-fs";
 const NO_NETWORK = ["--network", "none"];

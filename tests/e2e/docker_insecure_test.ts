@@ -5,11 +5,11 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { fixtureOf, readListing } from "../support/rafs_fixtures.ts";
-import { type CountedRegistry, type DockerStack, INSTALLED, type Stack } from "../support/docker_stack.ts";
-import { docker28, testsOn } from "../support/dockerds.ts";
-import { pull, runBeside } from "../support/pull_command.ts";
-import { dir, file, tarOf } from "../support/tar_builder.ts";
+import { fixtureOf, readListing } from "../support/rafs/rafs_fixtures.ts";
+import { type CountedRegistry, type DockerStack, INSTALLED, type Stack } from "../support/docker/docker_stack.ts";
+import { docker28, testsOn } from "../support/docker/dockerds.ts";
+import { pull, runBeside } from "../support/docker/pull_command.ts";
+import { dir, file, tarOf } from "../support/archive/tar_builder.ts";
 import { until } from "../support/until.ts";
 
 const IMAGE = "v6-prefetch-fs";

@@ -6,11 +6,11 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import type { DockerDaemon } from "../../lib/demo/docker_daemon.ts";
-import { leaksOf, requireNoLeaks } from "../support/docker_leaks.ts";
-import type { DockerStack } from "../support/docker_stack.ts";
-import { DOCKER_26, eachDockerd } from "../support/dockerds.ts";
-import { fixtureOf, readListing } from "../support/rafs_fixtures.ts";
-import { dir as tarDir, file, hardlink, symlink, tarOf, whiteout } from "../support/tar_builder.ts";
+import { leaksOf, requireNoLeaks } from "../support/docker/docker_leaks.ts";
+import type { DockerStack } from "../support/docker/docker_stack.ts";
+import { DOCKER_26, eachDockerd } from "../support/docker/dockerds.ts";
+import { fixtureOf, readListing } from "../support/rafs/rafs_fixtures.ts";
+import { dir as tarDir, file, hardlink, symlink, tarOf, whiteout } from "../support/archive/tar_builder.ts";
 import { until } from "../support/until.ts";
 
 const LAZY = "v6-prefetch-fs";

@@ -8,11 +8,11 @@ import { createHash, randomBytes } from "node:crypto";
 import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
 import { kill } from "../../lib/demo/sandbox.ts";
 import { Throttle } from "../../lib/demo/throttle.ts";
-import { requireNoLeaks } from "../support/docker_leaks.ts";
-import { type DockerStack, INSTALLED } from "../support/docker_stack.ts";
-import { DOCKER_26, eachDockerd, testsOn } from "../support/dockerds.ts";
-import { pusherInto } from "../support/large_files_image.ts";
-import { file, tarOf } from "../support/tar_builder.ts";
+import { requireNoLeaks } from "../support/docker/docker_leaks.ts";
+import { type DockerStack, INSTALLED } from "../support/docker/docker_stack.ts";
+import { DOCKER_26, eachDockerd, testsOn } from "../support/docker/dockerds.ts";
+import { pusherInto } from "../support/docker/large_files_image.ts";
+import { file, tarOf } from "../support/archive/tar_builder.ts";
 import { until } from "../support/until.ts";
 
 const NO_NETWORK = ["--network", "none"];

@@ -14,10 +14,10 @@ import { getManifest, getSmallBlob, hasManifest } from "../../lib/backend/regist
 import { hasCode } from "../../lib/base/errors.ts";
 import { parseDigest } from "../../lib/oci/digest.ts";
 import { MEDIA_TYPE } from "../../lib/oci/media_types.ts";
-import { basic } from "../support/credentials.ts";
-import { DockerRegistry, dockerRegistryMissing, TEST_USER } from "../support/docker_registry.ts";
-import { type Pushed, RegistryClient } from "../support/registry_client.ts";
-import { CERTIFICATE_FILE, TLS } from "../support/tls_fixture.ts";
+import { basic } from "../support/backend/credentials.ts";
+import { DockerRegistry, dockerRegistryMissing, TEST_USER } from "../support/backend/docker_registry.ts";
+import { type Pushed, RegistryClient } from "../support/backend/registry_client.ts";
+import { CERTIFICATE_FILE, TLS } from "../support/backend/tls_fixture.ts";
 
 const ON_DEMAND = { priority: "on-demand" } as const;
 const BYTES = Uint8Array.from({ length: 3_000_000 }, (_, i) => (i * 31 + (i >> 11)) & 0xff);

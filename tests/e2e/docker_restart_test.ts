@@ -4,10 +4,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { requireNoLeaks } from "../support/docker_leaks.ts";
-import { type DockerStack } from "../support/docker_stack.ts";
-import { eachDockerd } from "../support/dockerds.ts";
-import { fixtureOf, readListing } from "../support/rafs_fixtures.ts";
+import { requireNoLeaks } from "../support/docker/docker_leaks.ts";
+import { type DockerStack } from "../support/docker/docker_stack.ts";
+import { eachDockerd } from "../support/docker/dockerds.ts";
+import { fixtureOf, readListing } from "../support/rafs/rafs_fixtures.ts";
 import { until } from "../support/until.ts";
 
 const LAZY = "v6-prefetch-fs";

@@ -4,9 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { requireNoLeaks } from "../support/docker_leaks.ts";
-import { eachDockerd } from "../support/dockerds.ts";
-import { file, tarOf, whiteout } from "../support/tar_builder.ts";
+import { requireNoLeaks } from "../support/docker/docker_leaks.ts";
+import { eachDockerd } from "../support/docker/dockerds.ts";
+import { file, tarOf, whiteout } from "../support/archive/tar_builder.ts";
 import { until } from "../support/until.ts";
 
 const LAZY = "v6-prefetch-fs";

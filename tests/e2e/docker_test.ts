@@ -5,13 +5,13 @@
  */
 import assert from "node:assert/strict";
 import { VERSION } from "../../lib/base/version.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { requireNoLeaks } from "../support/docker_leaks.ts";
-import { eachDockerd } from "../support/dockerds.ts";
-import { type DockerStack, SECTION_TIMEOUT_MS } from "../support/docker_stack.ts";
-import { fixtureOf, type ListedEntry, readListing } from "../support/rafs_fixtures.ts";
-import { walkInChild } from "../support/tree_walk.ts";
-import { touchedBytes } from "../support/touched_chunks.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { requireNoLeaks } from "../support/docker/docker_leaks.ts";
+import { eachDockerd } from "../support/docker/dockerds.ts";
+import { type DockerStack, SECTION_TIMEOUT_MS } from "../support/docker/docker_stack.ts";
+import { fixtureOf, type ListedEntry, readListing } from "../support/rafs/rafs_fixtures.ts";
+import { walkInChild } from "../support/mount/tree_walk.ts";
+import { touchedBytes } from "../support/rafs/touched_chunks.ts";
 import { until } from "../support/until.ts";
 
 /** A tree with every kind of file, name and attribute, made by nydus-image. */

@@ -6,13 +6,13 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { busyboxLayer, type Dockerd, DockerStack } from "../support/docker_stack.ts";
-import { DOCKER_26, eachDockerd } from "../support/dockerds.ts";
-import { FakeRegistry } from "../support/fake_registry.ts";
-import { storeLazy } from "../support/lazy_images.ts";
-import { fixtureOf, RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
-import { RegistryClient } from "../support/registry_client.ts";
-import { savedDiffIds } from "../support/saved_image.ts";
+import { busyboxLayer, type Dockerd, DockerStack } from "../support/docker/docker_stack.ts";
+import { DOCKER_26, eachDockerd } from "../support/docker/dockerds.ts";
+import { FakeRegistry } from "../support/backend/fake_registry.ts";
+import { storeLazy } from "../support/image/lazy_images.ts";
+import { fixtureOf, RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs/rafs_fixtures.ts";
+import { RegistryClient } from "../support/backend/registry_client.ts";
+import { savedDiffIds } from "../support/image/saved_image.ts";
 
 /** An image with three blobs, one per original layer. */
 const LAZY = "v6-layers-merged";

@@ -5,15 +5,25 @@
  */
 import assert from "node:assert/strict";
 import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
-import { run } from "../support/command.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { requireNoLeaks } from "../support/docker_leaks.ts";
-import { type CountedRegistry, type DockerStack, INSTALLED, type Stack } from "../support/docker_stack.ts";
-import { DOCKER_26, testsOn } from "../support/dockerds.ts";
-import type { ListedEntry } from "../support/rafs_fixtures.ts";
-import { device, dir, entriesOf, fifo, file, hardlink, symlink, tarOf, xattrs } from "../support/tar_builder.ts";
-import { walkInChild } from "../support/tree_walk.ts";
-import { FIRST_ID, USERNS, withSubordinateIds } from "../support/userns_dockerd.ts";
+import { run } from "../support/process/command.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { requireNoLeaks } from "../support/docker/docker_leaks.ts";
+import { type CountedRegistry, type DockerStack, INSTALLED, type Stack } from "../support/docker/docker_stack.ts";
+import { DOCKER_26, testsOn } from "../support/docker/dockerds.ts";
+import type { ListedEntry } from "../support/rafs/rafs_fixtures.ts";
+import {
+  device,
+  dir,
+  entriesOf,
+  fifo,
+  file,
+  hardlink,
+  symlink,
+  tarOf,
+  xattrs,
+} from "../support/archive/tar_builder.ts";
+import { walkInChild } from "../support/mount/tree_walk.ts";
+import { FIRST_ID, USERNS, withSubordinateIds } from "../support/docker/userns_dockerd.ts";
 
 const NO_NETWORK = ["--network", "none"];
 const SLEEP = ["/bin/sleep", "1000"];

@@ -5,10 +5,10 @@
  */
 import assert from "node:assert/strict";
 import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
-import { INSTALLED } from "../support/docker_stack.ts";
-import { DOCKER_26, testsOn } from "../support/dockerds.ts";
-import { dir, entriesOf, file, tarOf } from "../support/tar_builder.ts";
-import { FIRST_ID, USERNS, withSubordinateIds } from "../support/userns_dockerd.ts";
+import { INSTALLED } from "../support/docker/docker_stack.ts";
+import { DOCKER_26, testsOn } from "../support/docker/dockerds.ts";
+import { dir, entriesOf, file, tarOf } from "../support/archive/tar_builder.ts";
+import { FIRST_ID, USERNS, withSubordinateIds } from "../support/docker/userns_dockerd.ts";
 
 const NO_NETWORK = ["--network", "none"];
 for (const dockerd of [INSTALLED, DOCKER_26]) {

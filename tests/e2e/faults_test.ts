@@ -5,11 +5,11 @@
  */
 import assert from "node:assert/strict";
 import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
-import { busyboxLayer, dockerMissing, DockerStack } from "../support/docker_stack.ts";
-import { FakeRegistry } from "../support/fake_registry.ts";
-import { storeImage, storeLazy } from "../support/lazy_images.ts";
-import { fixtureOf, readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
-import { file as tarFile, tarOf } from "../support/tar_builder.ts";
+import { busyboxLayer, dockerMissing, DockerStack } from "../support/docker/docker_stack.ts";
+import { FakeRegistry } from "../support/backend/fake_registry.ts";
+import { storeImage, storeLazy } from "../support/image/lazy_images.ts";
+import { fixtureOf, readFixtureBootstrap, readListing } from "../support/rafs/rafs_fixtures.ts";
+import { file as tarFile, tarOf } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until, untilEqual } from "../support/until.ts";
 

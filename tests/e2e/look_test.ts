@@ -5,13 +5,13 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { commandLine, fails, run } from "../support/command.ts";
-import { ImageCopy } from "../support/damage.ts";
-import { FakeRegistry } from "../support/fake_registry.ts";
-import { storeLazy } from "../support/lazy_images.ts";
-import { fixtureOf, RAFS_FIXTURES, storedListing } from "../support/rafs_fixtures.ts";
+import { commandLine, fails, run } from "../support/process/command.ts";
+import { ImageCopy } from "../support/damage/damage.ts";
+import { FakeRegistry } from "../support/backend/fake_registry.ts";
+import { storeLazy } from "../support/image/lazy_images.ts";
+import { fixtureOf, RAFS_FIXTURES, storedListing } from "../support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { listTree } from "../support/tree_walk.ts";
+import { listTree } from "../support/mount/tree_walk.ts";
 import { until } from "../support/until.ts";
 
 const ignore = Deno.uid() !== 0;

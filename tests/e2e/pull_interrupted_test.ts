@@ -8,11 +8,11 @@ import assert from "node:assert/strict";
 import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { kill } from "../../lib/demo/sandbox.ts";
-import type { DockerStack } from "../support/docker_stack.ts";
-import { eachDockerd } from "../support/dockerds.ts";
-import { ImagePusher, runnableImage } from "../support/nydus_images.ts";
-import { pull, pullJson, records, startPull } from "../support/pull_command.ts";
-import { RegistryClient } from "../support/registry_client.ts";
+import type { DockerStack } from "../support/docker/docker_stack.ts";
+import { eachDockerd } from "../support/docker/dockerds.ts";
+import { ImagePusher, runnableImage } from "../support/image/nydus_images.ts";
+import { pull, pullJson, records, startPull } from "../support/docker/pull_command.ts";
+import { RegistryClient } from "../support/backend/registry_client.ts";
 import { until } from "../support/until.ts";
 
 /** Interrupted pulls per signal. Each is interrupted after another event, and up to so many milliseconds later. */

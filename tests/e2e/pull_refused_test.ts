@@ -7,13 +7,13 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { kill } from "../../lib/demo/sandbox.ts";
 import { Throttle } from "../../lib/demo/throttle.ts";
-import { requireNoLeaks } from "../support/docker_leaks.ts";
-import { eachDockerd } from "../support/dockerds.ts";
-import { FakeRegistry } from "../support/fake_registry.ts";
-import { ImagePusher, OTHER_PLATFORM, PLATFORM, runnableImage, runnableTree } from "../support/nydus_images.ts";
-import { pull, pullJson, records, startPull } from "../support/pull_command.ts";
-import { RegistryClient } from "../support/registry_client.ts";
-import { file, tarOf } from "../support/tar_builder.ts";
+import { requireNoLeaks } from "../support/docker/docker_leaks.ts";
+import { eachDockerd } from "../support/docker/dockerds.ts";
+import { FakeRegistry } from "../support/backend/fake_registry.ts";
+import { ImagePusher, OTHER_PLATFORM, PLATFORM, runnableImage, runnableTree } from "../support/image/nydus_images.ts";
+import { pull, pullJson, records, startPull } from "../support/docker/pull_command.ts";
+import { RegistryClient } from "../support/backend/registry_client.ts";
+import { file, tarOf } from "../support/archive/tar_builder.ts";
 import { until } from "../support/until.ts";
 
 eachDockerd(({ test }) => {

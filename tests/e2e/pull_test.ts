@@ -8,11 +8,11 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { MEDIA_TYPE } from "../../lib/oci/media_types.ts";
-import { pushAsBuildkit } from "../support/buildkit_image.ts";
-import { DockerRegistry, TEST_USER } from "../support/docker_registry.ts";
-import { type DockerStack } from "../support/docker_stack.ts";
-import { eachDockerd } from "../support/dockerds.ts";
-import { FakeRegistry } from "../support/fake_registry.ts";
+import { pushAsBuildkit } from "../support/image/buildkit_image.ts";
+import { DockerRegistry, TEST_USER } from "../support/backend/docker_registry.ts";
+import { type DockerStack } from "../support/docker/docker_stack.ts";
+import { eachDockerd } from "../support/docker/dockerds.ts";
+import { FakeRegistry } from "../support/backend/fake_registry.ts";
 import {
   fixtureImage,
   ImagePusher,
@@ -20,11 +20,11 @@ import {
   PLATFORM,
   runnableImage,
   runnableTree,
-} from "../support/nydus_images.ts";
-import { pull, pullJson, records } from "../support/pull_command.ts";
-import { fixtureOf, readListing } from "../support/rafs_fixtures.ts";
-import { RegistryClient } from "../support/registry_client.ts";
-import { file, tarOf } from "../support/tar_builder.ts";
+} from "../support/image/nydus_images.ts";
+import { pull, pullJson, records } from "../support/docker/pull_command.ts";
+import { fixtureOf, readListing } from "../support/rafs/rafs_fixtures.ts";
+import { RegistryClient } from "../support/backend/registry_client.ts";
+import { file, tarOf } from "../support/archive/tar_builder.ts";
 import { until } from "../support/until.ts";
 
 const NO_NETWORK = ["--network", "none"];

@@ -5,11 +5,11 @@
  */
 import assert from "node:assert/strict";
 import { ignore as ignoreMissing } from "../../lib/base/errors.ts";
-import { commandLine, fails, inNamespace, run } from "../support/command.ts";
-import { containerdMissing } from "../support/containerd_stack.ts";
-import { plainDocker, serveFakeDocker } from "../support/fake_docker.ts";
-import { PrefixMachine } from "../support/setup_prefix.ts";
-import { shellWords } from "../support/shell_words.ts";
+import { commandLine, fails, inNamespace, run } from "../support/process/command.ts";
+import { containerdMissing } from "../support/docker/containerd_stack.ts";
+import { plainDocker, serveFakeDocker } from "../support/docker/fake_docker.ts";
+import { PrefixMachine } from "../support/machine/setup_prefix.ts";
+import { shellWords } from "../support/process/shell_words.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 const DAEMON_JSON = "/etc/docker/daemon.json";

@@ -5,11 +5,11 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { dockerSystem, makeDockerSystem } from "../support/docker_system.ts";
-import { CountedRegistry, dockerMissing } from "../support/docker_stack.ts";
-import { buildProgram } from "../support/built_program.ts";
-import { fetchesMetadataOnly, largeFilesLayer, pusherInto, sumsOf } from "../support/large_files_image.ts";
-import { SystemdMachine, systemdMachineMissing } from "../support/systemd_machine.ts";
+import { dockerSystem, makeDockerSystem } from "../support/docker/docker_system.ts";
+import { CountedRegistry, dockerMissing } from "../support/docker/docker_stack.ts";
+import { buildProgram } from "../support/process/built_program.ts";
+import { fetchesMetadataOnly, largeFilesLayer, pusherInto, sumsOf } from "../support/docker/large_files_image.ts";
+import { SystemdMachine, systemdMachineMissing } from "../support/machine/systemd_machine.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 

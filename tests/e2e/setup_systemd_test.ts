@@ -5,10 +5,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { DAEMON_JSON, installPackage, property, withDockerMachine } from "../support/docker_machine.ts";
-import { CountedRegistry, dockerMissing } from "../support/docker_stack.ts";
-import { fixtureOf, readListing } from "../support/rafs_fixtures.ts";
-import { type SystemdMachine, systemdMachineMissing } from "../support/systemd_machine.ts";
+import { DAEMON_JSON, installPackage, property, withDockerMachine } from "../support/machine/docker_machine.ts";
+import { CountedRegistry, dockerMissing } from "../support/docker/docker_stack.ts";
+import { fixtureOf, readListing } from "../support/rafs/rafs_fixtures.ts";
+import { type SystemdMachine, systemdMachineMissing } from "../support/machine/systemd_machine.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 

@@ -8,12 +8,12 @@ import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { bootstrapLayerTar, digestOf } from "../../lib/image/build/image_builder.ts";
 import type { StatusDocument } from "../../lib/image/lazy/report/status_document.ts";
 import type { FsDriver } from "../../lib/mount/data_path.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { GraphDriverProcess } from "../support/graph_driver_process.ts";
-import { fixtureOf, RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { GraphDriverProcess } from "../support/serve/graph_driver_process.ts";
+import { fixtureOf, RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { unmountBelow } from "../support/unmount_below.ts";
+import { unmountBelow } from "../support/mount/unmount_below.ts";
 import { untilEqual } from "../support/until.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;

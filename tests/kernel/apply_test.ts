@@ -8,8 +8,8 @@ import { toByteString } from "../../lib/base/bytes.ts";
 import { hasCode, messageOf } from "../../lib/base/errors.ts";
 import type { AppliedLayer } from "../../lib/layer/apply/apply.ts";
 import { cleanPath } from "../../lib/layer/apply/apply_tree.ts";
-import { applyTar } from "../support/apply_tar.ts";
-import type { ListedEntry } from "../support/rafs_fixtures.ts";
+import { applyTar } from "../support/layer/apply_tar.ts";
+import type { ListedEntry } from "../support/rafs/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
 import {
   CAPABILITY,
@@ -24,9 +24,9 @@ import {
   type TestEntry,
   whiteout,
   xattrs,
-} from "../support/tar_builder.ts";
+} from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { listTree } from "../support/tree_walk.ts";
+import { listTree } from "../support/mount/tree_walk.ts";
 
 /** A folder to unpack into, next to a canary. */
 class Layer implements Disposable {

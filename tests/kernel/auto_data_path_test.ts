@@ -9,10 +9,10 @@ import { O, open } from "../../ffi/fcntl.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
 import { chooseDataPath } from "../../lib/mount/choose.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { bootstrapWithHole, contradictoryBootstrap } from "../support/contradictory_image.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { TestMounts } from "../support/mounts_kit.ts";
+import { bootstrapWithHole, contradictoryBootstrap } from "../support/damage/contradictory_image.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { TestMounts } from "../support/mount/mounts_kit.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { TempDir } from "../support/temp_dir.ts";
 

@@ -10,13 +10,13 @@ import { stringify } from "smol-toml";
 import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { effectiveBlobId } from "../../lib/rafs/flags.ts";
-import { ON_DEMAND, OpenedBackend, refuses } from "../support/backend_world.ts";
-import { run, Server } from "../support/command.ts";
-import { ACCESS_KEY, FakeBucket, type Protocol } from "../support/fake_bucket.ts";
-import { FileServer } from "../support/file_server.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { GraphDriverProcess } from "../support/graph_driver_process.ts";
-import { LoopDevice, makePartitionedDisk } from "../support/partitioned_disk.ts";
+import { ON_DEMAND, OpenedBackend, refuses } from "../support/backend/backend_world.ts";
+import { run, Server } from "../support/process/command.ts";
+import { ACCESS_KEY, FakeBucket, type Protocol } from "../support/backend/fake_bucket.ts";
+import { FileServer } from "../support/backend/file_server.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { GraphDriverProcess } from "../support/serve/graph_driver_process.ts";
+import { LoopDevice, makePartitionedDisk } from "../support/backend/partitioned_disk.ts";
 import {
   fixtureOf,
   listRafsFixtures,
@@ -24,10 +24,10 @@ import {
   readFixtureBootstrap,
   readListing,
   storedListing,
-} from "../support/rafs_fixtures.ts";
+} from "../support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { walkInChild } from "../support/tree_walk.ts";
-import { unmountBelow } from "../support/unmount_below.ts";
+import { walkInChild } from "../support/mount/tree_walk.ts";
+import { unmountBelow } from "../support/mount/unmount_below.ts";
 import { until } from "../support/until.ts";
 
 const IMAGES = ["v5-layers-merged", "v6-layers-merged"].map((name) => {

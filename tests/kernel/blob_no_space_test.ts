@@ -7,10 +7,10 @@ import assert from "node:assert/strict";
 import { mount, umount2 } from "../../ffi/sys_mount.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { hasCode } from "../../lib/base/errors.ts";
-import { acquire, assertCached, ensureRows, isReady, QUIET } from "../support/blob_setup.ts";
+import { acquire, assertCached, ensureRows, isReady, QUIET } from "../support/blob/blob_setup.ts";
 import { rootTest } from "../support/root_test.ts";
-import { ScriptedSource } from "../support/scripted_source.ts";
-import { makeSyntheticBlob } from "../support/synthetic_blob.ts";
+import { ScriptedSource } from "../support/blob/scripted_source.ts";
+import { makeSyntheticBlob } from "../support/blob/synthetic_blob.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 /** Runs `test` on a file system of 1 MiB. */

@@ -12,11 +12,11 @@ import { CHUNK_MAP } from "../../lib/blob/cache/chunk_map.ts";
 import { VERIFIED } from "../../lib/blob/cache/verified.ts";
 import { MappedBootstrap } from "../../lib/image/mapped_bootstrap.ts";
 import { OpenImage } from "../../lib/image/open_image.ts";
-import { ImageCopy, Patch } from "../support/damage.ts";
-import { fuseTest, TestSession } from "../support/fuse_mount_kit.ts";
+import { ImageCopy, Patch } from "../support/damage/damage.ts";
+import { fuseTest, TestSession } from "../support/mount/fuse_mount_kit.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
-import { listRafsFixtures, type RafsFixture, readListing } from "../support/rafs_fixtures.ts";
-import { TreeWalker } from "../support/tree_walk.ts";
+import { listRafsFixtures, type RafsFixture, readListing } from "../support/rafs/rafs_fixtures.ts";
+import { TreeWalker } from "../support/mount/tree_walk.ts";
 import { PATIENCE_MS } from "../support/until.ts";
 
 type Paths = ReturnType<typeof blobPaths>;

@@ -7,13 +7,13 @@
 import assert from "node:assert/strict";
 import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import type { FsDriver } from "../../lib/mount/data_path.ts";
-import { buildFrom, type BuiltImage } from "../support/built_rafs.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { GraphDriverProcess } from "../support/graph_driver_process.ts";
-import { file, tarOf } from "../support/tar_builder.ts";
+import { buildFrom, type BuiltImage } from "../support/rafs/built_rafs.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { GraphDriverProcess } from "../support/serve/graph_driver_process.ts";
+import { file, tarOf } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { unmountBelow } from "../support/unmount_below.ts";
+import { unmountBelow } from "../support/mount/unmount_below.ts";
 import { until } from "../support/until.ts";
 
 /** Size in bytes of each image's only file. */

@@ -16,13 +16,13 @@ import { checkImage } from "../../lib/image/check/check_image.ts";
 import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { TarFile } from "../../lib/image/unpack/tar_output.ts";
 import { TarSink } from "../../lib/image/unpack/tar_sink.ts";
-import { ImageCopy } from "../support/damage.ts";
-import { fixtureOf, listRafsFixtures, MORE_FIXTURES, storedListing } from "../support/rafs_fixtures.ts";
+import { ImageCopy } from "../support/damage/damage.ts";
+import { fixtureOf, listRafsFixtures, MORE_FIXTURES, storedListing } from "../support/rafs/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
-import { anonymousAccess } from "../support/source_access.ts";
+import { anonymousAccess } from "../support/image/source_access.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
-import { unpackFixture, unpackInto } from "../support/unpack_fixture.ts";
+import { unpackFixture, unpackInto } from "../support/rafs/unpack_fixture.ts";
 
 const own = listRafsFixtures();
 const fixtures = own.filter(({ blobsAbsent }) => !blobsAbsent);

@@ -15,14 +15,14 @@ import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { MappedBootstrap } from "../../lib/image/mapped_bootstrap.ts";
 import { OpenImage } from "../../lib/image/open_image.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { ConvertKit, noise } from "../support/convert_kit.ts";
-import { canMountErofs, mountErofs, writeAddressSpace } from "../support/erofs_mount.ts";
-import { dataPathTest } from "../support/mounts_kit.ts";
-import { allRafsFixtures, type ListedEntry, type RafsFixture } from "../support/rafs_fixtures.ts";
-import { anonymousAccess } from "../support/source_access.ts";
+import { ConvertKit, noise } from "../support/image/convert_kit.ts";
+import { canMountErofs, mountErofs, writeAddressSpace } from "../support/mount/erofs_mount.ts";
+import { dataPathTest } from "../support/mount/mounts_kit.ts";
+import { allRafsFixtures, type ListedEntry, type RafsFixture } from "../support/rafs/rafs_fixtures.ts";
+import { anonymousAccess } from "../support/image/source_access.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
-import { listTree, walkInChild } from "../support/tree_walk.ts";
-import { unpackInto } from "../support/unpack_fixture.ts";
+import { listTree, walkInChild } from "../support/mount/tree_walk.ts";
+import { unpackInto } from "../support/rafs/unpack_fixture.ts";
 
 /** One image of each tree, by the name of its listing. */
 function treesOf(fixtures: readonly RafsFixture[]): Map<string, RafsFixture> {

@@ -4,10 +4,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { ConvertKit, noise } from "../support/convert_kit.ts";
-import { DockerRegistry, dockerRegistryMissing } from "../support/docker_registry.ts";
-import { type TestImage, writeLayout } from "../support/layout_builder.ts";
-import { dir, file, symlink, tarOf } from "../support/tar_builder.ts";
+import { ConvertKit, noise } from "../support/image/convert_kit.ts";
+import { DockerRegistry, dockerRegistryMissing } from "../support/backend/docker_registry.ts";
+import { type TestImage, writeLayout } from "../support/image/layout_builder.ts";
+import { dir, file, symlink, tarOf } from "../support/archive/tar_builder.ts";
 import { pushImage } from "../../lib/demo/push_image.ts";
 import { buildImage } from "../../lib/image/build/image_builder.ts";
 import { prepareDigests } from "../../lib/blob/codec/codec.ts";

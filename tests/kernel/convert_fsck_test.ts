@@ -4,12 +4,12 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { buildFrom } from "../support/built_rafs.ts";
-import { FSCK, hasFsck, writeAddressSpace } from "../support/erofs_mount.ts";
+import { buildFrom } from "../support/rafs/built_rafs.ts";
+import { FSCK, hasFsck, writeAddressSpace } from "../support/mount/erofs_mount.ts";
 import { isRoot } from "../support/root_test.ts";
-import { device, dir, fifo, file, hardlink, symlink, tarOf, xattrs } from "../support/tar_builder.ts";
+import { device, dir, fifo, file, hardlink, symlink, tarOf, xattrs } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { listTree } from "../support/tree_walk.ts";
+import { listTree } from "../support/mount/tree_walk.ts";
 
 async function run(program: string, ...args: string[]): Promise<void> {
   const { code, stdout, stderr } = await new Deno.Command(program, { args, stdout: "piped", stderr: "piped" }).output();

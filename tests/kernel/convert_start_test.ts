@@ -12,12 +12,12 @@ import { findBootstrap } from "../../lib/image/source/find_bootstrap.ts";
 import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
-import { fails, inNamespace, run } from "../support/command.ts";
-import { fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
-import { writeLayout } from "../support/layout_builder.ts";
-import { OTHER_PLATFORM, PLATFORM, runnableTree } from "../support/nydus_images.ts";
-import { anonymousAccess } from "../support/source_access.ts";
-import { dir, file, tarOf } from "../support/tar_builder.ts";
+import { fails, inNamespace, run } from "../support/process/command.ts";
+import { fuseTest, mountsBelow } from "../support/mount/fuse_mount_kit.ts";
+import { writeLayout } from "../support/image/layout_builder.ts";
+import { OTHER_PLATFORM, PLATFORM, runnableTree } from "../support/image/nydus_images.ts";
+import { anonymousAccess } from "../support/image/source_access.ts";
+import { dir, file, tarOf } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 const FILES = 40;

@@ -5,14 +5,14 @@
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { DockerRegistry, dockerRegistryMissing, TEST_USER } from "../support/docker_registry.ts";
-import { commandLine, fails, inNamespace, run, Server } from "../support/command.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { makeSampleTree } from "../support/sample_tree.ts";
-import { writeLayout } from "../support/layout_builder.ts";
-import { dir, file, opaque, tarOf, whiteout } from "../support/tar_builder.ts";
+import { DockerRegistry, dockerRegistryMissing, TEST_USER } from "../support/backend/docker_registry.ts";
+import { commandLine, fails, inNamespace, run, Server } from "../support/process/command.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { makeSampleTree } from "../support/archive/sample_tree.ts";
+import { writeLayout } from "../support/image/layout_builder.ts";
+import { dir, file, opaque, tarOf, whiteout } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { listTree, walkInChild } from "../support/tree_walk.ts";
+import { listTree, walkInChild } from "../support/mount/tree_walk.ts";
 
 if (dockerRegistryMissing !== undefined) console.log(`skipped, conversions to a registry: ${dockerRegistryMissing}`);
 

@@ -4,9 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { LazyContainer } from "../support/lazy_container.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { LazyContainer } from "../support/serve/lazy_container.ts";
 
 /** What tells whether two names are one file. */
 function identity(path: string): string {

@@ -12,15 +12,15 @@ import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { findBootstrap } from "../../lib/image/source/find_bootstrap.ts";
 import { MappedBootstrap } from "../../lib/image/mapped_bootstrap.ts";
 import { OpenImage } from "../../lib/image/open_image.ts";
-import { CHUNK_DATA, COMPRESSION_INFO } from "../support/damage_data.ts";
-import { LAYERS } from "../support/damage_layers.ts";
-import { V5_BOOTSTRAP } from "../support/damage_v5.ts";
-import { V6_BOOTSTRAP } from "../support/damage_v6.ts";
-import { type Damage, type Fallout, ImageCopy } from "../support/damage.ts";
-import { dataPathTest, type TestMounts } from "../support/mounts_kit.ts";
-import { type ListedEntry, readListing } from "../support/rafs_fixtures.ts";
+import { CHUNK_DATA, COMPRESSION_INFO } from "../support/damage/damage_data.ts";
+import { LAYERS } from "../support/damage/damage_layers.ts";
+import { V5_BOOTSTRAP } from "../support/damage/damage_v5.ts";
+import { V6_BOOTSTRAP } from "../support/damage/damage_v6.ts";
+import { type Damage, type Fallout, ImageCopy } from "../support/damage/damage.ts";
+import { dataPathTest, type TestMounts } from "../support/mount/mounts_kit.ts";
+import { type ListedEntry, readListing } from "../support/rafs/rafs_fixtures.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
-import { type DamagedTree, TreeWalker } from "../support/tree_walk.ts";
+import { type DamagedTree, TreeWalker } from "../support/mount/tree_walk.ts";
 
 /** Time limit of a walk: a corrupt batch is fetched and decoded again for each of its files. */
 const WALK_TIMEOUT_MS = 120_000;

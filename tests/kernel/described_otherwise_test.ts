@@ -12,9 +12,9 @@ import { takeInventory } from "../../lib/blob/cache/cache_inventory.ts";
 import { MappedBootstrap } from "../../lib/image/mapped_bootstrap.ts";
 import { OpenImage } from "../../lib/image/open_image.ts";
 import type { ImageMount } from "../../lib/mount/image_mount.ts";
-import { dataPathTest, type TestMounts } from "../support/mounts_kit.ts";
-import { listRafsFixtures, type RafsFixture, storedListing } from "../support/rafs_fixtures.ts";
-import { TreeWalker } from "../support/tree_walk.ts";
+import { dataPathTest, type TestMounts } from "../support/mount/mounts_kit.ts";
+import { listRafsFixtures, type RafsFixture, storedListing } from "../support/rafs/rafs_fixtures.ts";
+import { TreeWalker } from "../support/mount/tree_walk.ts";
 
 const fixtures = listRafsFixtures();
 

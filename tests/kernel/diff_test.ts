@@ -8,7 +8,7 @@ import { hasCode } from "../../lib/base/errors.ts";
 import { CHANGE_KIND, stackChanges } from "../../lib/layer/diff/changes.ts";
 import { diffSize, diffTar } from "../../lib/layer/diff/diff.ts";
 import { Differ } from "../../lib/layer/diff/differ.ts";
-import { applyTar } from "../support/apply_tar.ts";
+import { applyTar } from "../support/layer/apply_tar.ts";
 import { rootTest } from "../support/root_test.ts";
 import {
   CAPABILITY,
@@ -25,9 +25,9 @@ import {
   type TestEntry,
   whiteout,
   xattrs,
-} from "../support/tar_builder.ts";
+} from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { listTree } from "../support/tree_walk.ts";
+import { listTree } from "../support/mount/tree_walk.ts";
 
 const NEVER = new AbortController().signal;
 

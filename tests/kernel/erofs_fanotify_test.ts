@@ -11,11 +11,11 @@ import { EventFile } from "../../lib/mount/fanotify/event_file.ts";
 import { FanotifyImages } from "../../lib/mount/fanotify/fanotify_images.ts";
 import { fanotifyKeeperPath, Keeper } from "../../lib/mount/keeper/keeper.ts";
 import { UnmountWatch } from "../../lib/mount/unmount/unmount_watch.ts";
-import { fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
-import { probe, Prober } from "../support/fs_probe.ts";
-import { MountableSynthetic } from "../support/mountable_synthetic.ts";
-import { CHUNK, CHUNKS, MountedSynthetic, pattern, readOf } from "../support/mounted_synthetic.ts";
-import { TestMounts } from "../support/mounts_kit.ts";
+import { fuseTest, mountsBelow } from "../support/mount/fuse_mount_kit.ts";
+import { probe, Prober } from "../support/mount/fs_probe.ts";
+import { MountableSynthetic } from "../support/mount/mountable_synthetic.ts";
+import { CHUNK, CHUNKS, MountedSynthetic, pattern, readOf } from "../support/mount/mounted_synthetic.ts";
+import { TestMounts } from "../support/mount/mounts_kit.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { PATIENCE_MS, until, untilEqual } from "../support/until.ts";
 

@@ -6,12 +6,12 @@
  */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import type { Fd } from "../../ffi/fd.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { LazyContainer } from "../support/lazy_container.ts";
-import { LazySnapshots } from "../support/lazy_snapshots.ts";
-import { NotifySocket, withStored } from "../support/notify_socket.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { LazyContainer } from "../support/serve/lazy_container.ts";
+import { LazySnapshots } from "../support/serve/lazy_snapshots.ts";
+import { NotifySocket, withStored } from "../support/process/notify_socket.ts";
 import { rootTest } from "../support/root_test.ts";
-import { SnapshotClient } from "../support/snapshot_client.ts";
+import { SnapshotClient } from "../support/serve/snapshot_client.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 fuseTest("with a descriptor store auto is erofs-fanotify, and the whole unit may be killed", async () => {

@@ -10,12 +10,12 @@ import { MS } from "../../ffi/sys_mount.ts";
 import { pwriteAll } from "../../ffi/unistd.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { INODE, SUPER, UNIT } from "../../lib/rafs/v5/layout.ts";
-import { forgetUnused, fuseTest, mountsBelow, TestSession, untilReleased } from "../support/fuse_mount_kit.ts";
-import { MountableSynthetic } from "../support/mountable_synthetic.ts";
-import { CHUNK, pattern } from "../support/mounted_synthetic.ts";
-import { type Probe, probe } from "../support/fs_probe.ts";
+import { forgetUnused, fuseTest, mountsBelow, TestSession, untilReleased } from "../support/mount/fuse_mount_kit.ts";
+import { MountableSynthetic } from "../support/mount/mountable_synthetic.ts";
+import { CHUNK, pattern } from "../support/mount/mounted_synthetic.ts";
+import { type Probe, probe } from "../support/mount/fs_probe.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
-import { sh } from "../support/shell.ts";
+import { sh } from "../support/process/shell.ts";
 import { untilEqual } from "../support/until.ts";
 
 /** A read that bypasses the page cache: without readahead and without a retry by the kernel. */

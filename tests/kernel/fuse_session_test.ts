@@ -9,7 +9,7 @@ import { hasCode } from "../../lib/base/errors.ts";
 import { FuseConnection } from "../../lib/mount/fuse/fuse_connection.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
 import { Keeper, keeperPath } from "../../lib/mount/keeper/keeper.ts";
-import { endProcess } from "../support/end_process.ts";
+import { endProcess } from "../support/process/end_process.ts";
 import {
   fuseDescriptors,
   fuseTest,
@@ -17,10 +17,10 @@ import {
   TestSession,
   untilReleased,
   workerThreads,
-} from "../support/fuse_mount_kit.ts";
-import { MountableSynthetic } from "../support/mountable_synthetic.ts";
-import { CHUNK, pattern } from "../support/mounted_synthetic.ts";
-import { probe } from "../support/fs_probe.ts";
+} from "../support/mount/fuse_mount_kit.ts";
+import { MountableSynthetic } from "../support/mount/mountable_synthetic.ts";
+import { CHUNK, pattern } from "../support/mount/mounted_synthetic.ts";
+import { probe } from "../support/mount/fs_probe.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until, untilEqual } from "../support/until.ts";
 

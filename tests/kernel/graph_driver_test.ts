@@ -1,11 +1,11 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
-import { GraphDriverProcess, RemoteError, serveCommand } from "../support/graph_driver_process.ts";
+import { GraphDriverProcess, RemoteError, serveCommand } from "../support/serve/graph_driver_process.ts";
 import { rootTest } from "../support/root_test.ts";
-import { file, tarOf } from "../support/tar_builder.ts";
+import { file, tarOf } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { unmountBelow } from "../support/unmount_below.ts";
-import { namesIn } from "../support/store_layers.ts";
+import { unmountBelow } from "../support/mount/unmount_below.ts";
+import { namesIn } from "../support/layer/store_layers.ts";
 
 function test(name: string, run: (driver: GraphDriverProcess, scratch: string) => Promise<void>): void {
   rootTest(name, async () => {

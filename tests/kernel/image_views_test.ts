@@ -11,14 +11,14 @@ import { type IdMaps, toHost } from "../../lib/layer/userns/id_maps.ts";
 import { ImageViews } from "../../lib/layer/lazy/image_views.ts";
 import { mountOverlay, unmountAll } from "../../lib/layer/overlay/overlay_mount.ts";
 import { requireIdmaps } from "../../lib/mount/idmaps.ts";
-import { FolderImages } from "../support/folder_images.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { MountableFixture } from "../support/mountable_fixture.ts";
-import { dataPathTest } from "../support/mounts_kit.ts";
-import { fixtureOf, type ListedEntry, percentEncode, storedListing } from "../support/rafs_fixtures.ts";
-import { entriesOf } from "../support/tar_builder.ts";
+import { FolderImages } from "../support/layer/folder_images.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { MountableFixture } from "../support/mount/mountable_fixture.ts";
+import { dataPathTest } from "../support/mount/mounts_kit.ts";
+import { fixtureOf, type ListedEntry, percentEncode, storedListing } from "../support/rafs/rafs_fixtures.ts";
+import { entriesOf } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { walkInChild } from "../support/tree_walk.ts";
+import { walkInChild } from "../support/mount/tree_walk.ts";
 
 /** All kinds of files and owners, one of them outside of the namespace. */
 const EVERYTHING = "v6-none-sha256-4k";

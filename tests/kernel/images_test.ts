@@ -10,12 +10,12 @@ import { hasCode } from "../../lib/base/errors.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { IMAGE_SUFFIX } from "../../lib/mount/erofs/erofs_tasks.ts";
 import { effectiveBlobId } from "../../lib/rafs/flags.ts";
-import { MountableFixture } from "../support/mountable_fixture.ts";
-import { fuseTest, mountsBelow, TestSession } from "../support/fuse_mount_kit.ts";
-import { dataPathTest } from "../support/mounts_kit.ts";
-import { allRafsFixtures, storedListing } from "../support/rafs_fixtures.ts";
+import { MountableFixture } from "../support/mount/mountable_fixture.ts";
+import { fuseTest, mountsBelow, TestSession } from "../support/mount/fuse_mount_kit.ts";
+import { dataPathTest } from "../support/mount/mounts_kit.ts";
+import { allRafsFixtures, storedListing } from "../support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { TreeWalker, walkInChild } from "../support/tree_walk.ts";
+import { TreeWalker, walkInChild } from "../support/mount/tree_walk.ts";
 
 const fixtures = allRafsFixtures().filter(({ blobsAbsent }) => !blobsAbsent);
 /** Images whose names match the regular expression `NYDUS_GD_TEST_FIXTURES`, by default all: they are compared. */

@@ -8,7 +8,7 @@ import { tarEntry } from "../../lib/archive/tar.ts";
 import { encodeTarHeader, TAR_END } from "../../lib/archive/tar_writer.ts";
 import { BootstrapWriter } from "../../lib/rafs/v6/writer.ts";
 import { costOf } from "../bench/process_cost.ts";
-import { commandLine } from "../support/command.ts";
+import { commandLine } from "../support/process/command.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 /** Size of the bootstrap, nearly all of it unreferenced zeros: 512 bytes per byte of its gzip. */

@@ -7,14 +7,14 @@
  */
 import assert from "node:assert/strict";
 import { concatenate } from "../../lib/base/bytes.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { GraphDriverProcess, RemoteError } from "../support/graph_driver_process.ts";
-import { fixtureOf, readFixtureBootstrap } from "../support/rafs_fixtures.ts";
-import { pax, rawHeader, special } from "../support/tar_blocks.ts";
-import { device, dir, fifo, file, hardlink, symlink, tarOf, type TestEntry } from "../support/tar_builder.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { GraphDriverProcess, RemoteError } from "../support/serve/graph_driver_process.ts";
+import { fixtureOf, readFixtureBootstrap } from "../support/rafs/rafs_fixtures.ts";
+import { pax, rawHeader, special } from "../support/archive/tar_blocks.ts";
+import { device, dir, fifo, file, hardlink, symlink, tarOf, type TestEntry } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { listTree } from "../support/tree_walk.ts";
-import { unmountBelow } from "../support/unmount_below.ts";
+import { listTree } from "../support/mount/tree_walk.ts";
+import { unmountBelow } from "../support/mount/unmount_below.ts";
 
 interface Parts {
   readonly driver: GraphDriverProcess;

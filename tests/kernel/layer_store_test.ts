@@ -4,10 +4,10 @@ import type { LayerStore } from "../../lib/layer/layer_store.ts";
 import type { LazyLayer } from "../../lib/layer/lazy/lazy_images.ts";
 import { lazyLayersIn } from "../../lib/layer/record/lazy_layers.ts";
 import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
-import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
-import { storeTest, WITHOUT_DOCKER } from "../support/store_home.ts";
-import { container, layer, lazyLayer, namesIn } from "../support/store_layers.ts";
-import { dir, file, namesOf, opaque, tarOf, whiteout } from "../support/tar_builder.ts";
+import { FOLDER_BOOTSTRAP } from "../support/layer/folder_images.ts";
+import { storeTest, WITHOUT_DOCKER } from "../support/layer/store_home.ts";
+import { container, layer, lazyLayer, namesIn } from "../support/layer/store_layers.ts";
+import { dir, file, namesOf, opaque, tarOf, whiteout } from "../support/archive/tar_builder.ts";
 
 /** Names that the layer has in one folder. */
 async function shown(store: LayerStore, id: string, folder = ""): Promise<string[]> {

@@ -1,10 +1,10 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
-import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
-import { storeTest, WITHOUT_DOCKER } from "../support/store_home.ts";
-import { container, layer, lazyLayer, namesIn } from "../support/store_layers.ts";
-import { device, dir, entriesOf, file, symlink, tarOf } from "../support/tar_builder.ts";
+import { FOLDER_BOOTSTRAP } from "../support/layer/folder_images.ts";
+import { storeTest, WITHOUT_DOCKER } from "../support/layer/store_home.ts";
+import { container, layer, lazyLayer, namesIn } from "../support/layer/store_layers.ts";
+import { device, dir, entriesOf, file, symlink, tarOf } from "../support/archive/tar_builder.ts";
 
 storeTest("with a user namespace owners are shifted when unpacking and back when diffing", async (home) => {
   const { images: lazyImages, applier, differ } = home;

@@ -14,15 +14,15 @@ import { fdatasync } from "../../ffi/unistd.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { keepImage, keptDevices } from "../../lib/mount/erofs/kept_image.ts";
 import type { FsDriver } from "../../lib/mount/data_path.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { LAZY_IMAGE, LazyServe } from "../support/lazy_serve.ts";
-import { readFixtureBootstrap } from "../support/rafs_fixtures.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { LAZY_IMAGE, LazyServe } from "../support/serve/lazy_serve.ts";
+import { readFixtureBootstrap } from "../support/rafs/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
-import { sh } from "../support/shell.ts";
+import { sh } from "../support/process/shell.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { turn } from "../support/until.ts";
-import { unmountBelow } from "../support/unmount_below.ts";
+import { unmountBelow } from "../support/mount/unmount_below.ts";
 
 /** Files are read once, then once more after the kernel has had time to lose them. */
 const FILES = 24;

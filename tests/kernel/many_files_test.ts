@@ -6,8 +6,8 @@
 import assert from "node:assert/strict";
 import { V8_FLAGS } from "../../scripts/build_binary.ts";
 import { costOf } from "../bench/process_cost.ts";
-import { commandLine, Server } from "../support/command.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { commandLine, Server } from "../support/process/command.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
 
 const FOLDERS = 1000;

@@ -6,13 +6,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { fails, Server } from "../support/command.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { withKey } from "../support/nydusd_keys.ts";
-import { fixtureOf, type RafsFixture, readFixtureBootstrap, storedListing } from "../support/rafs_fixtures.ts";
+import { fails, Server } from "../support/process/command.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { withKey } from "../support/backend/nydusd_keys.ts";
+import { fixtureOf, type RafsFixture, readFixtureBootstrap, storedListing } from "../support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { walkInChild } from "../support/tree_walk.ts";
-import { spoilInodeDigest } from "../support/wrong_inode_digest.ts";
+import { walkInChild } from "../support/mount/tree_walk.ts";
+import { spoilInodeDigest } from "../support/damage/wrong_inode_digest.ts";
 
 const V5 = fixtureOf("v5-none-sha256-4k");
 const V6 = fixtureOf("v6-none-sha256-4k");

@@ -4,7 +4,7 @@ import { mountOverlay, type OverlayMethod, unmountAll } from "../../lib/layer/ov
 import { mountCount } from "../../ffi/mountinfo.ts";
 import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { unmountBelow } from "../support/unmount_below.ts";
+import { unmountBelow } from "../support/mount/unmount_below.ts";
 
 function test(name: string, run: (dir: string) => void): void {
   rootTest(name, () => {

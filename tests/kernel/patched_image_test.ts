@@ -12,8 +12,8 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../lib/rafs/inode_mode.ts"
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { RafsError } from "../../lib/rafs/rafs_error.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
-import { canMountErofs, mountErofs } from "../support/erofs_mount.ts";
-import { listRafsFixtures, readFixtureBootstrap } from "../support/rafs_fixtures.ts";
+import { canMountErofs, mountErofs } from "../support/mount/erofs_mount.ts";
+import { listRafsFixtures, readFixtureBootstrap } from "../support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 /** The super blocks come first; the tree, which this is about, follows them. */

@@ -8,11 +8,11 @@ import fc from "fast-check";
 import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
-import { canMountErofs, FSCK, hasFsck, mountErofs } from "../support/erofs_mount.ts";
-import { listBootstrap } from "../support/rafs_fixtures.ts";
-import { type RandomNode, randomTree, TREE_CHUNK, treeBlob, writeTree } from "../support/rafs_trees.ts";
+import { canMountErofs, FSCK, hasFsck, mountErofs } from "../support/mount/erofs_mount.ts";
+import { listBootstrap } from "../support/rafs/rafs_fixtures.ts";
+import { type RandomNode, randomTree, TREE_CHUNK, treeBlob, writeTree } from "../support/rafs/rafs_trees.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { listTree } from "../support/tree_walk.ts";
+import { listTree } from "../support/mount/tree_walk.ts";
 
 /** Adjusts an inode to what the kernel shows: it hides user.* on special files and requires valid ACLs. */
 function presentable(node: RandomNode): RandomNode {

@@ -11,11 +11,11 @@ import { loadLayer } from "../../lib/layer/record/layer.ts";
 import { HomePaths } from "../../lib/layer/record/layer_paths.ts";
 import { writeFinished } from "../../lib/layer/record/layer_record.ts";
 import { makeLayer } from "../../lib/layer/make/make_layer.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { GraphDriverProcess } from "../support/graph_driver_process.ts";
-import { LazyContainer } from "../support/lazy_container.ts";
-import { fixtureOf, readFixtureBootstrap } from "../support/rafs_fixtures.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { GraphDriverProcess } from "../support/serve/graph_driver_process.ts";
+import { LazyContainer } from "../support/serve/lazy_container.ts";
+import { fixtureOf, readFixtureBootstrap } from "../support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 

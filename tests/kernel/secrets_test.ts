@@ -6,11 +6,11 @@
  */
 import assert from "node:assert/strict";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { FakeRegistry } from "../support/fake_registry.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { type GraphDriverProcess, RemoteError } from "../support/graph_driver_process.ts";
-import { LAZY_IMAGE, LazyServe } from "../support/lazy_serve.ts";
-import { RAFS_FIXTURES, readFixtureBootstrap } from "../support/rafs_fixtures.ts";
+import { FakeRegistry } from "../support/backend/fake_registry.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { type GraphDriverProcess, RemoteError } from "../support/serve/graph_driver_process.ts";
+import { LAZY_IMAGE, LazyServe } from "../support/serve/lazy_serve.ts";
+import { RAFS_FIXTURES, readFixtureBootstrap } from "../support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 const USER = "alice";

@@ -9,13 +9,13 @@ import assert from "node:assert/strict";
 import { O, open } from "../../ffi/fcntl.ts";
 import { ioctl } from "../../ffi/sys_ioctl.ts";
 import { mount } from "../../ffi/sys_mount.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { untilIdle } from "../support/idle_process.ts";
-import { backendOf, LazyServe, startLazyRegistry } from "../support/lazy_serve.ts";
-import { sh } from "../support/shell.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { untilIdle } from "../support/process/idle_process.ts";
+import { backendOf, LazyServe, startLazyRegistry } from "../support/serve/lazy_serve.ts";
+import { sh } from "../support/process/shell.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { unmountBelow } from "../support/unmount_below.ts";
+import { unmountBelow } from "../support/mount/unmount_below.ts";
 import { until } from "../support/until.ts";
 
 /** By FUSE an image can be mounted where no cache file can be created. */

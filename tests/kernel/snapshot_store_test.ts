@@ -8,13 +8,13 @@ import { setxattr } from "../../ffi/sys_xattr.ts";
 import { lazySnapshotsIn } from "../../lib/snapshot/lazy_snapshots.ts";
 import type { Labels } from "../../lib/snapshot/labels.ts";
 import { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";
-import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
+import { FOLDER_BOOTSTRAP } from "../support/layer/folder_images.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { rootTest } from "../support/root_test.ts";
-import { mountSnapshot, PLAIN, SnapshotHome } from "../support/snapshot_home.ts";
-import { namesIn } from "../support/store_layers.ts";
+import { mountSnapshot, PLAIN, SnapshotHome } from "../support/layer/snapshot_home.ts";
+import { namesIn } from "../support/layer/store_layers.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
-import { unmountBelow } from "../support/unmount_below.ts";
+import { unmountBelow } from "../support/mount/unmount_below.ts";
 
 function test(name: string, fn: (home: SnapshotHome) => Promise<void>): void {
   rootTest(name, async () => {

@@ -7,21 +7,21 @@ import { deepEqual, equal, match, rejects } from "node:assert/strict";
 import { status } from "@grpc/grpc-js";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { unmountAll } from "../../lib/layer/overlay/overlay_mount.ts";
-import { fails, run } from "../support/command.ts";
-import { FakeRegistry } from "../support/fake_registry.ts";
-import { untilIdle } from "../support/idle_process.ts";
-import { LazySnapshots } from "../support/lazy_snapshots.ts";
+import { fails, run } from "../support/process/command.ts";
+import { FakeRegistry } from "../support/backend/fake_registry.ts";
+import { untilIdle } from "../support/process/idle_process.ts";
+import { LazySnapshots } from "../support/serve/lazy_snapshots.ts";
 import {
   fixtureOf,
   type ListedEntry,
   RAFS_FIXTURES,
   readFixtureBootstrap,
   storedListing,
-} from "../support/rafs_fixtures.ts";
+} from "../support/rafs/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
-import { SnapshotClient } from "../support/snapshot_client.ts";
+import { SnapshotClient } from "../support/serve/snapshot_client.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { walkInChild } from "../support/tree_walk.ts";
+import { walkInChild } from "../support/mount/tree_walk.ts";
 import { until } from "../support/until.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 

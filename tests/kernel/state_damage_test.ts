@@ -9,9 +9,9 @@ import { processStat } from "../../ffi/procfs.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import { collectOffline } from "../../lib/image/gc/collect_offline.ts";
 import { keeperPath } from "../../lib/mount/keeper/keeper.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { LazyContainer } from "../support/lazy_container.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { LazyContainer } from "../support/serve/lazy_container.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 

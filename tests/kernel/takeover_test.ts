@@ -10,12 +10,12 @@ import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { daemonChecks } from "../../lib/doctor/daemon_checks.ts";
 import { Installation } from "../../lib/doctor/installation.ts";
 import { Keeper, keeperPath } from "../../lib/mount/keeper/keeper.ts";
-import { run } from "../support/command.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { LazyContainer } from "../support/lazy_container.ts";
+import { run } from "../support/process/command.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { LazyContainer } from "../support/serve/lazy_container.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { unmountBelow } from "../support/unmount_below.ts";
+import { unmountBelow } from "../support/mount/unmount_below.ts";
 import { until, untilEqual } from "../support/until.ts";
 
 fuseTest("a dead keeper is replaced, and the next server takes over from the new one", async () => {

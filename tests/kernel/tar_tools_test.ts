@@ -6,11 +6,11 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { concatenate, toByteString } from "../../lib/base/bytes.ts";
 import { diffTar } from "../../lib/layer/diff/diff.ts";
-import { applyTar } from "../support/apply_tar.ts";
+import { applyTar } from "../support/layer/apply_tar.ts";
 import { isRoot } from "../support/root_test.ts";
-import { dir, entriesOf, fifo, file, hardlink, symlink, tarOf, xattrs } from "../support/tar_builder.ts";
+import { dir, entriesOf, fifo, file, hardlink, symlink, tarOf, xattrs } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { listTree } from "../support/tree_walk.ts";
+import { listTree } from "../support/mount/tree_walk.ts";
 
 const has = (program: string): boolean => {
   try {

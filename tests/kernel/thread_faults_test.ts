@@ -4,11 +4,11 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { FailingThreads } from "../support/failing_threads.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { Prober } from "../support/fs_probe.ts";
-import { MountedSynthetic, readOf } from "../support/mounted_synthetic.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { FailingThreads } from "../support/serve/failing_threads.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { Prober } from "../support/mount/fs_probe.ts";
+import { MountedSynthetic, readOf } from "../support/mount/mounted_synthetic.ts";
 
 /** How long a reader may wait, whatever fails. */
 const WAIT_MS = 30_000;

@@ -4,8 +4,8 @@
  * @module
  */
 import { deepEqual, equal, rejects } from "node:assert/strict";
-import { storeTest } from "../support/store_home.ts";
-import { container, layersIn, lazyLayer, namesIn } from "../support/store_layers.ts";
+import { storeTest } from "../support/layer/store_home.ts";
+import { container, layersIn, lazyLayer, namesIn } from "../support/layer/store_layers.ts";
 import { until } from "../support/until.ts";
 
 storeTest(

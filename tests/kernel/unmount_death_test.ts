@@ -13,10 +13,10 @@ import { ignore } from "../../lib/base/errors.ts";
 import { EROFS_TYPE } from "../../lib/mount/erofs/erofs_mount.ts";
 import { abortConnection, findMount } from "../../lib/mount/fuse/fuse_mount.ts";
 import { keeperPath } from "../../lib/mount/keeper/keeper.ts";
-import { endProcess } from "../support/end_process.ts";
-import type { FakeRegistry } from "../support/fake_registry.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { backendOf, LazyServe, startLazyRegistry } from "../support/lazy_serve.ts";
+import { endProcess } from "../support/process/end_process.ts";
+import type { FakeRegistry } from "../support/backend/fake_registry.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { backendOf, LazyServe, startLazyRegistry } from "../support/serve/lazy_serve.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 

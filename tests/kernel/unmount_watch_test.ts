@@ -5,11 +5,11 @@
  */
 import assert from "node:assert/strict";
 import { UnmountWatch } from "../../lib/mount/unmount/unmount_watch.ts";
-import { endProcess } from "../support/end_process.ts";
+import { endProcess } from "../support/process/end_process.ts";
 import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
-import { WATCHING_PROGRAM } from "../support/watching_process.ts";
+import { WATCHING_PROGRAM } from "../support/mount/watching_process.ts";
 
 rootTest("unmounts are noticed again once a process has descriptors again", async () => {
   using temp = TempDir.make();

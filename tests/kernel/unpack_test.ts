@@ -11,19 +11,19 @@ import { NydusGdError } from "../../lib/base/errors.ts";
 import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";
 import { TarFile, TarStream } from "../../lib/image/unpack/tar_output.ts";
 import { TarSink } from "../../lib/image/unpack/tar_sink.ts";
-import { ImageCopy } from "../support/damage.ts";
+import { ImageCopy } from "../support/damage/damage.ts";
 import {
   allRafsFixtures,
   fixtureOf,
   type ListedEntry,
   type RafsFixture,
   storedListing,
-} from "../support/rafs_fixtures.ts";
+} from "../support/rafs/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
-import { listTree } from "../support/tree_walk.ts";
-import { unpackedListing, unpackFixture, unpackInto } from "../support/unpack_fixture.ts";
+import { listTree } from "../support/mount/tree_walk.ts";
+import { unpackedListing, unpackFixture, unpackInto } from "../support/rafs/unpack_fixture.ts";
 
 const fixtures = allRafsFixtures().filter(({ blobsAbsent }) => !blobsAbsent);
 

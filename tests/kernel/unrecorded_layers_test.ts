@@ -6,9 +6,9 @@
 import { deepEqual } from "node:assert/strict";
 import { recordedLayers } from "../../lib/image/docker/layers.ts";
 import { rootTest } from "../support/root_test.ts";
-import { StoreHome } from "../support/store_home.ts";
-import { container, layer, layersIn, lazyLayer } from "../support/store_layers.ts";
-import { file, tarOf } from "../support/tar_builder.ts";
+import { StoreHome } from "../support/layer/store_home.ts";
+import { container, layer, layersIn, lazyLayer } from "../support/layer/store_layers.ts";
+import { file, tarOf } from "../support/archive/tar_builder.ts";
 import { until } from "../support/until.ts";
 
 const id = (digit: string) => digit.repeat(64);

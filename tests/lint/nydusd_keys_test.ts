@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { BACKEND_TYPES } from "../../lib/backend/backend_config.ts";
-import { keysOfBackend, keysOfFile } from "../support/nydusd_keys.ts";
+import { keysOfBackend, keysOfFile } from "../support/backend/nydusd_keys.ts";
 import { readSource } from "./sources.ts";
 
 interface Table {

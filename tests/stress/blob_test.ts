@@ -24,7 +24,7 @@ import {
 } from "../support/fuzz/blob_seeds.ts";
 import { Mutator } from "../support/fuzz/mutate_bytes.ts";
 import { fuzz } from "../support/fuzz/target.ts";
-import { codecs, rangesOf } from "../support/rafs_fixtures.ts";
+import { codecs, rangesOf } from "../support/rafs/rafs_fixtures.ts";
 
 /** Maximum plain size of a decoded chunk in bytes. */
 const MAX_CHUNK = 1 << 20;

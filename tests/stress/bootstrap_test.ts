@@ -10,7 +10,7 @@ import { chunkColumnsFromRecords } from "../../lib/rafs/blob/chunk_records.ts";
 import { LIMIT } from "../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
-import { checkBootstrap } from "../support/check_bootstrap.ts";
+import { checkBootstrap } from "../support/rafs/check_bootstrap.ts";
 import { Mutator } from "../support/fuzz/mutate_bytes.ts";
 import { bootstrapSeeds } from "../support/fuzz/rafs_seeds.ts";
 import { fuzz } from "../support/fuzz/target.ts";

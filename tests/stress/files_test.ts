@@ -13,13 +13,13 @@ import { HomePaths } from "../../lib/layer/record/layer_paths.ts";
 import { readFinished } from "../../lib/layer/record/layer_record.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { GraphDriver } from "../../plugin/docker/driver.ts";
-import { acquire, assertCached, ensureRows, QUIET } from "../support/blob_setup.ts";
+import { acquire, assertCached, ensureRows, QUIET } from "../support/blob/blob_setup.ts";
 import { Mutator, type Seed } from "../support/fuzz/mutate_bytes.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
-import { RAFS_FIXTURES } from "../support/rafs_fixtures.ts";
-import { ScriptedSource } from "../support/scripted_source.ts";
-import { makeSyntheticBlob, type SyntheticBlob } from "../support/synthetic_blob.ts";
+import { RAFS_FIXTURES } from "../support/rafs/rafs_fixtures.ts";
+import { ScriptedSource } from "../support/blob/scripted_source.ts";
+import { makeSyntheticBlob, type SyntheticBlob } from "../support/blob/synthetic_blob.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 /** Cache files as one input: their lengths, then their contents. */

@@ -14,12 +14,12 @@ import { findBootstrap } from "../../lib/image/source/find_bootstrap.ts";
 import { MappedBootstrap } from "../../lib/image/mapped_bootstrap.ts";
 import { OpenImage } from "../../lib/image/open_image.ts";
 import { output, versionOf } from "../bench/programs.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
 import { Random } from "../support/fuzz/random.ts";
-import { TestMounts } from "../support/mounts_kit.ts";
-import { makeSampleTree } from "../support/sample_tree.ts";
+import { TestMounts } from "../support/mount/mounts_kit.ts";
+import { makeSampleTree } from "../support/archive/sample_tree.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { listTree, TreeWalker } from "../support/tree_walk.ts";
+import { listTree, TreeWalker } from "../support/mount/tree_walk.ts";
 
 const PROGRAM = "nydus-image";
 const version = await versionOf(PROGRAM);

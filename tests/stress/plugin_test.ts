@@ -14,10 +14,10 @@ import { LayerStore } from "../../lib/layer/layer_store.ts";
 import { createGraphDriverApp } from "../../plugin/docker/app.ts";
 import { GraphDriver } from "../../plugin/docker/driver.ts";
 import { JSON_METHODS } from "../../plugin/docker/json_methods.ts";
-import { FolderImages } from "../support/folder_images.ts";
+import { FolderImages } from "../support/layer/folder_images.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
-import { WITHOUT_DOCKER } from "../support/store_home.ts";
+import { WITHOUT_DOCKER } from "../support/layer/store_home.ts";
 
 const METHODS = [...Object.keys(JSON_METHODS), "GraphDriver.ApplyDiff", "GraphDriver.Diff"];
 const STATUSES = [200, 404, 500];

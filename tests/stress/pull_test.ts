@@ -11,7 +11,7 @@ import { readPulledImage } from "../../lib/image/lazy/records/pulled_images.ts";
 import { Mutator } from "../support/fuzz/mutate_bytes.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
-import { dir, file, tarOf } from "../support/tar_builder.ts";
+import { dir, file, tarOf } from "../support/archive/tar_builder.ts";
 
 /** Must not occur in any message; as long as real secrets. */
 const SECRET = "hunter2-5cb1f1b4b0fa49d6a4ab";

@@ -13,7 +13,7 @@ import { isLoopback } from "../../lib/backend/http/loopback.ts";
 import { DockerKeychain } from "../../lib/backend/registry/keychain.ts";
 import { getToken, parseTokenResponse, postToken } from "../../lib/backend/registry/token_protocol.ts";
 import { isRegistryHost } from "../../lib/oci/reference.ts";
-import { basic } from "../support/credentials.ts";
+import { basic } from "../support/backend/credentials.ts";
 import { maybe, sequence, withGrammar } from "../support/fuzz/grammar.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";

@@ -9,10 +9,10 @@
 import { deepEqual, ok } from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import type { FsDriver } from "../../lib/mount/data_path.ts";
-import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { LazyContainer } from "../support/lazy_container.ts";
-import { EXECUTABLE } from "../support/program.ts";
+import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { LazyContainer } from "../support/serve/lazy_container.ts";
+import { EXECUTABLE } from "../support/process/program.ts";
 
 const ROUNDS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_ROUNDS") ?? "30");
 const READERS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_READERS") ?? "8");

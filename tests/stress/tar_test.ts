@@ -15,8 +15,19 @@ import { cleanPath } from "../../lib/layer/apply/apply_tree.ts";
 import { type Field, Mutator, type Seed } from "../support/fuzz/mutate_bytes.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
-import { pax, rawHeader, special } from "../support/tar_blocks.ts";
-import { device, dir, fifo, file, hardlink, opaque, symlink, tarOf, whiteout, xattrs } from "../support/tar_builder.ts";
+import { pax, rawHeader, special } from "../support/archive/tar_blocks.ts";
+import {
+  device,
+  dir,
+  fifo,
+  file,
+  hardlink,
+  opaque,
+  symlink,
+  tarOf,
+  whiteout,
+  xattrs,
+} from "../support/archive/tar_builder.ts";
 
 const long = "long/".repeat(40) + "name";
 const sparse10 = concatenate([

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { listRafsFixtures } from "../support/rafs_fixtures.ts";
+import { listRafsFixtures } from "../support/rafs/rafs_fixtures.ts";
 import type { GuestTests } from "../support/vm/guest_deno.ts";
 import { guestTest } from "../support/vm/guest_tests.ts";
 import { IS_THOROUGH, KERNEL } from "../support/vm/vm_test.ts";

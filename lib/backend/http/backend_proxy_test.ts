@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { until } from "../../../tests/support/until.ts";
 import { BackendProxy } from "./backend_proxy.ts";

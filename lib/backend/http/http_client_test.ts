@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { FileServer } from "../../../tests/support/file_server.ts";
+import { FileServer } from "../../../tests/support/backend/file_server.ts";
 import { hasCode } from "../../base/errors.ts";
 import { DEFAULT_FETCH_OPTIONS } from "./fetch_options.ts";
 import { HttpClient } from "./http_client.ts";

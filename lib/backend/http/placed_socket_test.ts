@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
-import { TLS } from "../../../tests/support/tls_fixture.ts";
+import { TLS } from "../../../tests/support/backend/tls_fixture.ts";
 import { DEFAULT_FETCH_OPTIONS } from "./fetch_options.ts";
 import { HttpClient } from "./http_client.ts";
 import { placed, placeReads } from "./placed_socket.ts";

@@ -4,11 +4,11 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND } from "../../../tests/support/backend_world.ts";
-import { basic } from "../../../tests/support/credentials.ts";
-import { FakeProxy, type FakeProxyOptions } from "../../../tests/support/fake_proxy.ts";
-import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
-import { CERTIFICATE_FILE, TLS } from "../../../tests/support/tls_fixture.ts";
+import { distinctBytes, ON_DEMAND } from "../../../tests/support/backend/backend_world.ts";
+import { basic } from "../../../tests/support/backend/credentials.ts";
+import { FakeProxy, type FakeProxyOptions } from "../../../tests/support/backend/fake_proxy.ts";
+import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/backend/fake_registry.ts";
+import { CERTIFICATE_FILE, TLS } from "../../../tests/support/backend/tls_fixture.ts";
 import { thrownBy } from "../../../tests/support/thrown_by.ts";
 import { until } from "../../../tests/support/until.ts";
 import { NydusGdError } from "../../base/errors.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { goldenBytes } from "../../../tests/support/golden_bytes.ts";
-import { gptImage, partitionOfBlob } from "../../../tests/support/gpt_image.ts";
+import { gptImage, partitionOfBlob } from "../../../tests/support/backend/gpt_image.ts";
 import { BASIC_DATA, GptError, parseGptEntries, parseGptHeader } from "./gpt.ts";
 
 /** Written by sfdisk of util-linux 2.38.1 on a disk of 2048 sectors. */

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND, OpenedBackend, refuses } from "../../../tests/support/backend_world.ts";
+import { distinctBytes, ON_DEMAND, OpenedBackend, refuses } from "../../../tests/support/backend/backend_world.ts";
 import {
   BASIC_DATA,
   type DiskLayout,
   gptImage,
   type NewPartition,
   partitionOfBlob,
-} from "../../../tests/support/gpt_image.ts";
+} from "../../../tests/support/backend/gpt_image.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import type { BlobSource } from "../blob_source.ts";

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND, OpenedBackend, refuses } from "../../../tests/support/backend_world.ts";
+import { distinctBytes, ON_DEMAND, OpenedBackend, refuses } from "../../../tests/support/backend/backend_world.ts";
 import {
   ACCESS_KEY,
   BUCKET,
   FakeBucket,
   type FakeBucketOptions,
   type Protocol,
-} from "../../../tests/support/fake_bucket.ts";
-import { CERTIFICATE_FILE, TLS } from "../../../tests/support/tls_fixture.ts";
-import type { Fault } from "../../../tests/support/faults.ts";
+} from "../../../tests/support/backend/fake_bucket.ts";
+import { CERTIFICATE_FILE, TLS } from "../../../tests/support/backend/tls_fixture.ts";
+import type { Fault } from "../../../tests/support/backend/faults.ts";
 import type { FetchOptions } from "../http/fetch_options.ts";
 
 const ID = "3f".repeat(32);

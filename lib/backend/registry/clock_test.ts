@@ -4,9 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND } from "../../../tests/support/backend_world.ts";
-import { basic } from "../../../tests/support/credentials.ts";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { distinctBytes, ON_DEMAND } from "../../../tests/support/backend/backend_world.ts";
+import { basic } from "../../../tests/support/backend/credentials.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
 import { parseRetryAfter, pauseBefore } from "../http/retry.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND } from "../../../tests/support/backend_world.ts";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { distinctBytes, ON_DEMAND } from "../../../tests/support/backend/backend_world.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { until } from "../../../tests/support/until.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { ON_DEMAND } from "../../../tests/support/backend_world.ts";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { ON_DEMAND } from "../../../tests/support/backend/backend_world.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";

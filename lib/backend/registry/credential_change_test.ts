@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND } from "../../../tests/support/backend_world.ts";
-import { basic } from "../../../tests/support/credentials.ts";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { distinctBytes, ON_DEMAND } from "../../../tests/support/backend/backend_world.ts";
+import { basic } from "../../../tests/support/backend/credentials.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
 import { hasCode } from "../../base/errors.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
-import { TLS } from "../../../tests/support/tls_fixture.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
+import { TLS } from "../../../tests/support/backend/tls_fixture.ts";
 import { hasCode } from "../../base/errors.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";

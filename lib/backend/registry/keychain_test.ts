@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { processStat } from "../../../ffi/procfs.ts";
-import { inPath } from "../../../tests/support/path_folder.ts";
+import { inPath } from "../../../tests/support/process/path_folder.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { thrownBy } from "../../../tests/support/thrown_by.ts";
 import { until } from "../../../tests/support/until.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
 import { hasCode } from "../../base/errors.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { MEDIA_TYPE } from "../../oci/media_types.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND, refuses } from "../../../tests/support/backend_world.ts";
-import { basic } from "../../../tests/support/credentials.ts";
-import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
-import type { Fault } from "../../../tests/support/faults.ts";
+import { distinctBytes, ON_DEMAND, refuses } from "../../../tests/support/backend/backend_world.ts";
+import { basic } from "../../../tests/support/backend/credentials.ts";
+import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/backend/fake_registry.ts";
+import type { Fault } from "../../../tests/support/backend/faults.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { parseDigest } from "../../oci/digest.ts";

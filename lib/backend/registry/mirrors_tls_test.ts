@@ -4,12 +4,12 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND, refuses } from "../../../tests/support/backend_world.ts";
-import { FakeProxy } from "../../../tests/support/fake_proxy.ts";
-import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
+import { distinctBytes, ON_DEMAND, refuses } from "../../../tests/support/backend/backend_world.ts";
+import { FakeProxy } from "../../../tests/support/backend/fake_proxy.ts";
+import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/backend/fake_registry.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
-import { CERTIFICATE_FILE, KEY_FILE, TLS } from "../../../tests/support/tls_fixture.ts";
+import { CERTIFICATE_FILE, KEY_FILE, TLS } from "../../../tests/support/backend/tls_fixture.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
 import { parseNydusdConfig } from "../nydusd_config.ts";

@@ -4,10 +4,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { refuses } from "../../../tests/support/backend_world.ts";
-import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
+import { refuses } from "../../../tests/support/backend/backend_world.ts";
+import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/backend/fake_registry.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
-import { inPath } from "../../../tests/support/path_folder.ts";
+import { inPath } from "../../../tests/support/process/path_folder.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND, refuses } from "../../../tests/support/backend_world.ts";
-import { basic, identityToken } from "../../../tests/support/credentials.ts";
-import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
-import type { Fault } from "../../../tests/support/faults.ts";
+import { distinctBytes, ON_DEMAND, refuses } from "../../../tests/support/backend/backend_world.ts";
+import { basic, identityToken } from "../../../tests/support/backend/credentials.ts";
+import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/backend/fake_registry.ts";
+import type { Fault } from "../../../tests/support/backend/faults.ts";
 import { until } from "../../../tests/support/until.ts";
 import { type BackendDeps, openRegistry, type RegistryLocation } from "../open_backend.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";

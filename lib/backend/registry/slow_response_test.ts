@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { distinctBytes, ON_DEMAND, refuses } from "../../../tests/support/backend_world.ts";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
-import type { Fault } from "../../../tests/support/faults.ts";
+import { distinctBytes, ON_DEMAND, refuses } from "../../../tests/support/backend/backend_world.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
+import type { Fault } from "../../../tests/support/backend/faults.ts";
 import type { BlobSource } from "../blob_source.ts";
 import { DEFAULT_FETCH_OPTIONS, type FetchOptions } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { ON_DEMAND } from "../../../tests/support/backend_world.ts";
-import { basic, identityToken } from "../../../tests/support/credentials.ts";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
-import type { FakeTokenOptions } from "../../../tests/support/fake_token_server.ts";
+import { ON_DEMAND } from "../../../tests/support/backend/backend_world.ts";
+import { basic, identityToken } from "../../../tests/support/backend/credentials.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
+import type { FakeTokenOptions } from "../../../tests/support/backend/fake_token_server.ts";
 import { until } from "../../../tests/support/until.ts";
 import { type ErrorCode, hasCode } from "../../base/errors.ts";
 import { parseChallenges } from "./challenge.ts";

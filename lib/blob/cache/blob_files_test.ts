@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { preadExact, pwriteAll } from "../../../ffi/unistd.ts";
-import { CHUNK, COLUMNS, ROWS, SUBJECT } from "../../../tests/support/blob_subject.ts";
+import { CHUNK, COLUMNS, ROWS, SUBJECT } from "../../../tests/support/blob/blob_subject.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { hasCode } from "../../base/errors.ts";
 import { countBits, hasBit } from "./bits.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { acquire, assertCached, ensureRows, QUIET } from "../../../tests/support/blob_setup.ts";
-import { ScriptedSource } from "../../../tests/support/scripted_source.ts";
-import { makeSyntheticBlob, type SyntheticBlob } from "../../../tests/support/synthetic_blob.ts";
+import { acquire, assertCached, ensureRows, QUIET } from "../../../tests/support/blob/blob_setup.ts";
+import { ScriptedSource } from "../../../tests/support/blob/scripted_source.ts";
+import { makeSyntheticBlob, type SyntheticBlob } from "../../../tests/support/blob/synthetic_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import type { Blob } from "../blob.ts";
 import { BlobCache, type BlobCacheOptions } from "../blob_cache.ts";

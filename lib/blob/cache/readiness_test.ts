@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { ERRNO, SyscallError } from "../../../ffi/errno.ts";
 import { preadExact, pwriteAll } from "../../../ffi/unistd.ts";
-import { CHUNK, COLUMNS, ROWS, SUBJECT } from "../../../tests/support/blob_subject.ts";
+import { CHUNK, COLUMNS, ROWS, SUBJECT } from "../../../tests/support/blob/blob_subject.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { countBits, setBit } from "./bits.ts";
 import { BlobFiles } from "./blob_files.ts";

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { lz4CompressBlock } from "../../../ffi/liblz4.ts";
 import { zstdCompress } from "../../../ffi/libzstd.ts";
-import { plainBytes } from "../../../tests/support/synthetic_blob.ts";
+import { plainBytes } from "../../../tests/support/blob/synthetic_blob.ts";
 import { hasCode } from "../../base/errors.ts";
 import { decompressInto, digest, prepareDigests } from "./codec.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { makeSyntheticBlob } from "../../../tests/support/synthetic_blob.ts";
+import { makeSyntheticBlob } from "../../../tests/support/blob/synthetic_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { turn, until } from "../../../tests/support/until.ts";
 import { chunkColumnsFromRecords } from "../../rafs/blob/blob_meta.ts";

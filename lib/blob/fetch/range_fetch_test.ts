@@ -4,8 +4,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { assertCached, ensureRows, isReady, withBlob } from "../../../tests/support/blob_setup.ts";
-import { knownLink } from "../../../tests/support/known_link.ts";
+import { assertCached, ensureRows, isReady, withBlob } from "../../../tests/support/blob/blob_setup.ts";
+import { knownLink } from "../../../tests/support/blob/known_link.ts";
 import { until } from "../../../tests/support/until.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { knownLink } from "../../../tests/support/known_link.ts";
+import { knownLink } from "../../../tests/support/blob/known_link.ts";
 import { allocateChunkColumns, type ChunkColumns } from "../../rafs/blob/chunk_table.ts";
 import { LinkEstimate } from "./link_estimate.ts";
 import { ReadAhead } from "./read_ahead.ts";

@@ -5,9 +5,9 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { QUIET } from "../../../tests/support/blob_setup.ts";
-import { listRafsFixtures, MemoryBlob, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
-import { ScriptedSource } from "../../../tests/support/scripted_source.ts";
+import { QUIET } from "../../../tests/support/blob/blob_setup.ts";
+import { listRafsFixtures, MemoryBlob, readFixtureBootstrap } from "../../../tests/support/rafs/rafs_fixtures.ts";
+import { ScriptedSource } from "../../../tests/support/blob/scripted_source.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { type BlobDescriptor, type BlobMetaLocation, type Bootstrap, type ChunkRecord } from "../../rafs/bootstrap.ts";

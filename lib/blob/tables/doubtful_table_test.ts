@@ -6,9 +6,9 @@
  */
 import assert from "node:assert/strict";
 import { preadExact } from "../../../ffi/unistd.ts";
-import { QUIET } from "../../../tests/support/blob_setup.ts";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
-import { fixtureOf, MemoryImage } from "../../../tests/support/rafs_fixtures.ts";
+import { QUIET } from "../../../tests/support/blob/blob_setup.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
+import { fixtureOf, MemoryImage } from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";

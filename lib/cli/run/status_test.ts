@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { IDLE_STATUS } from "../../../tests/support/idle_status.ts";
+import { IDLE_STATUS } from "../../../tests/support/serve/idle_status.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { StatusDocument } from "../../image/lazy/report/status_document.ts";

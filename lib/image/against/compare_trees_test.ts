@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { ConvertKit } from "../../../tests/support/convert_kit.ts";
-import { writeLayout } from "../../../tests/support/layout_builder.ts";
-import { anonymousAccess } from "../../../tests/support/source_access.ts";
-import { dir, fifo, file, hardlink, tarOf, xattrs } from "../../../tests/support/tar_builder.ts";
+import { ConvertKit } from "../../../tests/support/image/convert_kit.ts";
+import { writeLayout } from "../../../tests/support/image/layout_builder.ts";
+import { anonymousAccess } from "../../../tests/support/image/source_access.ts";
+import { dir, fifo, file, hardlink, tarOf, xattrs } from "../../../tests/support/archive/tar_builder.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
 import { checkImage } from "../check/check_image.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
 import {
   device,
   dir,
@@ -13,8 +13,8 @@ import {
   type TestEntry,
   whiteout,
   xattrs,
-} from "../../../tests/support/tar_builder.ts";
-import { anonymousAccess } from "../../../tests/support/source_access.ts";
+} from "../../../tests/support/archive/tar_builder.ts";
+import { anonymousAccess } from "../../../tests/support/image/source_access.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { TarReader } from "../../archive/tar_reader.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";

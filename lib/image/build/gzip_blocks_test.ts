@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { gunzipSync } from "node:zlib";
-import { noise } from "../../../tests/support/convert_kit.ts";
+import { noise } from "../../../tests/support/image/convert_kit.ts";
 import { concatenate } from "../../base/bytes.ts";
 import { deflateBlock, packBlocks, packHere } from "./gzip_blocks.ts";
 

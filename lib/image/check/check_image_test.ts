@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { CHUNK_DATA, COMPRESSION_INFO } from "../../../tests/support/damage_data.ts";
-import { V5_BOOTSTRAP } from "../../../tests/support/damage_v5.ts";
-import { V6_BOOTSTRAP } from "../../../tests/support/damage_v6.ts";
-import { type Damage, ImageCopy } from "../../../tests/support/damage.ts";
+import { CHUNK_DATA, COMPRESSION_INFO } from "../../../tests/support/damage/damage_data.ts";
+import { V5_BOOTSTRAP } from "../../../tests/support/damage/damage_v5.ts";
+import { V6_BOOTSTRAP } from "../../../tests/support/damage/damage_v6.ts";
+import { type Damage, ImageCopy } from "../../../tests/support/damage/damage.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
-import { allRafsFixtures, listBootstrap, MemoryImage } from "../../../tests/support/rafs_fixtures.ts";
+import { allRafsFixtures, listBootstrap, MemoryImage } from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import { NydusGdError } from "../../base/errors.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { ConvertKit, noise } from "../../../tests/support/convert_kit.ts";
-import { CREATED, type TestImage, type TestLayer, writeLayout } from "../../../tests/support/layout_builder.ts";
-import { dir, file, hardlink, opaque, symlink, tarOf, whiteout } from "../../../tests/support/tar_builder.ts";
+import { ConvertKit, noise } from "../../../tests/support/image/convert_kit.ts";
+import { CREATED, type TestImage, type TestLayer, writeLayout } from "../../../tests/support/image/layout_builder.ts";
+import { dir, file, hardlink, opaque, symlink, tarOf, whiteout } from "../../../tests/support/archive/tar_builder.ts";
 import { toByteString } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";
 import { parsePlatform } from "../../oci/platform.ts";

@@ -6,9 +6,17 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { buildFrom, refusal, show } from "../../../tests/support/built_rafs.ts";
-import { noise } from "../../../tests/support/convert_kit.ts";
-import { device, dir, file, hardlink, symlink, tarOf, type TestEntry } from "../../../tests/support/tar_builder.ts";
+import { buildFrom, refusal, show } from "../../../tests/support/rafs/built_rafs.ts";
+import { noise } from "../../../tests/support/image/convert_kit.ts";
+import {
+  device,
+  dir,
+  file,
+  hardlink,
+  symlink,
+  tarOf,
+  type TestEntry,
+} from "../../../tests/support/archive/tar_builder.ts";
 import { toByteString } from "../../base/bytes.ts";
 
 const CHUNK = 4096;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { QUIET } from "../../../tests/support/blob_setup.ts";
-import { buildFrom, buildVisited, type BuiltImage, refusal, show } from "../../../tests/support/built_rafs.ts";
-import { noise } from "../../../tests/support/convert_kit.ts";
+import { QUIET } from "../../../tests/support/blob/blob_setup.ts";
+import { buildFrom, buildVisited, type BuiltImage, refusal, show } from "../../../tests/support/rafs/built_rafs.ts";
+import { noise } from "../../../tests/support/image/convert_kit.ts";
 import {
   device,
   dir,
@@ -12,7 +12,7 @@ import {
   tarOf,
   type TestEntry,
   xattrs,
-} from "../../../tests/support/tar_builder.ts";
+} from "../../../tests/support/archive/tar_builder.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { preadExact } from "../../../ffi/unistd.ts";
 import { tarEntry } from "../../archive/tar.ts";

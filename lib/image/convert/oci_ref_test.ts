@@ -5,10 +5,10 @@
  */
 import assert from "node:assert/strict";
 import { constants, gzipSync, type ZlibOptions } from "node:zlib";
-import { ConvertKit, noise } from "../../../tests/support/convert_kit.ts";
-import { type TestLayer, writeLayout } from "../../../tests/support/layout_builder.ts";
-import { decompress } from "../../../tests/support/rafs_fixtures.ts";
-import { dir, file, hardlink, tarOf, whiteout } from "../../../tests/support/tar_builder.ts";
+import { ConvertKit, noise } from "../../../tests/support/image/convert_kit.ts";
+import { type TestLayer, writeLayout } from "../../../tests/support/image/layout_builder.ts";
+import { decompress } from "../../../tests/support/rafs/rafs_fixtures.ts";
+import { dir, file, hardlink, tarOf, whiteout } from "../../../tests/support/archive/tar_builder.ts";
 import { Inflate } from "../../../ffi/libz.ts";
 import { concatenate } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { refuses } from "../../../tests/support/backend_world.ts";
+import { refuses } from "../../../tests/support/backend/backend_world.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { until } from "../../../tests/support/until.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";

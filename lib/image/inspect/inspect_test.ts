@@ -6,7 +6,7 @@ import {
   percentEncode,
   readFixtureBootstrap,
   storedListing,
-} from "../../../tests/support/rafs_fixtures.ts";
+} from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { createHash } from "node:crypto";
 import { blake3 } from "hash-wasm";
 import { hasCode } from "../../base/errors.ts";

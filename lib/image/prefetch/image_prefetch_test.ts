@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
-import { MountableFixture } from "../../../tests/support/mountable_fixture.ts";
-import { fixtureOf } from "../../../tests/support/rafs_fixtures.ts";
+import { MountableFixture } from "../../../tests/support/mount/mountable_fixture.ts";
+import { fixtureOf } from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { until } from "../../../tests/support/until.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { NydusGdError } from "../../base/errors.ts";

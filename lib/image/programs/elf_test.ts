@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ELF_UNITS, elfFile } from "../../../tests/support/elf_file.ts";
+import { ELF_UNITS, elfFile } from "../../../tests/support/image/elf_file.ts";
 import { toByteString } from "../../base/bytes.ts";
 import { elfDynamic, elfHeader, elfProgram, type FileRange } from "./elf.ts";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { QUIET } from "../../../tests/support/blob_setup.ts";
-import { buildFrom } from "../../../tests/support/built_rafs.ts";
-import { ELF_UNITS, elfFile } from "../../../tests/support/elf_file.ts";
-import { dir, file, symlink, tarOf, type TestEntry } from "../../../tests/support/tar_builder.ts";
+import { QUIET } from "../../../tests/support/blob/blob_setup.ts";
+import { buildFrom } from "../../../tests/support/rafs/built_rafs.ts";
+import { ELF_UNITS, elfFile } from "../../../tests/support/image/elf_file.ts";
+import { dir, file, symlink, tarOf, type TestEntry } from "../../../tests/support/archive/tar_builder.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import { toByteString } from "../../base/bytes.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { entriesOf } from "../../../tests/support/tar_builder.ts";
+import { entriesOf } from "../../../tests/support/archive/tar_builder.ts";
 import { TarReader } from "../../archive/tar_reader.ts";
 import { concatenate, toByteString } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { distinctBytes, refuses } from "../../../tests/support/backend_world.ts";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { distinctBytes, refuses } from "../../../tests/support/backend/backend_world.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
 import { DEFAULT_FETCH_OPTIONS, type FetchOptions } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
 import { openRegistry } from "../../backend/open_backend.ts";

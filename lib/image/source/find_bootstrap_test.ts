@@ -6,8 +6,8 @@ import {
   listRafsFixtures,
   RAFS_FIXTURES,
   readFixtureBootstrap,
-} from "../../../tests/support/rafs_fixtures.ts";
-import { dir, file, symlink, tarOf, type TestEntry, whiteout } from "../../../tests/support/tar_builder.ts";
+} from "../../../tests/support/rafs/rafs_fixtures.ts";
+import { dir, file, symlink, tarOf, type TestEntry, whiteout } from "../../../tests/support/archive/tar_builder.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { concatenate } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { noise } from "../../../tests/support/convert_kit.ts";
-import { dir, file, tarOf } from "../../../tests/support/tar_builder.ts";
+import { noise } from "../../../tests/support/image/convert_kit.ts";
+import { dir, file, tarOf } from "../../../tests/support/archive/tar_builder.ts";
 import { hasCode } from "../../base/errors.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { concatenate } from "../../base/bytes.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
-import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
-import { dir, file, tarOf } from "../../../tests/support/tar_builder.ts";
+import { FakeRegistry } from "../../../tests/support/backend/fake_registry.ts";
+import { dir, file, tarOf } from "../../../tests/support/archive/tar_builder.ts";
 import { openRegistry } from "../../backend/open_backend.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { fixtureOf, listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
-import { spoilInodeDigest } from "../../../tests/support/wrong_inode_digest.ts";
+import { fixtureOf, listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs/rafs_fixtures.ts";
+import { spoilInodeDigest } from "../../../tests/support/damage/wrong_inode_digest.ts";
 import { hasCode } from "../../base/errors.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { checkInodeDigests } from "./inode_digests.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { entriesOf, xattrs as attributes } from "../../../tests/support/tar_builder.ts";
+import { entriesOf, xattrs as attributes } from "../../../tests/support/archive/tar_builder.ts";
 import { S } from "../../../ffi/sys_stat.ts";
 import { concatenate, fromByteString } from "../../base/bytes.ts";
 import { emptyAttr } from "../../rafs/bootstrap.ts";

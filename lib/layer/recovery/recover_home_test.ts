@@ -8,7 +8,7 @@ import { makeLayer } from "../make/make_layer.ts";
 import type { DockerLayer } from "./mend_layer.ts";
 import { discardLayer } from "../remove/discard_layer.ts";
 import { recoverHome } from "./recover_home.ts";
-import { namesIn } from "../../../tests/support/store_layers.ts";
+import { namesIn } from "../../../tests/support/layer/store_layers.ts";
 
 /** Creating a layer sets the owner of its root. */
 const ignore = Deno.uid() !== 0;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { makeSyntheticImage } from "../../../tests/support/synthetic_image.ts";
+import { makeSyntheticImage } from "../../../tests/support/rafs/synthetic_image.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { devicesOf } from "../../rafs/erofs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { Mapping } from "../../../ffi/sys_mman.ts";
-import { makeSyntheticImage } from "../../../tests/support/synthetic_image.ts";
+import { makeSyntheticImage } from "../../../tests/support/rafs/synthetic_image.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { devicesOf } from "../../rafs/erofs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";

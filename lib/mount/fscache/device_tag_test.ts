@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { chunkColumnsFromRecords } from "../../rafs/blob/chunk_records.ts";
 import { DeviceBuilder, type DeviceTable } from "../../rafs/erofs/device_table.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { makeSyntheticImage } from "../../../tests/support/synthetic_image.ts";
+import { makeSyntheticImage } from "../../../tests/support/rafs/synthetic_image.ts";
 import { deviceSize, deviceTag } from "./device_tag.ts";
 
 const BLOCK = 4096;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { MountableSynthetic, patternByte } from "../../../tests/support/mountable_synthetic.ts";
+import { MountableSynthetic, patternByte } from "../../../tests/support/mount/mountable_synthetic.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { hasCode } from "../../base/errors.ts";
 import { devicesOf } from "../../rafs/erofs/erofs_image.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { KeepingProcess, KEPT } from "../../../tests/support/keeping_process.ts";
+import { KeepingProcess, KEPT } from "../../../tests/support/mount/keeping_process.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { until } from "../../../tests/support/until.ts";
 import type { Fd } from "../../../ffi/fd.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { dropPages, O, open } from "../../../ffi/fcntl.ts";
 import { fsync, pwriteAll } from "../../../ffi/unistd.ts";
-import { openBlob } from "../../../tests/support/open_blob.ts";
+import { openBlob } from "../../../tests/support/blob/open_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { concatenate } from "../../base/bytes.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { O, open } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
-import { openBlob } from "../../../tests/support/open_blob.ts";
+import { openBlob } from "../../../tests/support/blob/open_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { RateMeter } from "../../base/rate_meter.ts";
 import { newSyncState, noteLoss, type SyncState } from "../../blob/cache/lost_writes.ts";

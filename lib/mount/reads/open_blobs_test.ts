@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openBlob } from "../../../tests/support/open_blob.ts";
+import { openBlob } from "../../../tests/support/blob/open_blob.ts";
 import { unlessAborted } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { ChunkStore, OpenBlob } from "../image_mount.ts";

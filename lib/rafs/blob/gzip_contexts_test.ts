@@ -6,7 +6,12 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import fc from "fast-check";
-import { decompress, fixtureOf, RAFS_FIXTURES, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
+import {
+  decompress,
+  fixtureOf,
+  RAFS_FIXTURES,
+  readFixtureBootstrap,
+} from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { blobMetaRange, parseBlobMeta, splitBlobMeta } from "./blob_meta.ts";
 import { type BlobDescriptor, RafsError } from "../bootstrap.ts";
 import { CI } from "./blob_layout.ts";

@@ -10,7 +10,7 @@ import {
   RAFS_FIXTURES,
   rangesOf,
   readFixtureBootstrap,
-} from "../../../tests/support/rafs_fixtures.ts";
+} from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { concatenate } from "../../base/bytes.ts";
 import { type BlobDescriptor, RafsError } from "../bootstrap.ts";
 import { BlobTail, makeTrailer, type TailCodecs } from "./blob_writer.ts";

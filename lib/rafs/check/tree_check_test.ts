@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { checkBootstrap } from "../../../tests/support/check_bootstrap.ts";
-import { allRafsFixtures, readFixtureBootstrap, SMALL_FIXTURES } from "../../../tests/support/rafs_fixtures.ts";
+import { checkBootstrap } from "../../../tests/support/rafs/check_bootstrap.ts";
+import { allRafsFixtures, readFixtureBootstrap, SMALL_FIXTURES } from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { type Bootstrap, RafsError } from "../bootstrap.ts";
 import { openBootstrap } from "../open.ts";
 import { INODE, SUPER } from "../v5/layout.ts";

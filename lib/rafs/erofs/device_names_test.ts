@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
+import { listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { deviceNamesIn, nameDevices } from "./device_names.ts";
 import { makeErofsImage } from "./erofs_image.ts";
 import { openBootstrap } from "../open.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
+import { listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { concatenate } from "../../base/bytes.ts";
 import { makeErofsImage, setImageUuid } from "./erofs_image.ts";
 import { decodeErofsFile, digestOf, encodeErofsFile, imageUuid, sha256 } from "./erofs_image_file.ts";

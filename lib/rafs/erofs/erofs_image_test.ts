@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
-import { contradictoryBootstrap } from "../../../tests/support/contradictory_image.ts";
-import { overlappingBootstrap } from "../../../tests/support/overlapping_image.ts";
-import { listBootstrap, listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
+import { contradictoryBootstrap } from "../../../tests/support/damage/contradictory_image.ts";
+import { overlappingBootstrap } from "../../../tests/support/damage/overlapping_image.ts";
+import { listBootstrap, listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { type Bootstrap, RafsError } from "../bootstrap.ts";
 import { EROFS_SUPER_OFFSET } from "../detect.ts";

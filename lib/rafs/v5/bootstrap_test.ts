@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { fixtureOf, MemoryBlob, RAFS_FIXTURES, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
+import {
+  fixtureOf,
+  MemoryBlob,
+  RAFS_FIXTURES,
+  readFixtureBootstrap,
+} from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { emptyAttr, RafsError } from "../bootstrap.ts";
 import { chunkColumnsFromRecords } from "../blob/chunk_records.ts";
 import { walkTree } from "../walk.ts";

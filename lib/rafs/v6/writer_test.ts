@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { randomTree, readTree, treeBlob, writeTree } from "../../../tests/support/rafs_trees.ts";
+import { randomTree, readTree, treeBlob, writeTree } from "../../../tests/support/rafs/rafs_trees.ts";
 import { chunkDataEnd } from "../blob/blob_layout.ts";
 import { emptyAttr } from "../bootstrap.ts";
 import { openBootstrap } from "../open.ts";

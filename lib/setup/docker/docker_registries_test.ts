@@ -1,5 +1,5 @@
 import { deepEqual } from "node:assert/strict";
-import { PrefixMachine } from "../../../tests/support/setup_prefix.ts";
+import { PrefixMachine } from "../../../tests/support/machine/setup_prefix.ts";
 import { insecureRegistries } from "./docker_registries.ts";
 
 const HOSTS = ["usual.example", "named.example"];

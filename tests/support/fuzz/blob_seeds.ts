@@ -14,8 +14,8 @@ import { CI } from "../../../lib/rafs/blob/blob_layout.ts";
 import { effectiveBlobId, separateMetaId } from "../../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../../lib/rafs/open.ts";
 import { SECTION, TAR_HEADER, tarChecksum, TOC, TOC_ENTRY, TOC_FLAG } from "../../../lib/rafs/blob/toc.ts";
-import { decompress, listRafsFixtures, readFixtureBootstrap } from "../rafs_fixtures.ts";
-import { rawHeader } from "../tar_blocks.ts";
+import { decompress, listRafsFixtures, readFixtureBootstrap } from "../rafs/rafs_fixtures.ts";
+import { rawHeader } from "../archive/tar_blocks.ts";
 import type { Field, Seed } from "./mutate_bytes.ts";
 
 /** Size of the nonzero part of the CI header without its second magic, and of an input before the plain CI. */

@@ -9,7 +9,7 @@ import { EXT_BLOB, INODE, SUPER as V5_SUPER, UNIT } from "../../../lib/rafs/v5/l
 import { BLOB, COMPACT, DEVICE, EXT_SUPER, EXTENDED, INODE_SLOT, SUPER } from "../../../lib/rafs/v6/layout.ts";
 import { EROFS_SUPER_OFFSET } from "../../../lib/rafs/detect.ts";
 import { walkTree } from "../../../lib/rafs/walk.ts";
-import { listRafsFixtures, readFixtureBootstrap } from "../rafs_fixtures.ts";
+import { listRafsFixtures, readFixtureBootstrap } from "../rafs/rafs_fixtures.ts";
 import type { Field, Seed } from "./mutate_bytes.ts";
 
 /** Maximum size of a bootstrap used as a seed, bytes: millions of inputs are copies of it. */

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { testCases } from "../../../scripts/junit.ts";
 import { ignore } from "../../../lib/base/errors.ts";
-import { shellWords } from "../shell_words.ts";
+import { shellWords } from "../process/shell_words.ts";
 import { BUNDLE_OPTIONS, type GuestBundles } from "./guest_program.ts";
 import type { VirtualMachine } from "./virtual_machine.ts";
 

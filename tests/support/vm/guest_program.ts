@@ -19,7 +19,7 @@ import { REPOSITORY } from "../repository.ts";
 /** Makes a bundle independent of its surroundings. */
 export const BUNDLE_OPTIONS = ["--no-config", "--no-lock", "--no-remote", "--no-npm"] as const;
 
-/** Programs that tests start by `programUrl`, in tests/support. */
+/** Programs that tests start by `programUrl`, in tests/support/mount. */
 const TEST_PROGRAMS = ["fs_probe.ts", "tree_walk.ts", "verifying_reader.ts"];
 
 /** Bundles in a folder. The folder must exist before a machine that uses it starts. */
@@ -34,7 +34,7 @@ export class GuestBundles {
     await Deno.writeTextFile(bundles.program, `#!/bin/sh\nexec ${command}\n`);
     await Deno.chmod(bundles.program, 0o755);
     const bundle = (path: string, module: string) => bundleModules(["--output", path, join(REPOSITORY, module)]);
-    for (const name of TEST_PROGRAMS) await bundle(join(dir, asScript(name)), join("tests/support", name));
+    for (const name of TEST_PROGRAMS) await bundle(join(dir, asScript(name)), join("tests/support/mount", name));
     for (const module of modules) await bundle(bundles.pathOf(module), module);
     return bundles;
   }

@@ -7,7 +7,7 @@
  */
 import { delay } from "../../../lib/base/abort.ts";
 import { NydusGdError } from "../../../lib/base/errors.ts";
-import { endProcess } from "../end_process.ts";
+import { endProcess } from "../process/end_process.ts";
 import { PATIENCE_MS } from "../until.ts";
 import { isInstalled } from "./kernel.ts";
 

@@ -20,7 +20,7 @@
  * @module
  */
 import { ignore, NydusGdError } from "../../../lib/base/errors.ts";
-import { endProcess } from "../end_process.ts";
+import { endProcess } from "../process/end_process.ts";
 import { TempDir } from "../temp_dir.ts";
 import { type Disk, mountScript } from "./disk.ts";
 import { GuestPort } from "./guest_port.ts";

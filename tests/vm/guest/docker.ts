@@ -5,9 +5,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { TESTED_DATA_PATHS } from "../../support/data_paths.ts";
-import { INSTALLED, type Stack, withStack } from "../../support/docker_stack.ts";
-import { fixtureOf, readListing } from "../../support/rafs_fixtures.ts";
+import { TESTED_DATA_PATHS } from "../../support/mount/data_paths.ts";
+import { INSTALLED, type Stack, withStack } from "../../support/docker/docker_stack.ts";
+import { fixtureOf, readListing } from "../../support/rafs/rafs_fixtures.ts";
 
 const [FS_DRIVER] = TESTED_DATA_PATHS;
 const NO_NETWORK = ["--network", "none"];

@@ -6,13 +6,13 @@
  */
 import assert from "node:assert/strict";
 import { askOverUnix } from "../../../lib/base/unix_http.ts";
-import { buildFrom } from "../../support/built_rafs.ts";
-import { fuseTest } from "../../support/fuse_mount_kit.ts";
-import { GraphDriverProcess } from "../../support/graph_driver_process.ts";
-import { file, tarOf } from "../../support/tar_builder.ts";
+import { buildFrom } from "../../support/rafs/built_rafs.ts";
+import { fuseTest } from "../../support/mount/fuse_mount_kit.ts";
+import { GraphDriverProcess } from "../../support/serve/graph_driver_process.ts";
+import { file, tarOf } from "../../support/archive/tar_builder.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 import { until } from "../../support/until.ts";
-import { knownBytes } from "../../support/verifying_reader.ts";
+import { knownBytes } from "../../support/mount/verifying_reader.ts";
 import { Ballast } from "./ballast.ts";
 import { runProgram } from "./run_program.ts";
 

@@ -6,8 +6,8 @@
 import assert from "node:assert/strict";
 import { kernelChecks } from "../../../lib/doctor/kernel_checks.ts";
 import { chooseDataPath } from "../../../lib/mount/choose.ts";
-import { installationIn } from "../../support/doctor_installation.ts";
-import { fuseTest } from "../../support/fuse_mount_kit.ts";
+import { installationIn } from "../../support/machine/doctor_installation.ts";
+import { fuseTest } from "../../support/mount/fuse_mount_kit.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 
 const KEPT = { isStrong: true, what: "a process keeps descriptors" } as const;

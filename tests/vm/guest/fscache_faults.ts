@@ -4,9 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { TESTED_DATA_PATHS } from "../../support/data_paths.ts";
-import { fuseTest } from "../../support/fuse_mount_kit.ts";
-import { backendOf, LazyServe, startLazyRegistry } from "../../support/lazy_serve.ts";
+import { TESTED_DATA_PATHS } from "../../support/mount/data_paths.ts";
+import { fuseTest } from "../../support/mount/fuse_mount_kit.ts";
+import { backendOf, LazyServe, startLazyRegistry } from "../../support/serve/lazy_serve.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 
 /** Short timeouts, so that failures come soon, yet long enough for an emulated machine to succeed. */

@@ -7,8 +7,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { mountAt } from "../../../ffi/mountinfo.ts";
-import { fuseTest, mountsBelow } from "../../support/fuse_mount_kit.ts";
-import { CHUNK, CHUNKS } from "../../support/mounted_synthetic.ts";
+import { fuseTest, mountsBelow } from "../../support/mount/fuse_mount_kit.ts";
+import { CHUNK, CHUNKS } from "../../support/mount/mounted_synthetic.ts";
 import { Place } from "./fscache_place.ts";
 import { runProgram } from "./run_program.ts";
 

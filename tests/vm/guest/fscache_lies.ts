@@ -11,12 +11,12 @@ import { BlobCache } from "../../../lib/blob/blob_cache.ts";
 import { MappedBootstrap } from "../../../lib/image/mapped_bootstrap.ts";
 import { OpenImage } from "../../../lib/image/open_image.ts";
 import type { RafsOptions } from "../../../lib/image/convert/format/rafs_options.ts";
-import { buildFrom, type BuiltImage } from "../../support/built_rafs.ts";
-import { Prober } from "../../support/fs_probe.ts";
-import { fuseTest } from "../../support/fuse_mount_kit.ts";
-import { TestMounts } from "../../support/mounts_kit.ts";
-import { file, tarOf } from "../../support/tar_builder.ts";
-import { knownBytes } from "../../support/verifying_reader.ts";
+import { buildFrom, type BuiltImage } from "../../support/rafs/built_rafs.ts";
+import { Prober } from "../../support/mount/fs_probe.ts";
+import { fuseTest } from "../../support/mount/fuse_mount_kit.ts";
+import { TestMounts } from "../../support/mount/mounts_kit.ts";
+import { file, tarOf } from "../../support/archive/tar_builder.ts";
+import { knownBytes } from "../../support/mount/verifying_reader.ts";
 import { runProgram } from "./run_program.ts";
 
 const FILE_BYTES = 256 << 10;

@@ -6,10 +6,10 @@
  * @module
  */
 import type { ImageMount } from "../../../lib/mount/image_mount.ts";
-import { Prober } from "../../support/fs_probe.ts";
-import type { MountableSynthetic } from "../../support/mountable_synthetic.ts";
-import { CHUNKS, readOf, SyntheticFile } from "../../support/mounted_synthetic.ts";
-import { TestMounts, type TestMountsOptions } from "../../support/mounts_kit.ts";
+import { Prober } from "../../support/mount/fs_probe.ts";
+import type { MountableSynthetic } from "../../support/mount/mountable_synthetic.ts";
+import { CHUNKS, readOf, SyntheticFile } from "../../support/mount/mounted_synthetic.ts";
+import { TestMounts, type TestMountsOptions } from "../../support/mount/mounts_kit.ts";
 
 const FS_DRIVER = "erofs-fscache";
 /** Time limit for all reads of one call. */

@@ -12,10 +12,10 @@
 import { Buffer } from "node:buffer";
 import { existsSync } from "node:fs";
 import { bootstrapLayerTar } from "../../../lib/image/build/image_builder.ts";
-import { buildFrom } from "../../support/built_rafs.ts";
-import { GraphDriverProcess } from "../../support/graph_driver_process.ts";
-import { file, tarOf } from "../../support/tar_builder.ts";
-import { knownBytes } from "../../support/verifying_reader.ts";
+import { buildFrom } from "../../support/rafs/built_rafs.ts";
+import { GraphDriverProcess } from "../../support/serve/graph_driver_process.ts";
+import { file, tarOf } from "../../support/archive/tar_builder.ts";
+import { knownBytes } from "../../support/mount/verifying_reader.ts";
 
 const FILES = { count: 12, sizeBytes: 1 << 18 } as const;
 const CHUNK = 16 * 1024;

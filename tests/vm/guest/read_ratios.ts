@@ -15,11 +15,11 @@ import { mountAlone } from "../../bench/erofs_row.ts";
 import { folderBackend, mountNydusGd } from "../../bench/mounts.ts";
 import { median } from "../../bench/report.ts";
 import { MEASURE_NAMES, TreeBench } from "../../bench/tree_bench.ts";
-import { buildFrom } from "../../support/built_rafs.ts";
-import { EXECUTABLE } from "../../support/program.ts";
-import { dir, file, tarOf } from "../../support/tar_builder.ts";
+import { buildFrom } from "../../support/rafs/built_rafs.ts";
+import { EXECUTABLE } from "../../support/process/program.ts";
+import { dir, file, tarOf } from "../../support/archive/tar_builder.ts";
 import { TempDir } from "../../support/temp_dir.ts";
-import { knownBytes } from "../../support/verifying_reader.ts";
+import { knownBytes } from "../../support/mount/verifying_reader.ts";
 
 const FS_DRIVERS: readonly FsDriver[] = ["erofs-fscache", "fuse"];
 const ALONE = "EROFS alone";

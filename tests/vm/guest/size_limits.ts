@@ -9,7 +9,7 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import { projectOf, projectQuota } from "../../../ffi/sys_quota.ts";
 import { statfs } from "../../../ffi/sys_statfs.ts";
 import { fsync, write } from "../../../ffi/unistd.ts";
-import { StoreHome } from "../../support/store_home.ts";
+import { StoreHome } from "../../support/layer/store_home.ts";
 
 const MIB = 2 ** 20;
 const LIMIT_BYTES = 16 * MIB;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { fixtureOf, readFixtureBootstrap } from "../../../../tests/support/rafs_fixtures.ts";
+import { fixtureOf, readFixtureBootstrap } from "../../../../tests/support/rafs/rafs_fixtures.ts";
 import { toByteString } from "../../../base/bytes.ts";
 import { openBootstrap } from "../../../rafs/open.ts";
 import { ChunkDictionary } from "./chunk_dictionary.ts";

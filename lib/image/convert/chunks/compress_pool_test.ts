@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { noise } from "../../../../tests/support/convert_kit.ts";
+import { noise } from "../../../../tests/support/image/convert_kit.ts";
 import { concatenate } from "../../../base/bytes.ts";
 import { packHere } from "../../build/gzip_blocks.ts";
 import { CompressPool } from "./compress_pool.ts";

@@ -4,9 +4,14 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { ConvertKit } from "../../../../tests/support/convert_kit.ts";
-import { addReferrer, type Descriptor, type TestImage, writeLayout } from "../../../../tests/support/layout_builder.ts";
-import { file, tarOf } from "../../../../tests/support/tar_builder.ts";
+import { ConvertKit } from "../../../../tests/support/image/convert_kit.ts";
+import {
+  addReferrer,
+  type Descriptor,
+  type TestImage,
+  writeLayout,
+} from "../../../../tests/support/image/layout_builder.ts";
+import { file, tarOf } from "../../../../tests/support/archive/tar_builder.ts";
 
 const IMAGE: TestImage = { layers: [{ tar: tarOf(file("a", "1")) }] };
 

@@ -5,8 +5,16 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { noise } from "../../../../tests/support/convert_kit.ts";
-import { dir, file, hardlink, opaque, tarOf, type TestEntry, whiteout } from "../../../../tests/support/tar_builder.ts";
+import { noise } from "../../../../tests/support/image/convert_kit.ts";
+import {
+  dir,
+  file,
+  hardlink,
+  opaque,
+  tarOf,
+  type TestEntry,
+  whiteout,
+} from "../../../../tests/support/archive/tar_builder.ts";
 import { toByteString } from "../../../base/bytes.ts";
 import { prepareDigests } from "../../../blob/codec/codec.ts";
 import { S_IFDIR, S_IFMT, S_IFREG } from "../../../rafs/inode_mode.ts";

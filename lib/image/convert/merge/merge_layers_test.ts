@@ -4,8 +4,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { buildFrom } from "../../../../tests/support/built_rafs.ts";
-import { noise } from "../../../../tests/support/convert_kit.ts";
+import { buildFrom } from "../../../../tests/support/rafs/built_rafs.ts";
+import { noise } from "../../../../tests/support/image/convert_kit.ts";
 import {
   dir,
   file,
@@ -15,7 +15,7 @@ import {
   tarOf,
   whiteout,
   xattrs,
-} from "../../../../tests/support/tar_builder.ts";
+} from "../../../../tests/support/archive/tar_builder.ts";
 import { hasCode } from "../../../base/errors.ts";
 import { prepareDigests } from "../../../blob/codec/codec.ts";
 import { RafsError } from "../../../rafs/bootstrap.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { ConvertKit } from "../../../../tests/support/convert_kit.ts";
-import { writeLayout } from "../../../../tests/support/layout_builder.ts";
-import { dir, file, tarOf } from "../../../../tests/support/tar_builder.ts";
+import { ConvertKit } from "../../../../tests/support/image/convert_kit.ts";
+import { writeLayout } from "../../../../tests/support/image/layout_builder.ts";
+import { dir, file, tarOf } from "../../../../tests/support/archive/tar_builder.ts";
 
 const BOOTSTRAP = [dir("image"), file("image/image.boot", "b"), file("image/nydus-gd.json", "{}")];
 const ABOVE = { tar: tarOf(file("top", "1")) };

@@ -6,12 +6,12 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
-import { ConvertKit, noise } from "../../../../tests/support/convert_kit.ts";
-import { writeLayout } from "../../../../tests/support/layout_builder.ts";
-import { dir, file, symlink, tarOf, type TestEntry, whiteout } from "../../../../tests/support/tar_builder.ts";
+import { ConvertKit, noise } from "../../../../tests/support/image/convert_kit.ts";
+import { writeLayout } from "../../../../tests/support/image/layout_builder.ts";
+import { dir, file, symlink, tarOf, type TestEntry, whiteout } from "../../../../tests/support/archive/tar_builder.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../../backend/http/http_client.ts";
-import { anonymousAccess } from "../../../../tests/support/source_access.ts";
+import { anonymousAccess } from "../../../../tests/support/image/source_access.ts";
 import { daemonImage } from "./docker_source.ts";
 import { hasCode } from "../../../base/errors.ts";
 

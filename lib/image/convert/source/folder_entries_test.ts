@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { buildWith, show } from "../../../../tests/support/built_rafs.ts";
+import { buildWith, show } from "../../../../tests/support/rafs/built_rafs.ts";
 import { TempDir } from "../../../../tests/support/temp_dir.ts";
 import { O, open, openat } from "../../../../ffi/fcntl.ts";
 import type { Fd } from "../../../../ffi/fd.ts";

@@ -5,8 +5,8 @@
  */
 import assert from "node:assert/strict";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { ConvertKit, noise } from "../../../../tests/support/convert_kit.ts";
-import { dir, file, tarOf } from "../../../../tests/support/tar_builder.ts";
+import { ConvertKit, noise } from "../../../../tests/support/image/convert_kit.ts";
+import { dir, file, tarOf } from "../../../../tests/support/archive/tar_builder.ts";
 import { concatenate } from "../../../base/bytes.ts";
 import { hasCode } from "../../../base/errors.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { ConvertKit, noise } from "../../../../tests/support/convert_kit.ts";
-import { dir, file, tarOf } from "../../../../tests/support/tar_builder.ts";
+import { ConvertKit, noise } from "../../../../tests/support/image/convert_kit.ts";
+import { dir, file, tarOf } from "../../../../tests/support/archive/tar_builder.ts";
 import { TempDir } from "../../../../tests/support/temp_dir.ts";
 import { hasCode } from "../../../base/errors.ts";
 import { digestOf } from "../../build/image_builder.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { ConvertKit, noise } from "../../../../tests/support/convert_kit.ts";
-import { writeLayout } from "../../../../tests/support/layout_builder.ts";
-import { file, tarOf } from "../../../../tests/support/tar_builder.ts";
+import { ConvertKit, noise } from "../../../../tests/support/image/convert_kit.ts";
+import { writeLayout } from "../../../../tests/support/image/layout_builder.ts";
+import { file, tarOf } from "../../../../tests/support/archive/tar_builder.ts";
 import { PATIENCE_MS } from "../../../../tests/support/until.ts";
 
 const LAYERS = [1, 2, 3].map((seed) => ({ tar: tarOf(file(`file-${seed}`, noise(20_000, seed))) }));

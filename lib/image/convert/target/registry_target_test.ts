@@ -4,9 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { ConvertKit } from "../../../../tests/support/convert_kit.ts";
-import { writeLayout } from "../../../../tests/support/layout_builder.ts";
-import { file, tarOf } from "../../../../tests/support/tar_builder.ts";
+import { ConvertKit } from "../../../../tests/support/image/convert_kit.ts";
+import { writeLayout } from "../../../../tests/support/image/layout_builder.ts";
+import { file, tarOf } from "../../../../tests/support/archive/tar_builder.ts";
 import { NydusGdError } from "../../../base/errors.ts";
 
 /** Manifests that were pushed, by the last part of their path. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
-import { FakeBucket } from "../../../../tests/support/fake_bucket.ts";
-import { FakeRegistry } from "../../../../tests/support/fake_registry.ts";
+import { FakeBucket } from "../../../../tests/support/backend/fake_bucket.ts";
+import { FakeRegistry } from "../../../../tests/support/backend/fake_registry.ts";
 import { quietLogs } from "../../../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../../../tests/support/temp_dir.ts";
 import { turn } from "../../../../tests/support/until.ts";

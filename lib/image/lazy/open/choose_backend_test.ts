@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { silentCandidate } from "../../../../tests/support/silent_backend.ts";
+import { silentCandidate } from "../../../../tests/support/backend/silent_backend.ts";
 import { TempDir } from "../../../../tests/support/temp_dir.ts";
 import type { Backend, BlobSource } from "../../../backend/blob_source.ts";
 import { hasCode, NydusGdError } from "../../../base/errors.ts";
