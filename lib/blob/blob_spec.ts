@@ -10,7 +10,7 @@ import type { DemandedChunk } from "./fetch/chunk_fetcher.ts";
 /** One image's description of a blob. */
 export interface BlobSpec {
   readonly descriptor: BlobDescriptor;
-  /** Name of the blob if the descriptor has a placeholder: `effectiveBlobId` of lib/rafs/flags.ts. */
+  /** Name of the blob if the descriptor has a placeholder: `effectiveBlobId` of rafs/format/flags.ts. */
   readonly id?: string;
   readonly source: BlobSource;
   /** The blob that holds the compression info, and its id; absent: it is in `source`. */

@@ -9,7 +9,7 @@ import { preadExact } from "../../ffi/unistd.ts";
 import { allRafsFixtures, MemoryBlob, readFixtureBootstrap } from "../../tests/support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { LocalFsBackend } from "../backend/localfs.ts";
-import { BLOB_FEATURE, effectiveBlobId, has } from "../rafs/flags.ts";
+import { BLOB_FEATURE, effectiveBlobId, has } from "../rafs/format/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import { hasBit } from "./cache/bits.ts";
 import { BlobCache } from "./blob_cache.ts";

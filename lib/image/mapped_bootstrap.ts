@@ -11,9 +11,9 @@ import { fstat, S } from "../../ffi/sys_stat.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { BlobNames } from "../blob/cache/blob_names.ts";
 import type { Bootstrap } from "../rafs/bootstrap.ts";
-import { separateMetaId } from "../rafs/flags.ts";
+import { separateMetaId } from "../rafs/format/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
-import type { OpenOptions } from "../rafs/unsupported.ts";
+import type { OpenOptions } from "../rafs/format/unsupported.ts";
 
 /** Maximum size of a bootstrap: nydus's limit of metadata. */
 const MAX_BOOTSTRAP_BYTES = 2 ** 31;

@@ -22,7 +22,7 @@ import type { MountableImage } from "../mount/image_mount.ts";
 import { openBlobs } from "../mount/reads/open_blobs.ts";
 import type { BlobDescriptor, Bootstrap } from "../rafs/bootstrap.ts";
 import { cacheMetaSize } from "../rafs/blob/cache_layout.ts";
-import { BLOB_FEATURE, effectiveBlobId, has, requiredBlobIds, separateMetaId } from "../rafs/flags.ts";
+import { BLOB_FEATURE, effectiveBlobId, has, requiredBlobIds, separateMetaId } from "../rafs/format/flags.ts";
 import { MappedBootstrap } from "./mapped_bootstrap.ts";
 import type { Command } from "./programs/command_files.ts";
 import { ProgramAhead } from "./programs/program_ahead.ts";

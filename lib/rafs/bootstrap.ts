@@ -15,9 +15,9 @@
  * @module
  */
 import type { Seconds } from "../base/seconds.ts";
-import type { Region } from "./guard.ts";
+import type { Region } from "./format/guard.ts";
 
-export { RafsError } from "./rafs_error.ts";
+export { RafsError } from "./format/rafs_error.ts";
 
 /** Compression of chunks, with on-disk codes: rafs-v6 blob table, offset 76. */
 export const COMPRESSOR = { none: 0, lz4_block: 1, gzip: 2, zstd: 3 } as const;
@@ -158,7 +158,7 @@ export type ChunkVisitor = (blobIndex: number, chunkIndex: number, chunkLength: 
  */
 export interface Bootstrap {
   readonly version: 5 | 6;
-  /** Flags of the super block: IMAGE_FLAG in flags.ts. */
+  /** Flags of the super block: IMAGE_FLAG in format/flags.ts. */
   readonly flags: number;
   /** The bootstrap. */
   readonly bytes: Uint8Array;
@@ -198,7 +198,7 @@ export interface Bootstrap {
    */
   chunkRecords(blobIndex?: number): Iterable<Readonly<ChunkRecord>>;
   /**
-   * The records of all blobs as offsets in {@link bytes}, where they are stored as chunk_info.ts describes. Fails for TARFS,
+   * The records of all blobs as offsets in {@link bytes}, where they are stored as format/chunk_info.ts describes. Fails for TARFS,
    * which does not store any.
    */
   chunkInfos(): Iterable<number>;

@@ -4,8 +4,8 @@
  * @module
  */
 import type { Bootstrap } from "./bootstrap.ts";
-import { detectVersion } from "./detect.ts";
-import type { OpenOptions } from "./unsupported.ts";
+import { detectVersion } from "./format/detect.ts";
+import type { OpenOptions } from "./format/unsupported.ts";
 import { openV5 } from "./v5/bootstrap.ts";
 import { openV6 } from "./v6/bootstrap.ts";
 

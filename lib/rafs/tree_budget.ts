@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { unreadable } from "./guard.ts";
+import { unreadable } from "./format/guard.ts";
 
 /** Size of the smallest chunk index. */
 export const MIN_CHUNK_BYTES = 8;

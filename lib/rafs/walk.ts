@@ -5,8 +5,8 @@
  */
 import { joinPath, SLASH } from "../base/path_bytes.ts";
 import { type Bootstrap, emptyAttr, type Extent, type InodeAttr } from "./bootstrap.ts";
-import { unreadable } from "./guard.ts";
-import { S_IFDIR, S_IFMT } from "./inode_mode.ts";
+import { unreadable } from "./format/guard.ts";
+import { S_IFDIR, S_IFMT } from "./format/inode_mode.ts";
 import { TreeBudget } from "./tree_budget.ts";
 
 /** An entry of the tree. */

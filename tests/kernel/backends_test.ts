@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { stringify } from "smol-toml";
 import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { effectiveBlobId } from "../../lib/rafs/flags.ts";
+import { effectiveBlobId } from "../../lib/rafs/format/flags.ts";
 import { ON_DEMAND, OpenedBackend, refuses } from "../support/backend/backend_world.ts";
 import { run, Server } from "../support/process/command.ts";
 import { ACCESS_KEY, FakeBucket, type Protocol } from "../support/backend/fake_bucket.ts";

@@ -9,7 +9,7 @@ import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { IMAGE_SUFFIX } from "../../lib/mount/erofs/erofs_tasks.ts";
-import { effectiveBlobId } from "../../lib/rafs/flags.ts";
+import { effectiveBlobId } from "../../lib/rafs/format/flags.ts";
 import { MountableFixture } from "../support/mount/mountable_fixture.ts";
 import { fuseTest, mountsBelow, TestSession } from "../support/mount/fuse_mount_kit.ts";
 import { dataPathTest } from "../support/mount/mounts_kit.ts";

@@ -40,7 +40,7 @@ export const TOP_COMPONENTS = ["lib/cli", "plugin"] as const;
  * them. "": the files that are in no folder, which may import all of them.
  */
 export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
-  "lib/rafs": ["", "blob", "v6", "v5", "erofs", "check"],
+  "lib/rafs": ["", "format", "memory", "blob", "v6", "v5", "erofs", "check"],
   "lib/backend": ["", "http", "registry", "object_store", "localdisk"],
   "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
   "lib/mount": ["", "reads", "unmount", "keeper", "fuse", "erofs", "fanotify", "fscache"],

@@ -10,7 +10,7 @@ import { decompressInto } from "../../lib/blob/codec/codec.ts";
 import { RafsError } from "../../lib/rafs/bootstrap.ts";
 import { parseBlobMeta } from "../../lib/rafs/blob/blob_meta.ts";
 import { NO_BATCH } from "../../lib/rafs/blob/chunk_table.ts";
-import { LIMIT } from "../../lib/rafs/flags.ts";
+import { LIMIT } from "../../lib/rafs/format/flags.ts";
 import { extractBootstrap, parseToc, parseTrailer, readToc, SECTION, TAR_HEADER } from "../../lib/rafs/blob/toc.ts";
 import { zstdDecompress, ZstdError } from "../../ffi/libzstd.ts";
 import {

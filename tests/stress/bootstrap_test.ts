@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { isSeconds } from "../../lib/base/seconds.ts";
 import { type Bootstrap, emptyAttr, RafsError } from "../../lib/rafs/bootstrap.ts";
 import { chunkColumnsFromRecords } from "../../lib/rafs/blob/chunk_records.ts";
-import { LIMIT } from "../../lib/rafs/flags.ts";
+import { LIMIT } from "../../lib/rafs/format/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
 import { checkBootstrap } from "../support/rafs/check_bootstrap.ts";

@@ -20,7 +20,7 @@
 import { createHash } from "node:crypto";
 import { NydusGdError } from "../../base/errors.ts";
 import type { BlobDescriptor, ChunkRecord } from "../../rafs/bootstrap.ts";
-import { BLOB_FEATURE } from "../../rafs/flags.ts";
+import { BLOB_FEATURE } from "../../rafs/format/flags.ts";
 
 /** Separates the parts of a name. No blob id contains it. */
 const MARK = "@";

@@ -26,7 +26,7 @@ import {
 import { type BlobDescriptor, type BlobMetaLocation, RafsError } from "../../rafs/bootstrap.ts";
 import { cacheBlobMetaImage, cacheMetaSize, splitCacheBlobMeta } from "../../rafs/blob/cache_layout.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/blob/chunk_table.ts";
-import { BLOB_FEATURE, has } from "../../rafs/flags.ts";
+import { BLOB_FEATURE, has } from "../../rafs/format/flags.ts";
 import { readToc, SECTION } from "../../rafs/blob/toc.ts";
 import { decryptXts } from "../codec/aes_xts.ts";
 import { decompressInto } from "../codec/codec.ts";

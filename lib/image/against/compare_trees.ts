@@ -15,7 +15,7 @@ import { hasCode, messageOf } from "../../base/errors.ts";
 import type { Seconds } from "../../base/seconds.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import type { Findings } from "../../rafs/check/findings.ts";
-import { isDevice } from "../../rafs/inode_mode.ts";
+import { isDevice } from "../../rafs/format/inode_mode.ts";
 import { pathText } from "../../rafs/path_text.ts";
 import { fileContents, type FilePiece, type FileRef, type ReadableImage } from "../tree/file_contents.ts";
 import { TYPE_NAMES } from "../inspect/entry_facts.ts";

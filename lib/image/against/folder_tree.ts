@@ -16,7 +16,7 @@ import { type ByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { OWN_NAME } from "../../base/path_bytes.ts";
 import { pathBelow } from "../../layer/apply/apply_tree.ts";
-import { isDevice } from "../../rafs/inode_mode.ts";
+import { isDevice } from "../../rafs/format/inode_mode.ts";
 import { type SourceInode, SourceTree } from "./source_tree.ts";
 
 const BUFFER_BYTES = 1 << 20;

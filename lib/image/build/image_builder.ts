@@ -13,8 +13,8 @@ import { tarEntry } from "../../archive/tar.ts";
 import { concatenate } from "../../base/bytes.ts";
 import { type Digest, sha256Digest } from "../../oci/digest.ts";
 import { MEDIA_TYPE } from "../../oci/media_types.ts";
-import { type ImageMemory, ORDINARY_MEMORY, partsOf } from "../../rafs/image_memory.ts";
-import { SequentialImage } from "../../rafs/sequential_image.ts";
+import { type ImageMemory, ORDINARY_MEMORY, partsOf } from "../../rafs/memory/image_memory.ts";
+import { SequentialImage } from "../../rafs/memory/sequential_image.ts";
 import { type BlobOrigin, formatBlobOrigin, ORIGIN_FILE } from "./blob_origin.ts";
 import type { Pack } from "./gzip_blocks.ts";
 

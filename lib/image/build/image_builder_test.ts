@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { gunzipSync } from "node:zlib";
 import { concatenate } from "../../base/bytes.ts";
 import { RafsError } from "../../rafs/bootstrap.ts";
-import { ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
-import { SequentialImage } from "../../rafs/sequential_image.ts";
+import { ORDINARY_MEMORY } from "../../rafs/memory/image_memory.ts";
+import { SequentialImage } from "../../rafs/memory/sequential_image.ts";
 import { packHere } from "./gzip_blocks.ts";
 import { bootstrapLayerPieces, bootstrapLayerTar, digestOf, packedLayer } from "./image_builder.ts";
 

@@ -11,7 +11,7 @@ import { decompressInto } from "../../blob/codec/codec.ts";
 import type { BlobCipher, BlobDescriptor } from "../../rafs/bootstrap.ts";
 import { CI_HEADER } from "../../rafs/blob/blob_meta.ts";
 import type { Findings } from "../../rafs/check/findings.ts";
-import { BLOB_FEATURE, has } from "../../rafs/flags.ts";
+import { BLOB_FEATURE, has } from "../../rafs/format/flags.ts";
 import { MAX_BOOTSTRAP, type ReadRange, readToc, SECTION, type TocEntry } from "../../rafs/blob/toc.ts";
 
 /**

@@ -24,7 +24,7 @@ import { PagedMemory } from "../../base/paged_memory.ts";
 import { prepareDigests } from "../../blob/codec/codec.ts";
 import { type Digest, digestHex, sha256Digest } from "../../oci/digest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
-import { requiredBlobIds } from "../../rafs/flags.ts";
+import { requiredBlobIds } from "../../rafs/format/flags.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import type { BlobEntry } from "../../rafs/v6/writer.ts";
 import { bootstrapLayerPieces, type ImageBlob } from "../build/image_builder.ts";

@@ -26,7 +26,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
 import { unixErrorCode } from "../../base/unix_http.ts";
-import { type ImageMemory, partsOf } from "../../rafs/image_memory.ts";
+import { type ImageMemory, partsOf } from "../../rafs/memory/image_memory.ts";
 import {
   ContainersResponse,
   type DockerImage,

@@ -4,7 +4,7 @@ import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { until } from "../../../tests/support/until.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
-import { ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { ORDINARY_MEMORY } from "../../rafs/memory/image_memory.ts";
 import { DockerEngine } from "./engine.ts";
 
 /** A dockerd that receives `takes` bytes of an archive, and answers when it is told to. */

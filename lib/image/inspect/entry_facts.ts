@@ -6,7 +6,7 @@
 import { major, minor, S } from "../../../ffi/sys_stat.ts";
 import { NODE_TYPES } from "../../archive/node_type.ts";
 import { type Bootstrap, type InodeAttr, ownerOf } from "../../rafs/bootstrap.ts";
-import { isDevice } from "../../rafs/inode_mode.ts";
+import { isDevice } from "../../rafs/format/inode_mode.ts";
 import { pathText } from "../../rafs/path_text.ts";
 
 /** Names of file types. */

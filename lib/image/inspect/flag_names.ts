@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BLOB_FEATURE, has, IMAGE_FLAG } from "../../rafs/flags.ts";
+import { BLOB_FEATURE, has, IMAGE_FLAG } from "../../rafs/format/flags.ts";
 
 const NAMES: ReadonlyMap<Readonly<Record<string, number>>, readonly (readonly [number, string])[]> = new Map(
   [IMAGE_FLAG, BLOB_FEATURE].map((bits) => [bits, Object.entries(bits).map(([name, bit]) => [bit, dashed(name)])]),

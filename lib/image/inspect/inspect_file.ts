@@ -7,7 +7,7 @@ import { S } from "../../../ffi/sys_stat.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { joinPath, SLASH } from "../../base/path_bytes.ts";
 import { type Bootstrap, CHUNK_FLAG, type ChunkRecord, emptyAttr, type Extent } from "../../rafs/bootstrap.ts";
-import { effectiveBlobId } from "../../rafs/flags.ts";
+import { effectiveBlobId } from "../../rafs/format/flags.ts";
 import { pathBytes, pathText } from "../../rafs/path_text.ts";
 import { fileExtents } from "../../rafs/walk.ts";
 import { type EntryFacts, entryFacts } from "./entry_facts.ts";

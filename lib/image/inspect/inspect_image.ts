@@ -8,7 +8,7 @@ import { SLASH } from "../../base/path_bytes.ts";
 import type { Manifest } from "../../oci/manifest.ts";
 import { bootstrapLayer } from "../../oci/manifest.ts";
 import type { BlobDescriptor, Bootstrap } from "../../rafs/bootstrap.ts";
-import { effectiveBlobId } from "../../rafs/flags.ts";
+import { effectiveBlobId } from "../../rafs/format/flags.ts";
 import { pathText } from "../../rafs/path_text.ts";
 import { TreeBudget } from "../../rafs/tree_budget.ts";
 import { fileExtents, walkTree } from "../../rafs/walk.ts";

@@ -9,7 +9,7 @@
 import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import type { Digest } from "../../oci/digest.ts";
-import type { ImageMemory } from "../../rafs/image_memory.ts";
+import type { ImageMemory } from "../../rafs/memory/image_memory.ts";
 import type { BlobOrigin } from "../build/blob_origin.ts";
 import type { BootstrapLayer } from "../source/bootstrap_layer_reader.ts";
 import { imageArchive } from "../docker/image_archive.ts";

@@ -4,7 +4,7 @@ import { entriesOf } from "../../../tests/support/archive/tar_builder.ts";
 import { TarReader } from "../../archive/tar_reader.ts";
 import { concatenate, toByteString } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";
-import { ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { ORDINARY_MEMORY } from "../../rafs/memory/image_memory.ts";
 import { parseBlobOrigin } from "../build/blob_origin.ts";
 import { bootstrapOnlyImage } from "./bootstrap_only.ts";
 

@@ -7,7 +7,7 @@ import type { RegistryBackend } from "../../backend/registry/registry_backend.ts
 import type { Digest } from "../../oci/digest.ts";
 import type { Platform } from "../../oci/platform.ts";
 import type { Reference } from "../../oci/reference.ts";
-import type { ImageMemory } from "../../rafs/image_memory.ts";
+import type { ImageMemory } from "../../rafs/memory/image_memory.ts";
 import type { DockerEngine } from "../docker/engine.ts";
 import type { PullStep } from "../docker/progress_stream.ts";
 import type { PulledImage } from "../lazy/records/pulled_images.ts";

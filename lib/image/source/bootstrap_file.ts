@@ -4,7 +4,7 @@
  * @module
  */
 import { ignore } from "../../base/errors.ts";
-import { type ImageMemory, partsOf } from "../../rafs/image_memory.ts";
+import { type ImageMemory, partsOf } from "../../rafs/memory/image_memory.ts";
 import { SpoolFile } from "./spool_file.ts";
 
 /**

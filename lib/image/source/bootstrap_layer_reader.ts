@@ -12,7 +12,7 @@ import { TarReader } from "../../archive/tar_reader.ts";
 import { toByteString } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { nodeZlib } from "../../base/node_modules.ts";
-import { DROP_INTERVAL_BYTES, type ImageMemory, partsOf } from "../../rafs/image_memory.ts";
+import { DROP_INTERVAL_BYTES, type ImageMemory, partsOf } from "../../rafs/memory/image_memory.ts";
 import { MAX_BOOTSTRAP } from "../../rafs/blob/toc.ts";
 
 /** Names of a bootstrap in a layer, newest convention first. */

@@ -18,7 +18,7 @@ import { PagedMemory } from "../../base/paged_memory.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { bootstrapLayer, type Manifest } from "../../oci/manifest.ts";
 import { parseReference } from "../../oci/reference.ts";
-import type { ImageMemory } from "../../rafs/image_memory.ts";
+import type { ImageMemory } from "../../rafs/memory/image_memory.ts";
 import { writeBootstrap } from "./bootstrap_file.ts";
 import { readBootstrapLayerIn } from "./bootstrap_layer_reader.ts";
 import { statFile } from "./find_bootstrap.ts";

@@ -10,7 +10,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Manifest } from "../../oci/manifest.ts";
 import { hostPlatform } from "../../oci/platform.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
-import { DROP_INTERVAL_BYTES, type ImageMemory } from "../../rafs/image_memory.ts";
+import { DROP_INTERVAL_BYTES, type ImageMemory } from "../../rafs/memory/image_memory.ts";
 import { type BootstrapLayer, readBootstrapLayerIn } from "./bootstrap_layer_reader.ts";
 import { resolveImage } from "./resolve_image.ts";
 

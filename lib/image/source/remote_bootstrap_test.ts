@@ -11,7 +11,7 @@ import { hasCode } from "../../base/errors.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION, NYDUS_OS_FEATURE } from "../../oci/media_types.ts";
 import { hostPlatform } from "../../oci/platform.ts";
 import { parseReference } from "../../oci/reference.ts";
-import { ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { ORDINARY_MEMORY } from "../../rafs/memory/image_memory.ts";
 import { fetchBootstrap } from "./remote_bootstrap.ts";
 
 const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));

@@ -13,7 +13,7 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
 import { pread } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { BLOB_FEATURE } from "../../rafs/flags.ts";
+import { BLOB_FEATURE } from "../../rafs/format/flags.ts";
 import { BootstrapWriter } from "../../rafs/v6/writer.ts";
 import { mountErofs } from "./erofs_mount.ts";
 import { probePath } from "./probe_places.ts";

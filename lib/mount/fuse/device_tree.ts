@@ -8,7 +8,7 @@
 import { NydusGdError } from "../../base/errors.ts";
 import type { DirVisitor, Extent, InodeAttr } from "../../rafs/bootstrap.ts";
 import { deviceExtents, type DeviceTable } from "../../rafs/erofs/device_table.ts";
-import { S_IFDIR, S_IFREG } from "../../rafs/inode_mode.ts";
+import { S_IFDIR, S_IFREG } from "../../rafs/format/inode_mode.ts";
 import type { ServedTree } from "../image_mount.ts";
 
 const ROOT_INO = 1;

@@ -26,7 +26,7 @@ import { equalBytes } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
 import { OWN_NAME, PARENT_NAME } from "../../base/path_bytes.ts";
 import { emptyAttr, type Extent, type InodeAttr } from "../../rafs/bootstrap.ts";
-import { DT_DIR, S_IFDIR } from "../../rafs/inode_mode.ts";
+import { DT_DIR, S_IFDIR } from "../../rafs/format/inode_mode.ts";
 import { coveredLength, isReadable, LostChunks, readExtents, testAndClearWatch } from "../reads/cached_read.ts";
 import { imageOf, inoOf, nodeId } from "./node_id.ts";
 import type { ServedImage, ServedImages } from "./served_images.ts";

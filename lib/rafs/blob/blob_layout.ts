@@ -4,8 +4,8 @@
  * @module
  */
 import type { BlobDescriptor, BlobMetaLocation } from "../bootstrap.ts";
-import { BLOB_FEATURE, has, LIMIT } from "../flags.ts";
-import { refuse, unreadable } from "../guard.ts";
+import { BLOB_FEATURE, has, LIMIT } from "../format/flags.ts";
+import { refuse, unreadable } from "../format/guard.ts";
 
 /** Sizes inside the CI data; storage/src/meta of dragonflyoss/nydus. */
 export const CI = {

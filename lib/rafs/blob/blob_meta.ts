@@ -16,9 +16,9 @@
 import { type BlobDescriptor, type BlobMetaLocation, CHUNK_FLAG, COMPRESSOR } from "../bootstrap.ts";
 import { chunkDataEnd, chunkInfoSize, CI } from "./blob_layout.ts";
 import { allocateChunkColumns, type ChunkColumns, NO_BATCH } from "./chunk_table.ts";
-import { BLOB_FEATURE, has, LIMIT } from "../flags.ts";
+import { BLOB_FEATURE, has, LIMIT } from "../format/flags.ts";
 import { GzipContexts } from "./gzip_contexts.ts";
-import { hex32, readU64, unreadable, viewOf } from "../guard.ts";
+import { hex32, readU64, unreadable, viewOf } from "../format/guard.ts";
 
 export { chunkColumnsFromRecords } from "./chunk_records.ts";
 export { applyDigestArray, applyDigests, countKnownDigests } from "./chunk_digests.ts";

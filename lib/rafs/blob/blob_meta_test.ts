@@ -9,7 +9,7 @@ import { ChunkInfoWriter, type PlacedChunk } from "./chunk_info_writer.ts";
 import { applyDigestArray, applyDigests } from "./chunk_digests.ts";
 import { chunkColumnsFromRecords } from "./chunk_records.ts";
 import { NO_BATCH } from "./chunk_table.ts";
-import { BLOB_FEATURE } from "../flags.ts";
+import { BLOB_FEATURE } from "../format/flags.ts";
 
 /** A blob whose chunk data are followed by the CI of `writer`. */
 function describe(

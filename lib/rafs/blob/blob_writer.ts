@@ -22,7 +22,7 @@ import { type BlobDescriptor, type BlobMetaLocation, type Compressor, RafsError 
 import { CI_HEADER } from "./blob_meta.ts";
 import type { ChunkInfoWriter } from "./chunk_info_writer.ts";
 import { DIGEST_SIZE } from "./chunk_table.ts";
-import { BLOB_FEATURE } from "../flags.ts";
+import { BLOB_FEATURE } from "../format/flags.ts";
 import { SECTION, TAR_HEADER, tarChecksum, TOC, TOC_ENTRY, TOC_FLAG, type TocEntry } from "./toc.ts";
 
 /** Compression and digests, provided by the caller. */

@@ -15,7 +15,7 @@ import { roundUp } from "../../base/bytes.ts";
 import type { BlobDescriptor } from "../bootstrap.ts";
 import { CI_HEADER } from "./blob_meta.ts";
 import type { ChunkColumns } from "./chunk_table.ts";
-import { unreadable } from "../guard.ts";
+import { unreadable } from "../format/guard.ts";
 
 /** Bytes of the chunk map header. */
 const CHUNK_MAP_HEADER = 4096;

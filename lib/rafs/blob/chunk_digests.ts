@@ -8,7 +8,7 @@
  */
 import type { ChunkRecord } from "../bootstrap.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "./chunk_table.ts";
-import { unreadable } from "../guard.ts";
+import { unreadable } from "../format/guard.ts";
 
 const isZero = (bytes: Uint8Array, at: number): boolean => {
   for (let i = at; i < at + DIGEST_SIZE; i++) if (bytes[i] !== 0) return false;

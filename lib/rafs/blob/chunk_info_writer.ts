@@ -10,8 +10,8 @@ import { roundUp, writeU64 } from "../../base/bytes.ts";
 import { type BlobMetaLocation, COMPRESSOR, RafsError } from "../bootstrap.ts";
 import { CI } from "./blob_layout.ts";
 import { CI_HEADER, CI_MAGIC, V2_FLAG } from "./blob_meta.ts";
-import { BLOB_FEATURE, LIMIT } from "../flags.ts";
-import { GrowingBytes } from "../growing.ts";
+import { BLOB_FEATURE, LIMIT } from "../format/flags.ts";
+import { GrowingBytes } from "../memory/growing.ts";
 import { encodeGzipContexts, type GzipContext } from "./gzip_context_writer.ts";
 
 /** A stored chunk. */

@@ -8,9 +8,9 @@
  */
 import { type BlobDescriptor, CHUNK_FLAG, type ChunkRecord } from "../bootstrap.ts";
 import { allocateChunkColumns, type ChunkColumns, DIGEST_SIZE } from "./chunk_table.ts";
-import { LIMIT } from "../flags.ts";
+import { LIMIT } from "../format/flags.ts";
 import { equalBytes } from "../../base/bytes.ts";
-import { refuse, unreadable } from "../guard.ts";
+import { refuse, unreadable } from "../format/guard.ts";
 
 const WHAT = "RAFS v5 chunk";
 

@@ -15,8 +15,8 @@ import type { BlobDescriptor } from "../bootstrap.ts";
 import { CHUNK_FLAG } from "../bootstrap.ts";
 import { CI } from "./blob_layout.ts";
 import type { ChunkColumns, GzipStarts } from "./chunk_table.ts";
-import { LIMIT } from "../flags.ts";
-import { readU64, unreadable } from "../guard.ts";
+import { LIMIT } from "../format/flags.ts";
+import { readU64, unreadable } from "../format/guard.ts";
 
 /** struct ZranInflateContext: byte offsets. */
 export const CONTEXT = {

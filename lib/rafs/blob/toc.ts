@@ -14,8 +14,8 @@
  * @module
  */
 import type { Compressor } from "../bootstrap.ts";
-import { LIMIT } from "../flags.ts";
-import { readU64, unreadable, viewOf } from "../guard.ts";
+import { LIMIT } from "../format/flags.ts";
+import { readU64, unreadable, viewOf } from "../format/guard.ts";
 
 /** Reads exactly `length` bytes of the blob at `offset`. */
 export type ReadRange = (offset: number, length: number) => Promise<Uint8Array>;

@@ -14,11 +14,11 @@ import {
 import { concatenate } from "../../base/bytes.ts";
 import { type BlobDescriptor, RafsError } from "../bootstrap.ts";
 import { BlobTail, makeTrailer, type TailCodecs } from "./blob_writer.ts";
-import { ChunkInfoTable } from "../chunk_info_table.ts";
+import { ChunkInfoTable } from "../memory/chunk_info_table.ts";
 import { ChunkInfoWriter } from "./chunk_info_writer.ts";
 import { CHUNK_FLAG } from "../bootstrap.ts";
 import { NO_BATCH } from "./chunk_table.ts";
-import { BLOB_FEATURE, has } from "../flags.ts";
+import { BLOB_FEATURE, has } from "../format/flags.ts";
 import { openBootstrap } from "../open.ts";
 import { extractBootstrap, locateBootstrap, parseToc, parseTrailer, readToc, SECTION, walkSections } from "./toc.ts";
 import { BootstrapWriter } from "../v6/writer.ts";

@@ -9,8 +9,8 @@
 import { equalBytes } from "../../base/bytes.ts";
 import { type BlobDescriptor, type Bootstrap, CHUNK_FLAG, type ChunkRecord, type Extent } from "../bootstrap.ts";
 import { DIGEST_SIZE } from "../blob/chunk_table.ts";
-import { BLOB_FEATURE, has } from "../flags.ts";
-import { GrowingColumn } from "../growing.ts";
+import { BLOB_FEATURE, has } from "../format/flags.ts";
+import { GrowingColumn } from "../memory/growing.ts";
 import type { Findings } from "./findings.ts";
 
 /** Range of a chunk in the blob's uncompressed address space, according to the bootstrap. */

@@ -4,8 +4,8 @@
  * @module
  */
 import type { BlobDescriptor } from "../bootstrap.ts";
-import { EROFS_SUPER_OFFSET } from "../detect.ts";
-import { viewOf } from "../guard.ts";
+import { EROFS_SUPER_OFFSET } from "../format/detect.ts";
+import { viewOf } from "../format/guard.ts";
 import { DEVICE, SUPER } from "../v6/layout.ts";
 import type { Findings } from "./findings.ts";
 

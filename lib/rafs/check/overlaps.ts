@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { GrowingColumn } from "../growing.ts";
-import type { Region } from "../guard.ts";
+import { GrowingColumn } from "../memory/growing.ts";
+import type { Region } from "../format/guard.ts";
 import type { Findings } from "./findings.ts";
 
 /** Regions with the number of the inode that owns them; 24 bytes each. */

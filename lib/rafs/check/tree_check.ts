@@ -16,8 +16,8 @@ import {
   type InodeAttr,
   RafsError,
 } from "../bootstrap.ts";
-import { BLOB_FEATURE, has } from "../flags.ts";
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { BLOB_FEATURE, has } from "../format/flags.ts";
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../format/inode_mode.ts";
 import { MIN_CHUNK_BYTES, MIN_ENTRY_BYTES } from "../tree_budget.ts";
 import { isV5 } from "../v5/bootstrap.ts";
 import { CHUNKS_AT_ONCE, PATH_MAX } from "../walk.ts";

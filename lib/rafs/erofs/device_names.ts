@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { EROFS_SUPER_OFFSET } from "../detect.ts";
+import { EROFS_SUPER_OFFSET } from "../format/detect.ts";
 import { DEVICE, SUPER } from "../v6/layout.ts";
 import { unwritable } from "../v6/tree_table.ts";
 

@@ -15,8 +15,8 @@
  */
 import { roundUp } from "../../base/bytes.ts";
 import type { Extent } from "../bootstrap.ts";
-import { GrowingColumn } from "../growing.ts";
-import { unreadable } from "../guard.ts";
+import { GrowingColumn } from "../memory/growing.ts";
+import { unreadable } from "../format/guard.ts";
 
 /** Block size of an EROFS image in bytes. */
 export const DEVICE_BLOCK = 4096;

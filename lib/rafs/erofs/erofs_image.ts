@@ -17,10 +17,10 @@
  * @module
  */
 import type { Bootstrap, Extent } from "../bootstrap.ts";
-import { EROFS_SUPER_OFFSET } from "../detect.ts";
+import { EROFS_SUPER_OFFSET } from "../format/detect.ts";
 import { DEVICE_BLOCK, DeviceBuilder, type DeviceTable } from "./device_table.ts";
-import { BLOB_FEATURE } from "../flags.ts";
-import { S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { BLOB_FEATURE } from "../format/flags.ts";
+import { S_IFLNK, S_IFMT, S_IFREG } from "../format/inode_mode.ts";
 import { TreeBudget } from "../tree_budget.ts";
 import { SUPER } from "../v6/layout.ts";
 import type { PatchableTree } from "../v6/patch_tree.ts";

@@ -16,7 +16,7 @@
 import { concatenate, equalBytes, writeU64 } from "../../base/bytes.ts";
 import type { DeviceTable } from "./device_table.ts";
 import type { ErofsImage } from "./erofs_image.ts";
-import { readU64 } from "../guard.ts";
+import { readU64 } from "../format/guard.ts";
 
 /** Increase whenever the same bootstrap yields a different file, even if only the image bytes differ. */
 const LAYOUT = 3;

@@ -5,11 +5,11 @@ import { overlappingBootstrap } from "../../../tests/support/damage/overlapping_
 import { listBootstrap, listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { type Bootstrap, RafsError } from "../bootstrap.ts";
-import { EROFS_SUPER_OFFSET } from "../detect.ts";
+import { EROFS_SUPER_OFFSET } from "../format/detect.ts";
 import { DEVICE_BLOCK } from "./device_table.ts";
 import { devicesOf, makeErofsImage } from "./erofs_image.ts";
-import { IMAGE_FLAG } from "../flags.ts";
-import { S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { IMAGE_FLAG } from "../format/flags.ts";
+import { S_IFMT, S_IFREG } from "../format/inode_mode.ts";
 import { openBootstrap } from "../open.ts";
 import { COMPACT, DIRENT, EXT_SUPER, EXTENDED, INODE_SLOT, SUPER } from "../v6/layout.ts";
 import { walkTree } from "../walk.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import type { BlobDescriptor } from "../bootstrap.ts";
-import { LIMIT, readBlobId } from "../flags.ts";
-import { readU64, refuse, unreadable } from "../guard.ts";
+import { LIMIT, readBlobId } from "../format/flags.ts";
+import { readU64, refuse, unreadable } from "../format/guard.ts";
 import { BLOB_HEAD, EXT_BLOB } from "./layout.ts";
 import type { SuperBlock } from "./super_block.ts";
 

@@ -17,12 +17,12 @@ import type {
   RangeVisitor,
 } from "../bootstrap.ts";
 import { CHUNK_FLAG } from "../bootstrap.ts";
-import { checkChunkInfo, CHUNK_INFO, type ChunkLimits, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
+import { checkChunkInfo, CHUNK_INFO, type ChunkLimits, emptyChunkRecord, readChunkInfo } from "../format/chunk_info.ts";
 import { DIGEST_SIZE } from "../blob/chunk_table.ts";
-import { checkRequest, readU64, refuse, type Region, unreadable, viewOf } from "../guard.ts";
-import { ImageFacts } from "../image_facts.ts";
-import { readPrefetchTable } from "../prefetch_table.ts";
-import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
+import { checkRequest, readU64, refuse, type Region, unreadable, viewOf } from "../format/guard.ts";
+import { ImageFacts } from "../format/image_facts.ts";
+import { readPrefetchTable } from "../format/prefetch_table.ts";
+import { type OpenOptions, refuseUnsupported } from "../format/unsupported.ts";
 import { fileExtents } from "../walk.ts";
 import { readBlobTable } from "./blob_table.ts";
 import { ChunkNumbers } from "./chunk_numbers.ts";

@@ -4,12 +4,12 @@
  * @module
  */
 import { readU32 } from "../../base/bytes.ts";
-import { CHUNK_INFO, type StoredChunkInfo } from "../chunk_info.ts";
-import type { ChunkInfos } from "../chunk_info_table.ts";
-import { GrowingColumn } from "../growing.ts";
-import { viewOf } from "../guard.ts";
-import { DROP_INTERVAL, type ImageMemory } from "../image_memory.ts";
-import { IndexColumn } from "../index_column.ts";
+import { CHUNK_INFO, type StoredChunkInfo } from "../format/chunk_info.ts";
+import type { ChunkInfos } from "../memory/chunk_info_table.ts";
+import { GrowingColumn } from "../memory/growing.ts";
+import { viewOf } from "../format/guard.ts";
+import { DROP_INTERVAL, type ImageMemory } from "../memory/image_memory.ts";
+import { IndexColumn } from "../memory/index_column.ts";
 
 /** Lookup of chunk infos. */
 export class ChunkLookup {

@@ -6,8 +6,8 @@
  * @module
  */
 import { readU32 } from "../../base/bytes.ts";
-import { CHUNK_INFO } from "../chunk_info.ts";
-import { readU64 } from "../guard.ts";
+import { CHUNK_INFO } from "../format/chunk_info.ts";
+import { readU64 } from "../format/guard.ts";
 
 /** Numbers of the chunks of each blob, from 0. */
 export class ChunkNumbers {

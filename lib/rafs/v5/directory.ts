@@ -5,8 +5,8 @@
  */
 import { DOT, hasSlashOrNul, isDots } from "../../base/path_bytes.ts";
 import type { DirVisitor, RangeVisitor } from "../bootstrap.ts";
-import { compareRange, compareRanges, isCookie, unreadable } from "../guard.ts";
-import { S_IFMT } from "../inode_mode.ts";
+import { compareRange, compareRanges, isCookie, unreadable } from "../format/guard.ts";
+import { S_IFMT } from "../format/inode_mode.ts";
 import type { InodeCursor } from "./inode.ts";
 import { NAME_MAX } from "./layout.ts";
 

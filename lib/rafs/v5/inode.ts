@@ -8,9 +8,9 @@
  * @module
  */
 import type { InodeAttr } from "../bootstrap.ts";
-import { CHUNK_INFO } from "../chunk_info.ts";
-import { readSeconds, readU64, unreadable } from "../guard.ts";
-import { isDevice, isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { CHUNK_INFO } from "../format/chunk_info.ts";
+import { readSeconds, readU64, unreadable } from "../format/guard.ts";
+import { isDevice, isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../format/inode_mode.ts";
 import { INODE, INODE_FLAG, NAME_MAX, PATH_MAX, SUPER, UNIT } from "./layout.ts";
 import type { SuperBlock } from "./super_block.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 import { isDots, SLASH } from "../../base/path_bytes.ts";
-import { GrowingColumn } from "../growing.ts";
-import { S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { GrowingColumn } from "../memory/growing.ts";
+import { S_IFMT, S_IFREG } from "../format/inode_mode.ts";
 import type { SortedEntries, TreeTable } from "../v6/tree_table.ts";
 
 const ROOT_NAME = Uint8Array.of(SLASH);

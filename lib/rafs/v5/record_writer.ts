@@ -12,10 +12,10 @@
  */
 import { copyBytes, roundUp, writeU64 } from "../../base/bytes.ts";
 import { RafsError } from "../bootstrap.ts";
-import { CHUNK_INFO, copyChunkInfo } from "../chunk_info.ts";
+import { CHUNK_INFO, copyChunkInfo } from "../format/chunk_info.ts";
 import { DIGEST_SIZE } from "../blob/chunk_table.ts";
-import { DROP_INTERVAL, type ImageMemory } from "../image_memory.ts";
-import { S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { DROP_INTERVAL, type ImageMemory } from "../memory/image_memory.ts";
+import { S_IFMT, S_IFREG } from "../format/inode_mode.ts";
 import type { MoveChunk } from "../v6/writer.ts";
 import type { TreeTable } from "../v6/tree_table.ts";
 import type { ChunkLookup } from "./chunk_lookup.ts";

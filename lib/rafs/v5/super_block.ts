@@ -4,9 +4,9 @@
  * @module
  */
 import type { Compressor, Digester } from "../bootstrap.ts";
-import { V5_MAGIC, V5_VERSION } from "../detect.ts";
-import { checkChunkSize, compressorOf, digesterOf, readImageFlags } from "../flags.ts";
-import { checkDisjoint, checkRange, hex32, readU64, type Region, unreadable } from "../guard.ts";
+import { V5_MAGIC, V5_VERSION } from "../format/detect.ts";
+import { checkChunkSize, compressorOf, digesterOf, readImageFlags } from "../format/flags.ts";
+import { checkDisjoint, checkRange, hex32, readU64, type Region, unreadable } from "../format/guard.ts";
 import { EXT_BLOB, SUPER, UNIT } from "./layout.ts";
 
 const WHAT = "RAFS v5 super block";

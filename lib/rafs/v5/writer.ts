@@ -14,11 +14,11 @@
  */
 import { roundUp, writeU64 } from "../../base/bytes.ts";
 import { type Compressor, type Digester, RafsError } from "../bootstrap.ts";
-import type { ChunkInfos } from "../chunk_info_table.ts";
-import { V5_MAGIC, V5_VERSION } from "../detect.ts";
-import { BLOB_FEATURE, checkChunkSize, IMAGE_FLAG } from "../flags.ts";
-import { type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
-import { SequentialImage } from "../sequential_image.ts";
+import type { ChunkInfos } from "../memory/chunk_info_table.ts";
+import { V5_MAGIC, V5_VERSION } from "../format/detect.ts";
+import { BLOB_FEATURE, checkChunkSize, IMAGE_FLAG } from "../format/flags.ts";
+import { type ImageMemory, ORDINARY_MEMORY } from "../memory/image_memory.ts";
+import { SequentialImage } from "../memory/sequential_image.ts";
 import type { BlobEntry, InodeSpec, MoveChunk } from "../v6/writer.ts";
 import { TreeTable } from "../v6/tree_table.ts";
 import { ChunkLookup } from "./chunk_lookup.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { randomTree, readTree, TREE_CHUNK, treeBlob, writeTree } from "../../../tests/support/rafs/rafs_trees.ts";
-import { ChunkInfoTable } from "../chunk_info_table.ts";
+import { ChunkInfoTable } from "../memory/chunk_info_table.ts";
 import { openBootstrap } from "../open.ts";
 import { openV5 } from "./bootstrap.ts";
 import { INODE } from "./layout.ts";

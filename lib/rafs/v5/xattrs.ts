@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { unreadable } from "../guard.ts";
+import { unreadable } from "../format/guard.ts";
 import type { InodeCursor } from "./inode.ts";
 import { NAME_MAX, XATTR_VALUE_MAX } from "./layout.ts";
 

@@ -13,8 +13,8 @@ import {
   IMAGE_FLAG,
   LIMIT,
   readBlobId,
-} from "../flags.ts";
-import { hex32, readU64, refuse, unreadable } from "../guard.ts";
+} from "../format/flags.ts";
+import { hex32, readU64, refuse, unreadable } from "../format/guard.ts";
 import { checkMetaSizes } from "../blob/blob_layout.ts";
 import { BLOB } from "./layout.ts";
 import type { SuperBlock } from "./super_block.ts";

@@ -15,13 +15,13 @@ import type {
   InodeAttr,
   RangeVisitor,
 } from "../bootstrap.ts";
-import { checkChunkInfo, CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
-import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../flags.ts";
-import { checkRequest, refuse, type Region, unreadable, viewOf } from "../guard.ts";
-import { ImageFacts } from "../image_facts.ts";
-import { S_IFMT, S_IFREG } from "../inode_mode.ts";
-import { readPrefetchTable } from "../prefetch_table.ts";
-import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
+import { checkChunkInfo, CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../format/chunk_info.ts";
+import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../format/flags.ts";
+import { checkRequest, refuse, type Region, unreadable, viewOf } from "../format/guard.ts";
+import { ImageFacts } from "../format/image_facts.ts";
+import { S_IFMT, S_IFREG } from "../format/inode_mode.ts";
+import { readPrefetchTable } from "../format/prefetch_table.ts";
+import { type OpenOptions, refuseUnsupported } from "../format/unsupported.ts";
 import { TreeBudget } from "../tree_budget.ts";
 import { fileExtents, walkTree } from "../walk.ts";
 import { readBlobTable } from "./blob_table.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { readU16, readU32 } from "../../base/bytes.ts";
-import { unreadable } from "../guard.ts";
+import { unreadable } from "../format/guard.ts";
 import { CHUNK_INDEX } from "./layout.ts";
 
 /** Cursor over chunk indexes. */

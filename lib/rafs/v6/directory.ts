@@ -12,8 +12,8 @@
 import { readU16 } from "../../base/bytes.ts";
 import { DOT, hasSlashOrNul, isDots, PARENT_NAME } from "../../base/path_bytes.ts";
 import type { DirVisitor, RangeVisitor } from "../bootstrap.ts";
-import { compareRange, compareRanges, isCookie, readU64, unreadable } from "../guard.ts";
-import { dirTypeOf, DT_DIR, S_IFDIR, S_IFMT } from "../inode_mode.ts";
+import { compareRange, compareRanges, isCookie, readU64, unreadable } from "../format/guard.ts";
+import { dirTypeOf, DT_DIR, S_IFDIR, S_IFMT } from "../format/inode_mode.ts";
 import type { InodeCursor } from "./inode.ts";
 import { DIRENT, NAME_MAX } from "./layout.ts";
 

@@ -8,8 +8,8 @@
  */
 import { readU16, readU32 } from "../../base/bytes.ts";
 import type { InodeAttr } from "../bootstrap.ts";
-import { hex32, readSeconds, readU64, type Region, unreadable } from "../guard.ts";
-import { isDevice, isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { hex32, readSeconds, readU64, type Region, unreadable } from "../format/guard.ts";
+import { isDevice, isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../format/inode_mode.ts";
 import { CHUNK_INDEX, COMPACT, DATA_LAYOUT, EXTENDED, INODE_SLOT, PATH_MAX, XATTR } from "./layout.ts";
 import type { SuperBlock } from "./super_block.ts";
 

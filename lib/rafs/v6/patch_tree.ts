@@ -9,9 +9,9 @@
  * @module
  */
 import { emptyAttr, type InodeAttr } from "../bootstrap.ts";
-import { GrowingColumn } from "../growing.ts";
-import { type Region, unreadable } from "../guard.ts";
-import { isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { GrowingColumn } from "../memory/growing.ts";
+import { type Region, unreadable } from "../format/guard.ts";
+import { isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../format/inode_mode.ts";
 import { PATH_MAX } from "../walk.ts";
 import type { ChunkIndexCursor } from "./chunk_index.ts";
 import type { DirectoryReader } from "./directory.ts";

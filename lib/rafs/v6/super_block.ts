@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
-import { checkChunkSize, has, IMAGE_FLAG, readImageFlags } from "../flags.ts";
-import { checkDisjoint, checkRange, hex32, readU64, type Region, unreadable } from "../guard.ts";
+import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../format/detect.ts";
+import { checkChunkSize, has, IMAGE_FLAG, readImageFlags } from "../format/flags.ts";
+import { checkDisjoint, checkRange, hex32, readU64, type Region, unreadable } from "../format/guard.ts";
 import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, SUPER } from "./layout.ts";
-import { CHUNK_INFO } from "../chunk_info.ts";
+import { CHUNK_INFO } from "../format/chunk_info.ts";
 
 const WHAT = "RAFS v6 super block";
 

@@ -5,8 +5,8 @@
  */
 import { roundUp, writeU64 } from "../../base/bytes.ts";
 import { type BlobDescriptor, COMPRESSOR, type Compressor, DIGESTER, type Digester } from "../bootstrap.ts";
-import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
-import { BLOB_FEATURE, has, IMAGE_FLAG } from "../flags.ts";
+import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../format/detect.ts";
+import { BLOB_FEATURE, has, IMAGE_FLAG } from "../format/flags.ts";
 import { BLOB, BLOCK, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, SUPER } from "./layout.ts";
 import { unwritable } from "./tree_table.ts";
 

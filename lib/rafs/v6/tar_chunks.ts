@@ -9,9 +9,9 @@
  * @module
  */
 import type { ChunkRecord, Extent } from "../bootstrap.ts";
-import { emptyChunkRecord } from "../chunk_info.ts";
+import { emptyChunkRecord } from "../format/chunk_info.ts";
 import { DIGEST_SIZE } from "../blob/chunk_table.ts";
-import { unreadable } from "../guard.ts";
+import { unreadable } from "../format/guard.ts";
 
 const WHAT = "TARFS chunk";
 

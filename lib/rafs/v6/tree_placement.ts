@@ -8,8 +8,8 @@
  * @module
  */
 import { copyBytes, roundUp } from "../../base/bytes.ts";
-import { DROP_INTERVAL, type ImageMemory } from "../image_memory.ts";
-import { erofsTypeOf, isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { DROP_INTERVAL, type ImageMemory } from "../memory/image_memory.ts";
+import { erofsTypeOf, isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../format/inode_mode.ts";
 import {
   BLOCK,
   CHUNK_FORMAT_INDEXES,

@@ -15,11 +15,11 @@
  */
 import { roundUp } from "../../base/bytes.ts";
 import type { Compressor, Digester } from "../bootstrap.ts";
-import { CHUNK_INFO, copyChunkInfo } from "../chunk_info.ts";
-import type { ChunkInfos } from "../chunk_info_table.ts";
-import { checkChunkSize } from "../flags.ts";
-import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
-import { SequentialImage } from "../sequential_image.ts";
+import { CHUNK_INFO, copyChunkInfo } from "../format/chunk_info.ts";
+import type { ChunkInfos } from "../memory/chunk_info_table.ts";
+import { checkChunkSize } from "../format/flags.ts";
+import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../memory/image_memory.ts";
+import { SequentialImage } from "../memory/sequential_image.ts";
 import { BLOB, BLOCK, DEVICE, INODE_SLOT } from "./layout.ts";
 import { type BlobEntry, writeSuperBlocks } from "./super_block_writer.ts";
 import { type InodeSpec, type MoveChunk, TreeTable, unwritable } from "./tree_table.ts";

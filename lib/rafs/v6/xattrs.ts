@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { refuse, unreadable } from "../guard.ts";
+import { refuse, unreadable } from "../format/guard.ts";
 import type { InodeCursor } from "./inode.ts";
 import { NAME_MAX, XATTR } from "./layout.ts";
 

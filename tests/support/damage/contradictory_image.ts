@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BLOB_FEATURE } from "../../../lib/rafs/flags.ts";
+import { BLOB_FEATURE } from "../../../lib/rafs/format/flags.ts";
 import { CHUNK_INDEX } from "../../../lib/rafs/v6/layout.ts";
 import { BootstrapWriter } from "../../../lib/rafs/v6/writer.ts";
 

@@ -10,7 +10,7 @@
 import { join } from "node:path";
 import type { BlobDescriptor } from "../../../lib/rafs/bootstrap.ts";
 import type { ChunkColumns } from "../../../lib/rafs/blob/chunk_table.ts";
-import { effectiveBlobId, requiredBlobIds } from "../../../lib/rafs/flags.ts";
+import { effectiveBlobId, requiredBlobIds } from "../../../lib/rafs/format/flags.ts";
 import { walkTree } from "../../../lib/rafs/walk.ts";
 import { listRafsFixtures, MemoryImage, percentEncode, type RafsFixture } from "../rafs/rafs_fixtures.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CHUNK_INFO } from "../../../lib/rafs/chunk_info.ts";
+import { CHUNK_INFO } from "../../../lib/rafs/format/chunk_info.ts";
 import { EXT_BLOB, INODE, INODE_FLAG, SUPER, UNIT } from "../../../lib/rafs/v5/layout.ts";
 import type { Damage, Fallout, ImageCopy, Patch } from "./damage.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CHUNK_INFO } from "../../../lib/rafs/chunk_info.ts";
+import { CHUNK_INFO } from "../../../lib/rafs/format/chunk_info.ts";
 import { BLOB, DEVICE, EXT_SUPER, SUPER } from "../../../lib/rafs/v6/layout.ts";
 import type { Damage, Patch } from "./damage.ts";
 import { BLOCK, ext, NEGATIVE, type Row, rows, sb, type V6Places } from "./damage_v6_places.ts";

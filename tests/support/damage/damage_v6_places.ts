@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CHUNK_INFO } from "../../../lib/rafs/chunk_info.ts";
+import { CHUNK_INFO } from "../../../lib/rafs/format/chunk_info.ts";
 import { BLOB, CHUNK_INDEX, DIRENT, EXT_SUPER, EXTENDED, SUPER } from "../../../lib/rafs/v6/layout.ts";
 import type { Damage, Fallout, ImageCopy, Patch } from "./damage.ts";
 

@@ -14,7 +14,7 @@
 import { openBootstrap } from "../../../lib/rafs/open.ts";
 import { BootstrapWriter } from "../../../lib/rafs/v6/writer.ts";
 import { EXTENDED, INODE_SLOT, SUPER } from "../../../lib/rafs/v6/layout.ts";
-import { EROFS_SUPER_OFFSET } from "../../../lib/rafs/detect.ts";
+import { EROFS_SUPER_OFFSET } from "../../../lib/rafs/format/detect.ts";
 import { Patch } from "./damage.ts";
 import { treeBlob } from "../rafs/rafs_trees.ts";
 

@@ -11,7 +11,7 @@ import { decryptXts } from "../../../lib/blob/codec/aes_xts.ts";
 import type { BlobDescriptor, Compressor } from "../../../lib/rafs/bootstrap.ts";
 import { blobMetaRange, CI_HEADER, splitBlobMeta } from "../../../lib/rafs/blob/blob_meta.ts";
 import { CI } from "../../../lib/rafs/blob/blob_layout.ts";
-import { effectiveBlobId, separateMetaId } from "../../../lib/rafs/flags.ts";
+import { effectiveBlobId, separateMetaId } from "../../../lib/rafs/format/flags.ts";
 import { openBootstrap } from "../../../lib/rafs/open.ts";
 import { SECTION, TAR_HEADER, tarChecksum, TOC, TOC_ENTRY, TOC_FLAG } from "../../../lib/rafs/blob/toc.ts";
 import { decompress, listRafsFixtures, readFixtureBootstrap } from "../rafs/rafs_fixtures.ts";

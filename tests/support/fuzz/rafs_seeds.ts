@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { CHUNK_INFO } from "../../../lib/rafs/chunk_info.ts";
+import { CHUNK_INFO } from "../../../lib/rafs/format/chunk_info.ts";
 import { openBootstrap } from "../../../lib/rafs/open.ts";
 import { EXT_BLOB, INODE, SUPER as V5_SUPER, UNIT } from "../../../lib/rafs/v5/layout.ts";
 import { BLOB, COMPACT, DEVICE, EXT_SUPER, EXTENDED, INODE_SLOT, SUPER } from "../../../lib/rafs/v6/layout.ts";
-import { EROFS_SUPER_OFFSET } from "../../../lib/rafs/detect.ts";
+import { EROFS_SUPER_OFFSET } from "../../../lib/rafs/format/detect.ts";
 import { walkTree } from "../../../lib/rafs/walk.ts";
 import { listRafsFixtures, readFixtureBootstrap } from "../rafs/rafs_fixtures.ts";
 import type { Field, Seed } from "./mutate_bytes.ts";

@@ -14,7 +14,7 @@ import { gzipSync } from "node:zlib";
 import { bootstrapLayerTar } from "../../../lib/image/build/image_builder.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../../lib/oci/media_types.ts";
 import { hostPlatform, type Platform } from "../../../lib/oci/platform.ts";
-import { requiredBlobIds } from "../../../lib/rafs/flags.ts";
+import { requiredBlobIds } from "../../../lib/rafs/format/flags.ts";
 import { openBootstrap } from "../../../lib/rafs/open.ts";
 import { buildFrom } from "../rafs/built_rafs.ts";
 import type { FakeRegistry } from "../backend/fake_registry.ts";

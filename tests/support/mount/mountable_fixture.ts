@@ -11,7 +11,7 @@ import type { Fd } from "../../../ffi/fd.ts";
 import { Mapping } from "../../../ffi/sys_mman.ts";
 import type { MountableImage, OpenBlob } from "../../../lib/mount/image_mount.ts";
 import type { BlobDescriptor, Bootstrap } from "../../../lib/rafs/bootstrap.ts";
-import { effectiveBlobId } from "../../../lib/rafs/flags.ts";
+import { effectiveBlobId } from "../../../lib/rafs/format/flags.ts";
 import { openBootstrap } from "../../../lib/rafs/open.ts";
 import { MemoryBlob, type RafsFixture, readFixtureBootstrap } from "../rafs/rafs_fixtures.ts";
 import { lossless, missingChunks, SimpleStore } from "./simple_store.ts";

@@ -17,7 +17,7 @@ import { applyDigests } from "../../../lib/rafs/blob/chunk_digests.ts";
 import { chunkColumnsFromRecords } from "../../../lib/rafs/blob/chunk_records.ts";
 import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../../../lib/rafs/blob/chunk_table.ts";
 import { CHUNK_FLAG } from "../../../lib/rafs/bootstrap.ts";
-import { BLOB_FEATURE, effectiveBlobId, has } from "../../../lib/rafs/flags.ts";
+import { BLOB_FEATURE, effectiveBlobId, has } from "../../../lib/rafs/format/flags.ts";
 import { openBootstrap } from "../../../lib/rafs/open.ts";
 import { type Codecs, extractBootstrap, type ReadRange } from "../../../lib/rafs/blob/toc.ts";
 import { walkTree } from "../../../lib/rafs/walk.ts";

@@ -5,9 +5,9 @@
  *
  * @module
  */
-import { CHUNK_INFO } from "../../../lib/rafs/chunk_info.ts";
-import { V5_MAGIC, V5_VERSION } from "../../../lib/rafs/detect.ts";
-import { IMAGE_FLAG } from "../../../lib/rafs/flags.ts";
+import { CHUNK_INFO } from "../../../lib/rafs/format/chunk_info.ts";
+import { V5_MAGIC, V5_VERSION } from "../../../lib/rafs/format/detect.ts";
+import { IMAGE_FLAG } from "../../../lib/rafs/format/flags.ts";
 import { EXT_BLOB, INODE, SUPER, UNIT } from "../../../lib/rafs/v5/layout.ts";
 import { roundUp, writeU64 } from "../../../lib/base/bytes.ts";
 

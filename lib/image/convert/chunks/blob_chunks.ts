@@ -15,11 +15,11 @@
 import { toByteString } from "../../../base/bytes.ts";
 import { CHUNK_FLAG, type ChunkRecord } from "../../../rafs/bootstrap.ts";
 import type { ChunkInfoWriter } from "../../../rafs/blob/chunk_info_writer.ts";
-import { type ChunkInfos, ChunkInfoTable } from "../../../rafs/chunk_info_table.ts";
+import { type ChunkInfos, ChunkInfoTable } from "../../../rafs/memory/chunk_info_table.ts";
 import { DIGEST_SIZE } from "../../../rafs/blob/chunk_table.ts";
-import { DigestNumbers } from "../../../rafs/digest_numbers.ts";
-import { GrowingColumn } from "../../../rafs/growing.ts";
-import type { ImageMemory } from "../../../rafs/image_memory.ts";
+import { DigestNumbers } from "../../../rafs/blob/digest_numbers.ts";
+import { GrowingColumn } from "../../../rafs/memory/growing.ts";
+import type { ImageMemory } from "../../../rafs/memory/image_memory.ts";
 import type { ChunkLocation } from "../../../rafs/v6/writer.ts";
 import type { ChunkDictionary, DictionaryBlob, DictionaryChunk } from "./chunk_dictionary.ts";
 import type { LayerChunks } from "./layer_chunks.ts";

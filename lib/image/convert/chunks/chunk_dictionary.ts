@@ -9,10 +9,10 @@
 import { readU32, readU64, toByteString } from "../../../base/bytes.ts";
 import { NydusGdError } from "../../../base/errors.ts";
 import type { BlobDescriptor, Bootstrap } from "../../../rafs/bootstrap.ts";
-import { CHUNK_INFO } from "../../../rafs/chunk_info.ts";
+import { CHUNK_INFO } from "../../../rafs/format/chunk_info.ts";
 import { DIGEST_SIZE } from "../../../rafs/blob/chunk_table.ts";
-import { BLOB_FEATURE } from "../../../rafs/flags.ts";
-import { viewOf } from "../../../rafs/guard.ts";
+import { BLOB_FEATURE } from "../../../rafs/format/flags.ts";
+import { viewOf } from "../../../rafs/format/guard.ts";
 import type { RafsOptions } from "../format/rafs_options.ts";
 
 /** A blob of another image. */

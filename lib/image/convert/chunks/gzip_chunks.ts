@@ -16,13 +16,13 @@
  */
 import { digest } from "../../../blob/codec/codec.ts";
 import { CHUNK_FLAG, type Digester } from "../../../rafs/bootstrap.ts";
-import { type ChunkInfos, ChunkInfoTable } from "../../../rafs/chunk_info_table.ts";
+import { type ChunkInfos, ChunkInfoTable } from "../../../rafs/memory/chunk_info_table.ts";
 import type { ChunkInfoWriter } from "../../../rafs/blob/chunk_info_writer.ts";
-import { DigestNumbers } from "../../../rafs/digest_numbers.ts";
-import { LIMIT } from "../../../rafs/flags.ts";
+import { DigestNumbers } from "../../../rafs/blob/digest_numbers.ts";
+import { LIMIT } from "../../../rafs/format/flags.ts";
 import type { GzipContext } from "../../../rafs/blob/gzip_context_writer.ts";
-import { GrowingColumn } from "../../../rafs/growing.ts";
-import type { ImageMemory } from "../../../rafs/image_memory.ts";
+import { GrowingColumn } from "../../../rafs/memory/growing.ts";
+import type { ImageMemory } from "../../../rafs/memory/image_memory.ts";
 import type { ChunkLocation } from "../../../rafs/v6/writer.ts";
 import type { GzipPiece, GzipWalk } from "./gzip_walk.ts";
 import { UnreferableError } from "./unreferable.ts";

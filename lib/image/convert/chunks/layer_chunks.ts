@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ChunkInfos } from "../../../rafs/chunk_info_table.ts";
+import type { ChunkInfos } from "../../../rafs/memory/chunk_info_table.ts";
 import type { ChunkLocation } from "../../../rafs/v6/writer.ts";
 import type { DictionaryBlob } from "./chunk_dictionary.ts";
 import type { FileChunk } from "./parcel.ts";

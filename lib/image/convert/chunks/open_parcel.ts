@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { GrowingBytes, GrowingColumn } from "../../../rafs/growing.ts";
+import { GrowingBytes, GrowingColumn } from "../../../rafs/memory/growing.ts";
 import type { FileChunk, Parcel } from "./parcel.ts";
 
 /** Collects chunks until their parcel is sent. */

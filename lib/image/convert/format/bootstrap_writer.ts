@@ -4,9 +4,9 @@
  * @module
  */
 import { digest } from "../../../blob/codec/codec.ts";
-import type { ChunkInfos } from "../../../rafs/chunk_info_table.ts";
-import type { ImageMemory } from "../../../rafs/image_memory.ts";
-import type { SequentialImage } from "../../../rafs/sequential_image.ts";
+import type { ChunkInfos } from "../../../rafs/memory/chunk_info_table.ts";
+import type { ImageMemory } from "../../../rafs/memory/image_memory.ts";
+import type { SequentialImage } from "../../../rafs/memory/sequential_image.ts";
 import { BootstrapWriter as V5Writer } from "../../../rafs/v5/writer.ts";
 import type { TreeTable } from "../../../rafs/v6/tree_table.ts";
 import {

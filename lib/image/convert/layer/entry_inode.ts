@@ -12,7 +12,7 @@ import { isImageXattr } from "../../../archive/xattr_names.ts";
 import { type ByteString, fromByteString } from "../../../base/bytes.ts";
 import { NydusGdError } from "../../../base/errors.ts";
 import { RafsError } from "../../../rafs/bootstrap.ts";
-import { LIMIT } from "../../../rafs/flags.ts";
+import { LIMIT } from "../../../rafs/format/flags.ts";
 import { encodeXattrs } from "../../../rafs/v6/xattr_writer.ts";
 import type { PlacedInode } from "./inode_table.ts";
 import { showPath } from "./layer_tree.ts";

@@ -6,7 +6,7 @@
 import { S } from "../../../../ffi/sys_stat.ts";
 import { ACL_ACCESS, aclOfMode } from "../../../archive/posix_acl.ts";
 import { type ByteString, equalBytes, fromByteString, toByteString } from "../../../base/bytes.ts";
-import { GrowingColumn } from "../../../rafs/growing.ts";
+import { GrowingColumn } from "../../../rafs/memory/growing.ts";
 import type { ChunkLocation, InodeSpec } from "../../../rafs/v6/writer.ts";
 
 /** An inode whose chunks are given by their places. */

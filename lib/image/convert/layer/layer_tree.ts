@@ -14,7 +14,7 @@
 import { S } from "../../../../ffi/sys_stat.ts";
 import { type ByteString, equalBytes, fromByteString } from "../../../base/bytes.ts";
 import { NydusGdError } from "../../../base/errors.ts";
-import { DROP_INTERVAL, type ImageMemory } from "../../../rafs/image_memory.ts";
+import { DROP_INTERVAL, type ImageMemory } from "../../../rafs/memory/image_memory.ts";
 import type { ChunkLocation } from "../../../rafs/v6/writer.ts";
 import { PathResolver } from "../../tree/path_resolver.ts";
 import type { RafsWriter } from "../format/bootstrap_writer.ts";

@@ -5,9 +5,9 @@
  */
 import { type ByteString, toByteString } from "../../../base/bytes.ts";
 import { type Bootstrap, emptyAttr } from "../../../rafs/bootstrap.ts";
-import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../../../rafs/image_memory.ts";
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../../rafs/inode_mode.ts";
-import type { SequentialImage } from "../../../rafs/sequential_image.ts";
+import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../../../rafs/memory/image_memory.ts";
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../../rafs/format/inode_mode.ts";
+import type { SequentialImage } from "../../../rafs/memory/sequential_image.ts";
 import { TreeBudget } from "../../../rafs/tree_budget.ts";
 import type { BlobEntry, InodeSpec, MovablePlace } from "../../../rafs/v6/writer.ts";
 import { makeBootstrapWriter, type RafsWriter } from "../format/bootstrap_writer.ts";

@@ -17,7 +17,7 @@ import {
 } from "../../../../tests/support/archive/tar_builder.ts";
 import { toByteString } from "../../../base/bytes.ts";
 import { prepareDigests } from "../../../blob/codec/codec.ts";
-import { S_IFDIR, S_IFMT, S_IFREG } from "../../../rafs/inode_mode.ts";
+import { S_IFDIR, S_IFMT, S_IFREG } from "../../../rafs/format/inode_mode.ts";
 import { openBootstrap } from "../../../rafs/open.ts";
 import { walkTree } from "../../../rafs/walk.ts";
 import { INLINE } from "../chunks/compress_pool.ts";

@@ -21,7 +21,7 @@ import { prepareDigests } from "../../../blob/codec/codec.ts";
 import { RafsError } from "../../../rafs/bootstrap.ts";
 import { openBootstrap } from "../../../rafs/open.ts";
 import { fileExtents, walkTree } from "../../../rafs/walk.ts";
-import { S_IFMT, S_IFREG } from "../../../rafs/inode_mode.ts";
+import { S_IFMT, S_IFREG } from "../../../rafs/format/inode_mode.ts";
 import { INLINE } from "../chunks/compress_pool.ts";
 import { buildLayer, fromTar } from "../layer/build_layer.ts";
 import { mergeLayers } from "./merge_layers.ts";

@@ -9,14 +9,14 @@
 import { NydusGdError } from "../../../base/errors.ts";
 import { readU32, readU64 } from "../../../base/bytes.ts";
 import type { Bootstrap } from "../../../rafs/bootstrap.ts";
-import { CHUNK_INFO, type StoredChunkInfo } from "../../../rafs/chunk_info.ts";
-import type { ChunkInfos } from "../../../rafs/chunk_info_table.ts";
-import { DigestNumbers } from "../../../rafs/digest_numbers.ts";
-import { BLOB_FEATURE, effectiveBlobId, separateMetaId } from "../../../rafs/flags.ts";
-import { viewOf } from "../../../rafs/guard.ts";
-import { GrowingColumn } from "../../../rafs/growing.ts";
-import { DROP_INTERVAL, type ImageMemory } from "../../../rafs/image_memory.ts";
-import { IndexColumn } from "../../../rafs/index_column.ts";
+import { CHUNK_INFO, type StoredChunkInfo } from "../../../rafs/format/chunk_info.ts";
+import type { ChunkInfos } from "../../../rafs/memory/chunk_info_table.ts";
+import { DigestNumbers } from "../../../rafs/blob/digest_numbers.ts";
+import { BLOB_FEATURE, effectiveBlobId, separateMetaId } from "../../../rafs/format/flags.ts";
+import { viewOf } from "../../../rafs/format/guard.ts";
+import { GrowingColumn } from "../../../rafs/memory/growing.ts";
+import { DROP_INTERVAL, type ImageMemory } from "../../../rafs/memory/image_memory.ts";
+import { IndexColumn } from "../../../rafs/memory/index_column.ts";
 import type { BlobEntry, MovablePlace } from "../../../rafs/v6/writer.ts";
 
 /** A layer's bootstrap and the id of its blob. */

@@ -17,7 +17,7 @@ import { type ByteString, toByteString } from "../../../base/bytes.ts";
 import { NydusGdError } from "../../../base/errors.ts";
 import { DOT } from "../../../base/path_bytes.ts";
 import type { Bootstrap } from "../../../rafs/bootstrap.ts";
-import { DT_DIR } from "../../../rafs/inode_mode.ts";
+import { DT_DIR } from "../../../rafs/format/inode_mode.ts";
 import { TreeBudget } from "../../../rafs/tree_budget.ts";
 import { PATH_MAX } from "../../../rafs/walk.ts";
 import { isImpliedMark } from "../layer/layer_tree.ts";

@@ -5,7 +5,7 @@
  */
 import { hasCode, ignore, NydusGdError } from "../../../base/errors.ts";
 import { digestAlgorithm, digestHex, sha256Digest } from "../../../oci/digest.ts";
-import type { ImageMemory } from "../../../rafs/image_memory.ts";
+import type { ImageMemory } from "../../../rafs/memory/image_memory.ts";
 import type { OnBytes } from "../../source/counted.ts";
 import { SpoolFile } from "../../source/spool_file.ts";
 import type { BlobUploads } from "../target/blob_uploads.ts";

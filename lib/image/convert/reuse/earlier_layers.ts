@@ -10,7 +10,7 @@ import { hasCode, messageOf } from "../../../base/errors.ts";
 import { Limiter } from "../../../base/limiter.ts";
 import { logger } from "../../../base/log.ts";
 import { sha256Digest } from "../../../oci/digest.ts";
-import type { ImageMemory } from "../../../rafs/image_memory.ts";
+import type { ImageMemory } from "../../../rafs/memory/image_memory.ts";
 import { extractBootstrap } from "../../../rafs/blob/toc.ts";
 import { bootstrapCodecs } from "../../source/find_bootstrap.ts";
 import type { ConvertedLayer } from "./converted_layer.ts";

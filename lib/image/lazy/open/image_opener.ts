@@ -12,7 +12,7 @@ import type { Backend } from "../../../backend/blob_source.ts";
 import { ignore, NydusGdError } from "../../../base/errors.ts";
 import type { BlobCache } from "../../../blob/blob_cache.ts";
 import type { LazyLayer } from "../../../layer/lazy/lazy_images.ts";
-import { requiredBlobIds } from "../../../rafs/flags.ts";
+import { requiredBlobIds } from "../../../rafs/format/flags.ts";
 import { type BackendCandidate, chooseBackend, type PulledFrom } from "./choose_backend.ts";
 import { checkInodeDigests } from "../../tree/inode_digests.ts";
 import { MappedBootstrap } from "../../mapped_bootstrap.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { NydusGdError } from "../base/errors.ts";
+import { NydusGdError } from "../../base/errors.ts";
 
 /** Damaged or foreign bytes: `Cannot read RAFS v6 super block at 1024: magic is 0x0badf00d, expected 0xe0f5e1e2`. */
 export class RafsError extends NydusGdError {

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { DIGEST_SIZE } from "./blob/chunk_table.ts";
+import { DIGEST_SIZE } from "./chunk_table.ts";
 
 /** Initial number of slots; a power of two. */
 const FIRST_SLOTS = 1024;

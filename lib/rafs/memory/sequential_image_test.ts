@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { treeBlob } from "../../tests/support/rafs/rafs_trees.ts";
-import { concatenate } from "../base/bytes.ts";
-import { RafsError } from "./bootstrap.ts";
+import { treeBlob } from "../../../tests/support/rafs/rafs_trees.ts";
+import { concatenate } from "../../base/bytes.ts";
+import { RafsError } from "../bootstrap.ts";
 import { ORDINARY_MEMORY } from "./image_memory.ts";
-import { openBootstrap } from "./open.ts";
+import { openBootstrap } from "../open.ts";
 import { SequentialImage } from "./sequential_image.ts";
-import { BootstrapWriter } from "./v6/writer.ts";
-import { walkTree } from "./walk.ts";
+import { BootstrapWriter } from "../v6/writer.ts";
+import { walkTree } from "../walk.ts";
 
 const plain = { uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
 

@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { readU32, writeU32, writeU64 } from "../base/bytes.ts";
-import type { ChunkRecord } from "./bootstrap.ts";
+import { readU32, writeU32, writeU64 } from "../../base/bytes.ts";
+import type { ChunkRecord } from "../bootstrap.ts";
 import { readU64, unreadable } from "./guard.ts";
 
 /** Byte offsets. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { copyBytes } from "../base/bytes.ts";
+import { copyBytes } from "../../base/bytes.ts";
 
 const FIRST_BYTES = 256;
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BlobDescriptor } from "./bootstrap.ts";
+import type { BlobDescriptor } from "../bootstrap.ts";
 import { BLOB_FEATURE, has } from "./flags.ts";
 import { refuse } from "./guard.ts";
 

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { readU32, readU64 } from "../base/bytes.ts";
-import type { ChunkRecord } from "./bootstrap.ts";
-import { CHUNK_INFO, type StoredChunkInfo, writeChunkInfo } from "./chunk_info.ts";
+import { readU32, readU64 } from "../../base/bytes.ts";
+import type { ChunkRecord } from "../bootstrap.ts";
+import { CHUNK_INFO, type StoredChunkInfo, writeChunkInfo } from "../format/chunk_info.ts";
 import { DROP_INTERVAL, ORDINARY_MEMORY } from "./image_memory.ts";
 
 /** Chunk infos that can be iterated repeatedly, always in the same order. */

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { NydusGdError } from "../base/errors.ts";
+import { NydusGdError } from "../../base/errors.ts";
 import { type ImageMemory, partsOf } from "./image_memory.ts";
 
 /** Reads an image and writes what is missing of it. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DIGEST_SIZE } from "./blob/chunk_table.ts";
+import { DIGEST_SIZE } from "./chunk_table.ts";
 import { DigestNumbers } from "./digest_numbers.ts";
 
 Deno.test("digests are numbered in order of first occurrence, for any number of them", () => {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BlobDescriptor } from "./bootstrap.ts";
+import type { BlobDescriptor } from "../bootstrap.ts";
 import { BLOB_FEATURE, has, IMAGE_FLAG } from "./flags.ts";
 
 /** The fields of a super block that both versions have. */

@@ -6,8 +6,8 @@
  *
  * @module
  */
-import { readU32 } from "../base/bytes.ts";
-import type { Seconds } from "../base/seconds.ts";
+import { readU32 } from "../../base/bytes.ts";
+import type { Seconds } from "../../base/seconds.ts";
 import { RafsError } from "./rafs_error.ts";
 
 /** DataView over exactly the given bytes. */

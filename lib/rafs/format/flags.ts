@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { COMPRESSOR, type Compressor, DIGESTER, type Digester, RafsError } from "./bootstrap.ts";
+import { COMPRESSOR, type Compressor, DIGESTER, type Digester, RafsError } from "../bootstrap.ts";
 import { hex32, unreadable } from "./guard.ts";
 
 /** Flags of the super block: v5 at 16, v6 at 1152. A u64 whose upper half is zero. */
