@@ -35,6 +35,9 @@ export const COMPONENTS = [
 /** Components above all others, which may not import each other. */
 export const TOP_COMPONENTS = ["lib/cli", "plugin"] as const;
 
+/** What tests have around the code. It may import anything, but its folders have an order. */
+export const SUPPORT = "tests/support";
+
 /**
  * Ordered folders of a component or of a large folder: each may import those before it, and nothing else of what holds
  * them. "": the files that are in no folder, which may import all of them.
@@ -68,6 +71,23 @@ export const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/setup": ["", "docker", "containerd"],
   "lib/cli": ["", "commands", "run"],
   "plugin": ["sockets", "docker", "containerd", "nydusd", "admin"],
+  [SUPPORT]: [
+    "",
+    "process",
+    "archive",
+    "rafs",
+    "damage",
+    "backend",
+    "blob",
+    "mount",
+    "layer",
+    "image",
+    "serve",
+    "docker",
+    "machine",
+    "fuzz",
+    "vm",
+  ],
 };
 
 /** Components of formats: pure functions of bytes. */
@@ -108,6 +128,7 @@ function isExempt(path: string): boolean {
 
 /** Every offence in a file, given by its path in the repository and its text. */
 export function offencesOf(path: string, source: string): Offence[] {
+  if (path.startsWith(`${SUPPORT}/`)) return supportOffences(path, source);
   if (isExempt(path)) return [];
   const component = componentOf(path);
   if (component === undefined) {
@@ -119,6 +140,15 @@ export function offencesOf(path: string, source: string): Offence[] {
       : kind === "worker"
       ? workerOffence(name)
       : importOffence(path, component, name);
+    return reason === undefined ? [] : [{ file: path, line, reason }];
+  });
+}
+
+/** Imports between folders of the tests' support that are against their order. */
+function supportOffences(path: string, source: string): Offence[] {
+  return reachesOf(source).flatMap(({ kind, name, line }) => {
+    if (kind !== "import" || !name?.startsWith(".")) return [];
+    const reason = folderOffence(path, normalize(join(dirname(path), name)));
     return reason === undefined ? [] : [{ file: path, line, reason }];
   });
 }

@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { circlesIn, COMPONENTS, FOLDERS, importsOf, offencesOf, showOffence, TOP_COMPONENTS } from "./layering.ts";
+import {
+  circlesIn,
+  COMPONENTS,
+  FOLDERS,
+  importsOf,
+  offencesOf,
+  showOffence,
+  SUPPORT,
+  TOP_COMPONENTS,
+} from "./layering.ts";
 import { readSource, sourceFiles } from "./sources.ts";
 
 Deno.test("every module imports only components listed before its own", async () => {
@@ -24,9 +33,18 @@ Deno.test("the tables of the design have every component and folder, in the orde
   const isInComponent = (folder: string) => components.some((component) => folder.startsWith(`${component}/`));
   assert.deepEqual([...described.values()].flat().sort(), [...present].filter(isInComponent).sort());
   for (const [component, folders] of Object.entries(FOLDERS)) {
+    if (component === SUPPORT) continue;
     const inOrder = folders.filter((folder) => folder !== "").map((folder) => `${component}/${folder}`);
     assert.deepEqual(described.get(component), inOrder);
   }
+});
+
+Deno.test("the table of the tests' support has its folders, in the order of the rule", async () => {
+  const [, table = ""] = (await readSource("CONTRIBUTING.md")).split(/^\| folder +\| to test .*$/m);
+  const described = [...table.matchAll(/^\| `(\w+)` +\|/gm)].map(([, name]) => name);
+  const present = (await sourceFiles()).flatMap((path) => /^tests\/support\/(\w+)\//.exec(path)?.slice(1) ?? []);
+  assert.deepEqual(described, FOLDERS[SUPPORT]?.filter((folder) => folder !== ""));
+  assert.deepEqual([...described].sort(), [...new Set(present)].sort());
 });
 
 /** The folders of components that a table describes, by component; a row without one continues that above. */
@@ -103,6 +121,7 @@ Deno.test("offences in any form of import are found", () => {
     ["lib/rafs/x.ts", 'import "node:fs/promises";', "lib/rafs is pure"],
     ["lib/oci/x.ts", 'fetch("x");', "uses fetch, but lib/oci is pure"],
     ["lib/archive/x.ts", 'Deno.readFile("x");', "uses Deno.readFile, but lib/archive is pure"],
+    ["tests/support/rafs/x.ts", 'import "../mount/y.ts";', "does not come before tests/support/rafs"],
     ["lib/new/x.ts", "", "no component that the layering knows"],
     ["x.ts", "", "no component that the layering knows"],
   ];
@@ -124,6 +143,7 @@ Deno.test("allowed imports are accepted", () => {
     ["plugin/docker/x.ts", 'import "hono"; import "hono/http-exception"; import "../../lib/image/y.ts";'],
     ["lib/base/version.ts", 'import manifest from "../../deno.json" with { type: "json" };'],
     ["main.ts", 'import "./lib/cli/x.ts"; import "./plugin/y.ts";'],
+    ["tests/support/mount/x.ts", 'import "../rafs/y.ts"; import "../until.ts"; import "../../../plugin/y.ts";'],
     ["lib/rafs/x_test.ts", 'import "../../tests/support/y.ts"; Deno.test("x", () => {});'],
   ];
   for (const [path, source] of allowed) assert.deepEqual(offencesOf(path, source), [], `${path} with ${source}`);
