@@ -1,7 +1,8 @@
 import { deepEqual, match, ok } from "node:assert/strict";
 import fc from "fast-check";
-import { archiveOf, ascii, readAll, type ReadEntry } from "../../tests/support/archive/tar_blocks.ts";
-import { concatenate, toByteString } from "../base/bytes.ts";
+import { readAll } from "../../tests/support/archive/tar_blocks.ts";
+import { tarOf, type TestEntry } from "../../tests/support/archive/tar_builder.ts";
+import { concatenate, fromByteString, toByteString } from "../base/bytes.ts";
 import { BLOCK_SIZE, HEADER, tarEntry, TarError, type TarType } from "./tar.ts";
 import { checksums } from "./tar_header.ts";
 
@@ -13,7 +14,7 @@ const time = { mtimeSec: seconds, mtimeNsec: fc.oneof(fc.constant(0), fc.nat({ m
 const xattrs = fc.array(fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 40, min: 1 }), bytes), { maxLength: 3 })
   .map((pairs) => new Map(pairs.map(([key, value]) => ["user." + toByteString(key), value])));
 
-const anyEntry: fc.Arbitrary<ReadEntry> = fc.record({
+const anyEntry: fc.Arbitrary<TestEntry> = fc.record({
   type: fc.constantFrom<TarType>("file", "link", "symlink", "char", "block", "directory", "fifo"),
   name,
   target: name,
@@ -42,15 +43,15 @@ const anyEntry: fc.Arbitrary<ReadEntry> = fc.record({
 });
 
 /** Expected result of reading: a directory's name ends in a slash. */
-function expected({ entry, content }: ReadEntry): ReadEntry {
+function expected({ entry, content }: TestEntry): TestEntry {
   const isOpen = entry.type === "directory" && entry.name.at(-1) !== 0x2f;
-  return { entry: isOpen ? { ...entry, name: concatenate([entry.name, ascii("/")]) } : entry, content };
+  return { entry: isOpen ? { ...entry, name: concatenate([entry.name, fromByteString("/")]) } : entry, content };
 }
 
 Deno.test("every valid entry is read back as it was written, whatever the size of the pieces", () => {
   fc.assert(
     fc.property(fc.array(anyEntry, { maxLength: 4 }), fc.integer({ min: 1, max: 2000 }), (entries, pieceBytes) => {
-      deepEqual(readAll(archiveOf(entries), pieceBytes), entries.map(expected));
+      deepEqual(readAll(tarOf(...entries), pieceBytes), entries.map(expected));
     }),
     { numRuns: 300 },
   );
@@ -78,7 +79,7 @@ Deno.test("a mutated archive yields entries or an error with an offset", () => {
       fc.array(anyEntry, { minLength: 1, maxLength: 3 }),
       fc.array(mutation, { minLength: 1 }),
       (entries, m) => {
-        const archive = archiveOf(entries);
+        const archive = tarOf(...entries);
         for (const [at, value, mend] of m) {
           archive[at % archive.length] = value;
           if (mend) mendChecksum(archive, Math.floor(at % archive.length / BLOCK_SIZE) * BLOCK_SIZE);
@@ -99,5 +100,5 @@ Deno.test("a mutated archive yields entries or an error with an offset", () => {
 function mendChecksum(archive: Uint8Array, at: number): void {
   const block = archive.subarray(at, at + BLOCK_SIZE);
   if (block.length < BLOCK_SIZE) return;
-  block.set(ascii(checksums(block).unsigned.toString(8).padStart(6, "0") + "\0 "), HEADER.checksum[0]);
+  block.set(fromByteString(checksums(block).unsigned.toString(8).padStart(6, "0") + "\0 "), HEADER.checksum[0]);
 }

@@ -1,23 +1,15 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import tarStream from "tar-stream";
-import {
-  archiveOf,
-  ascii,
-  file,
-  names,
-  pax,
-  rawHeader,
-  readAll,
-  special,
-} from "../../tests/support/archive/tar_blocks.ts";
-import { concatenate, toByteString } from "../base/bytes.ts";
+import { names, pax, rawHeader, readAll, special } from "../../tests/support/archive/tar_blocks.ts";
+import { file, tarOf } from "../../tests/support/archive/tar_builder.ts";
+import { concatenate, fromByteString, toByteString } from "../base/bytes.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { BLOCK_SIZE, type TarEntry, tarEntry } from "./tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "./tar_writer.ts";
 
 Deno.test("truncation within a header or data is an error, between entries or in padding it is not", () => {
-  const first = archiveOf([file("a", "x".repeat(700))]).subarray(0, 3 * BLOCK_SIZE);
-  const archive = concatenate([first, archiveOf([file("b".repeat(150), "y", { mtimeNsec: 5 })])]);
+  const first = tarOf(file("a", "x".repeat(700))).subarray(0, 3 * BLOCK_SIZE);
+  const archive = concatenate([first, tarOf(file("b".repeat(150), "y", { mtimeNsec: 5 }))]);
   const lastData = archive.length - TAR_END.length - BLOCK_SIZE;
   for (let length = 0; length <= archive.length; length++) {
     const inFirstPadding = length >= BLOCK_SIZE + 700 && length <= first.length;
@@ -30,7 +22,7 @@ Deno.test("truncation within a header or data is an error, between entries or in
 });
 
 Deno.test("data after the end marker is ignored", () => {
-  const archive = concatenate([archiveOf([file("a", "x")]), ascii("rubbish".repeat(500))]);
+  const archive = concatenate([tarOf(file("a", "x")), fromByteString("rubbish".repeat(500))]);
   deepEqual(names(readAll(archive)), ["a"]);
 });
 
@@ -38,16 +30,16 @@ Deno.test("an empty stream is an archive without entries", () => equal(readAll(n
 
 Deno.test("a header after a single zero block is refused", () => {
   throws(
-    () => readAll(concatenate([new Uint8Array(512), archiveOf([file("a", "")])])),
+    () => readAll(concatenate([new Uint8Array(512), tarOf(file("a", ""))])),
     /at 512: it follows a single zero block/,
   );
 });
 
 Deno.test("a wrong checksum is reported with its offset", () => {
-  const archive = archiveOf([file("a", "x"), file("b", "y")]);
+  const archive = tarOf(file("a", "x"), file("b", "y"));
   archive[1024] = 0x7a;
   throws(() => readAll(archive), /Cannot read tar header at 1024: checksum is \d+, expected \d+/);
-  throws(() => readAll(ascii("not a tar\n".repeat(100))), NydusGdError);
+  throws(() => readAll(fromByteString("not a tar\n".repeat(100))), NydusGdError);
 });
 
 Deno.test("a checksum over signed bytes is accepted", () => {
@@ -66,8 +58,8 @@ Deno.test("old v7 headers without magic, with type NUL, with a directory marked 
 Deno.test("GNU long names and link targets apply to the next entry only", () => {
   const long = "n".repeat(3000);
   const archive = concatenate([
-    special("L", ascii(long + "\0")),
-    special("K", ascii("t".repeat(200) + "\0")),
+    special("L", fromByteString(long + "\0")),
+    special("K", fromByteString("t".repeat(200) + "\0")),
     rawHeader({ name: "short", linkName: "short", typeFlag: "2", magic: "ustar  \0" }),
     rawHeader({ name: "next" }),
     TAR_END,
@@ -75,7 +67,7 @@ Deno.test("GNU long names and link targets apply to the next entry only", () => 
   const [first, second] = readAll(archive);
   equal(first?.entry.name.length, 3000);
   equal(first?.entry.linkName.length, 200);
-  deepEqual(second?.entry.name, ascii("next"));
+  deepEqual(second?.entry.name, fromByteString("next"));
 });
 
 Deno.test("GNU's atime and ctime in the prefix field are not part of the name", () => {
@@ -142,7 +134,7 @@ Deno.test("PAX times before 1970 and with more than nine decimals are read", () 
 
 Deno.test("malformed PAX records are reported with their offset", () => {
   const read = (body: string) => () =>
-    readAll(concatenate([special("x", ascii(body)), rawHeader({ name: "f" }), TAR_END]));
+    readAll(concatenate([special("x", fromByteString(body)), rawHeader({ name: "f" }), TAR_END]));
   throws(read("99 path=x\n"), /Cannot read PAX record at 512: it ends 89 bytes after its header/);
   throws(read("9 path=xx"), /no newline/);
   throws(read("6 =ab\n"), /no key/);
@@ -158,13 +150,13 @@ Deno.test("libarchive's extended attributes are read, SCHILY's take precedence",
     ["SCHILY.xattr.user.c", "raw\n\0"],
   ]);
   const entry = readAll(concatenate([special("x", records), rawHeader({ name: "f" }), TAR_END]))[0]?.entry;
-  deepEqual([...entry?.xattrs ?? []], [["user.a=b", new Uint8Array([0, 255])], ["user.c", ascii("raw\n\0")]]);
+  deepEqual([...entry?.xattrs ?? []], [["user.a=b", new Uint8Array([0, 255])], ["user.c", fromByteString("raw\n\0")]]);
 });
 
 Deno.test("extended headers are limited to 1 MiB, names to 4095 bytes", () => {
   throws(() => readAll(rawHeader({ name: "x", typeFlag: "x", size: "00004000001" })), /exceeds 1048576/);
   const long = (length: number) =>
-    readAll(concatenate([special("L", ascii("n".repeat(length))), rawHeader({}), TAR_END]));
+    readAll(concatenate([special("L", fromByteString("n".repeat(length))), rawHeader({}), TAR_END]));
   equal(long(4095).length, 1);
   throws(() => long(4096), /has 4096 bytes, 4095 at most/);
 });
@@ -175,15 +167,15 @@ Deno.test("unsupported entry types, and extended headers without an entry, are r
     /entry type "V" is not supported/,
   );
   throws(() => readAll(concatenate([special("x", pax([["uid", "1"]])), TAR_END])), /not followed by an entry/);
-  throws(() => readAll(special("L", ascii("n"))), /not followed by an entry/);
+  throws(() => readAll(special("L", fromByteString("n"))), /not followed by an entry/);
 });
 
 Deno.test("sparse files of every dialect are read as the logical file", () => {
   const want = new Uint8Array(2000);
-  want.set(ascii("abc"), 100);
-  want.set(ascii("z"), 1999);
+  want.set(fromByteString("abc"), 100);
+  want.set(fromByteString("z"), 1999);
   const octal = (value: number) => value.toString(8).padStart(11, "0") + "\0";
-  const data = concatenate([ascii("abcz"), tarPadding(4)]);
+  const data = concatenate([fromByteString("abcz"), tarPadding(4)]);
   const gnu = rawHeader({
     name: "f",
     typeFlag: "S",
@@ -200,14 +192,14 @@ Deno.test("sparse files of every dialect are read as the logical file", () => {
     gnuIsExtended: "\x01",
     gnuRealSize: octal(2000),
   });
-  const extension = concatenate([ascii(octal(1999) + octal(1)), new Uint8Array(488)]);
+  const extension = concatenate([fromByteString(octal(1999) + octal(1)), new Uint8Array(488)]);
   const plain = rawHeader({ name: "GNUSparseFile.1/f", size: octal(4) });
   const sparse01: [string, string][] = [
     ["GNU.sparse.size", "2000"],
     ["GNU.sparse.name", "f"],
     ["GNU.sparse.map", "100,3,1999,1"],
   ];
-  const map = ascii("2\n100\n3\n1999\n1\n");
+  const map = fromByteString("2\n100\n3\n1999\n1\n");
   const dialects: Record<string, Uint8Array> = {
     gnu: concatenate([gnu, data]),
     "gnu, extended": concatenate([extended, extension, data]),
@@ -250,7 +242,7 @@ Deno.test("sparse files of every dialect are read as the logical file", () => {
   for (const [dialect, archive] of Object.entries(dialects)) {
     for (const pieceBytes of [7, 512, 10_000]) {
       const [first] = readAll(concatenate([archive, TAR_END]), pieceBytes);
-      deepEqual([toByteString(first?.entry.name ?? ascii("")), first?.content], ["f", want], dialect);
+      deepEqual([toByteString(first?.entry.name ?? fromByteString("")), first?.content], ["f", want], dialect);
     }
   }
 });
@@ -261,8 +253,8 @@ Deno.test("a GNU sparse map that fills the header and an extension block goes on
     Array.from({ length: to - from }, (_, i) => octal(3 * (from + i)) + octal(1)).join("");
   const extension = (from: number, to: number, more: string) => {
     const block = new Uint8Array(512);
-    block.set(ascii(segments(from, to)));
-    block.set(ascii(more), 504);
+    block.set(fromByteString(segments(from, to)));
+    block.set(fromByteString(more), 504);
     return block;
   };
   for (const count of [4, 5, 25, 26, 48]) {
@@ -312,9 +304,15 @@ Deno.test("tar-stream reads written archives, as far as it can represent them", 
   const entries = [
     file("plain", "data"),
     file("n".repeat(200), "long name"),
-    { entry: tarEntry({ type: "directory", name: ascii("d") }), content: new Uint8Array(0) },
-    { entry: tarEntry({ type: "symlink", name: ascii("l"), linkName: ascii("t".repeat(150)) }), content: ascii("") },
-    { entry: tarEntry({ type: "link", name: ascii("h"), linkName: ascii("plain") }), content: ascii("") },
+    { entry: tarEntry({ type: "directory", name: fromByteString("d") }), content: new Uint8Array(0) },
+    {
+      entry: tarEntry({ type: "symlink", name: fromByteString("l"), linkName: fromByteString("t".repeat(150)) }),
+      content: fromByteString(""),
+    },
+    {
+      entry: tarEntry({ type: "link", name: fromByteString("h"), linkName: fromByteString("plain") }),
+      content: fromByteString(""),
+    },
     file("owner", "", { uid: 2_000_000, gid: 4, mode: 0o4755 }),
   ];
   const got: unknown[] = [];
@@ -327,7 +325,7 @@ Deno.test("tar-stream reads written archives, as far as it can represent them", 
   await new Promise<void>((resolve, reject) => {
     extract.on("finish", () => resolve());
     extract.on("error", reject);
-    extract.end(archiveOf(entries));
+    extract.end(tarOf(...entries));
   });
   deepEqual(
     got,
@@ -358,17 +356,17 @@ Deno.test("archives of tar-stream are read", async () => {
     ["file", 0, 12],
     ["char", 3, 0],
   ]);
-  deepEqual(read[1]?.content, ascii("content"));
+  deepEqual(read[1]?.content, fromByteString("content"));
 });
 
 Deno.test("entries that tar cannot represent are refused by the writer", () => {
   const refuse = (fields: Partial<TarEntry>, message: RegExp) =>
-    throws(() => encodeTarHeader(tarEntry({ type: "file", name: ascii("f"), ...fields })), message);
-  refuse({ name: ascii("") }, /name is empty/);
-  refuse({ name: ascii("a\0b") }, /contains NUL/);
+    throws(() => encodeTarHeader(tarEntry({ type: "file", name: fromByteString("f"), ...fields })), message);
+  refuse({ name: fromByteString("") }, /name is empty/);
+  refuse({ name: fromByteString("a\0b") }, /contains NUL/);
   refuse({ type: "symlink" }, /target of a symlink is empty/);
   refuse({ uid: -1 }, /uid is -1/);
   refuse({ mtimeNsec: 1e9 }, /mtime is/);
   refuse({ type: "fifo", sizeBytes: 1 }, /a fifo has 1 bytes/);
-  refuse({ xattrs: new Map([["", ascii("")]]) }, /extended attribute/);
+  refuse({ xattrs: new Map([["", fromByteString("")]]) }, /extended attribute/);
 });

@@ -1,25 +1,20 @@
 /**
- * Tar archives for tests, down to single header blocks, and a reader of whole archives.
+ * Tar headers for tests, down to the single field, and a reader of whole archives.
  *
  * @module
  */
-import { BLOCK_SIZE, HEADER, type TarEntry, tarEntry } from "../../../lib/archive/tar.ts";
+import { BLOCK_SIZE, HEADER } from "../../../lib/archive/tar.ts";
 import { checksums } from "../../../lib/archive/tar_header.ts";
 import { formatPaxRecord } from "../../../lib/archive/tar_pax.ts";
 import { TarReader } from "../../../lib/archive/tar_reader.ts";
-import { encodeTarHeader, TAR_END, tarPadding } from "../../../lib/archive/tar_writer.ts";
+import { tarPadding } from "../../../lib/archive/tar_writer.ts";
 import { concatenate, fromByteString, toByteString } from "../../../lib/base/bytes.ts";
-
-/** An entry and its data. */
-export interface ReadEntry {
-  entry: TarEntry;
-  content: Uint8Array;
-}
+import type { TestEntry } from "./tar_builder.ts";
 
 /** Reads a whole archive that arrives in pieces of `pieceBytes`. */
-export function readAll(archive: Uint8Array, pieceBytes = archive.length || 1): ReadEntry[] {
-  const out: ReadEntry[] = [];
-  let last: ReadEntry | undefined;
+export function readAll(archive: Uint8Array, pieceBytes = archive.length || 1): TestEntry[] {
+  const out: TestEntry[] = [];
+  let last: TestEntry | undefined;
   const reader = new TarReader({
     entry: (entry) => out.push(last = { entry, content: new Uint8Array(Math.min(entry.sizeBytes, 1 << 24)) }),
     data: (piece, offset) => last?.content.set(piece, offset),
@@ -30,20 +25,6 @@ export function readAll(archive: Uint8Array, pieceBytes = archive.length || 1): 
   return out;
 }
 
-/** A whole archive, including the end marker. */
-export function archiveOf(entries: readonly ReadEntry[]): Uint8Array<ArrayBuffer> {
-  const parts = entries.flatMap(({ entry, content }) => [encodeTarHeader(entry), content, tarPadding(content.length)]);
-  return concatenate([...parts, TAR_END]);
-}
-
-/** Encodes text with one byte per character. */
-export const ascii = fromByteString;
-/** A file of text. */
-export const file = (name: string, text: string, fields: Partial<TarEntry> = {}): ReadEntry => ({
-  entry: tarEntry({ type: "file", name: ascii(name), sizeBytes: text.length, ...fields }),
-  content: ascii(text),
-});
-
 /** A header block with fields given as text and a valid checksum. */
 export function rawHeader(
   fields: Partial<Record<keyof typeof HEADER, string>>,
@@ -51,10 +32,13 @@ export function rawHeader(
 ): Uint8Array<ArrayBuffer> {
   const block = new Uint8Array(BLOCK_SIZE);
   for (const [key, value] of Object.entries({ mode: "0000644", size: "00000000000", typeFlag: "0", ...fields })) {
-    block.set(ascii(value), HEADER[key as keyof typeof HEADER][0]);
+    block.set(fromByteString(value), HEADER[key as keyof typeof HEADER][0]);
   }
   const sums = checksums(block);
-  block.set(ascii((signed ? sums.signed : sums.unsigned).toString(8).padStart(6, "0") + "\0 "), HEADER.checksum[0]);
+  block.set(
+    fromByteString((signed ? sums.signed : sums.unsigned).toString(8).padStart(6, "0") + "\0 "),
+    HEADER.checksum[0],
+  );
   return block;
 }
 
@@ -70,10 +54,10 @@ export function special(typeFlag: string, body: Uint8Array): Uint8Array<ArrayBuf
 
 /** The body of a PAX header. */
 export function pax(records: [string, string][]): Uint8Array<ArrayBuffer> {
-  return concatenate([...records.map(([key, value]) => formatPaxRecord(key, ascii(value)))]);
+  return concatenate([...records.map(([key, value]) => formatPaxRecord(key, fromByteString(value)))]);
 }
 
 /** Names of the entries read. */
-export function names(read: readonly ReadEntry[]): string[] {
+export function names(read: readonly TestEntry[]): string[] {
   return read.map(({ entry }) => toByteString(entry.name));
 }
