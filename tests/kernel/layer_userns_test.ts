@@ -5,6 +5,7 @@ import { FOLDER_BOOTSTRAP } from "../support/layer/folder_images.ts";
 import { storeTest, WITHOUT_DOCKER } from "../support/layer/store_home.ts";
 import { container, layer, lazyLayer, namesIn } from "../support/layer/store_layers.ts";
 import { device, dir, entriesOf, file, symlink, tarOf } from "../support/archive/tar_builder.ts";
+import { quietLogs } from "../support/quiet_logs.ts";
 
 storeTest("with a user namespace owners are shifted when unpacking and back when diffing", async (home) => {
   const { images: lazyImages, applier, differ } = home;
@@ -108,6 +109,19 @@ storeTest("with a user namespace a lazy image shows shifted owners, and its file
   await store.put("box");
   deepEqual(namesIn(`${store.home}/.making`), []);
   deepEqual(home.images.heldBy("lazy"), []);
+});
+
+storeTest("with a user namespace the lost record of an image's layer is written again as it was", async (home) => {
+  await using _quiet = await quietLogs();
+  const idMaps = { uids: [{ containerId: 0, hostId: 100_000, size: 65_536 }], gids: [] };
+  await home.reopen({ idMaps });
+  await lazyLayer(home, "lazy");
+  const record = `${home.path}/lazy/layer.json`;
+  const { bootstrap, diffId } = JSON.parse(await Deno.readTextFile(record));
+  equal(bootstrap.root.uid, 100_000); // that of whatever is stacked on it
+  await Deno.remove(record);
+  await home.reopen({ idMaps, recordedLayer: () => Promise.resolve({ diffId }) });
+  deepEqual(JSON.parse(await Deno.readTextFile(record)).bootstrap, bootstrap);
 });
 
 storeTest("what a process that was killed while it mounted an image has left is removed", async (home) => {

@@ -18,8 +18,7 @@ import { type LayerParents, lowerOn } from "../record/layer_damage.ts";
 import { type Layer, loadLayer } from "../record/layer.ts";
 import { formatLower, type HomePaths, idOfLinkTarget, parseLower } from "../record/layer_paths.ts";
 import { applyState, readFinished, writeFinished } from "../record/layer_record.ts";
-import type { LazyImages } from "../lazy/lazy_images.ts";
-import { recogniseLayer } from "../record/recognise_layer.ts";
+import { type BootstrapVerifier, recogniseLayer } from "../record/recognise_layer.ts";
 
 const log = logger("layer", "recovery");
 
@@ -33,7 +32,7 @@ export interface DockerLayer {
 
 /** What mending takes. */
 export interface Mending {
-  readonly lazyImages: Pick<LazyImages, "verify">;
+  readonly images: BootstrapVerifier;
   /** Returns what dockerd has recorded of a layer; undefined if it does not know it. */
   readonly recordedLayer: (id: string) => Promise<DockerLayer | undefined>;
   /** Returns the layer below each layer, as far as dockerd has recorded it. */
@@ -41,7 +40,7 @@ export interface Mending {
 }
 
 /** Writes the layer's record again if it is lost. @throws {Error} if it is, and that is not possible */
-export async function mendRecord(home: HomePaths, id: string, { lazyImages, recordedLayer }: Mending): Promise<void> {
+export async function mendRecord(home: HomePaths, id: string, { images, recordedLayer }: Mending): Promise<void> {
   const paths = home.layer(id);
   const [finished, reason] = await readFinished(paths).then(
     (finished) => [finished, "it is missing"] as const,
@@ -56,7 +55,7 @@ export async function mendRecord(home: HomePaths, id: string, { lazyImages, reco
   const recorded = await recordedLayer(id);
   if (isMissing && recorded === undefined) return;
   const { diffId } = recorded ?? {};
-  const recognised = await recogniseLayer(paths.diff, lazyImages);
+  const recognised = await recogniseLayer(paths.diff, images);
   await writeFinished(paths, { ...recognised, ...(diffId === undefined ? {} : { diffId }) });
   log.warn("record of a layer is lost, it is written again", { path: paths.record, reason });
 }

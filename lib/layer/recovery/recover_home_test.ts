@@ -33,7 +33,7 @@ function recover(home: HomePaths, recorded: Record<string, DockerLayer> = {}) {
   const recordedParents = () => Promise.resolve(parentsIn(recorded));
   const recordedLayer = (id: string) => Promise.resolve(recorded[id]);
   const verify = () => Promise.resolve({ mode: 0o755, uid: 0, gid: 0 });
-  return recoverHome(home, { lazyImages: { verify }, recordedLayer, recordedParents });
+  return recoverHome(home, { images: { verify }, recordedLayer, recordedParents });
 }
 
 function parentsIn(recorded: Record<string, DockerLayer>): Map<string, string> {
@@ -182,7 +182,7 @@ test("a layer without a record stays if dockerd's records cannot be read, and is
   await markApplyBegun(paths);
   const recordedLayer = () => Promise.reject(new Error("no access"));
   const { layers, damaged } = await recoverHome(home, {
-    lazyImages: { verify: () => Promise.reject() },
+    images: { verify: () => Promise.reject() },
     recordedLayer,
     recordedParents: recordedLayer,
   });
