@@ -22,7 +22,7 @@ import type { Settings } from "../lib/base/settings.ts";
 import { trimMemory } from "../lib/base/trim_memory.ts";
 import { type ConfigPath, readSettings } from "../lib/backend/config_files.ts";
 import { dockerImageDir } from "../lib/image/docker/files.ts";
-import { recordedLayer, recordedLayers, recordedParents } from "../lib/image/docker/layers.ts";
+import { dockerRecords } from "../lib/image/docker/layers.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "../lib/image/gc/collect_garbage.ts";
 import { discardBlobsOfBefore } from "../lib/image/gc/layer_blobs.ts";
 import { layersLeft } from "../lib/image/lazy/records/found_images.ts";
@@ -183,16 +183,13 @@ async function resumeDriver(
   const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
     const limitBytes = options.size === undefined ? 0 : parseSize(options.size, "limit containers");
     await images.configure(home, options);
-    const imageDir = dockerImageDir(home);
     return await LayerStore.open(home, {
       ...workers,
       lazyImages: images.store,
       idMaps,
       limitBytes,
       unbornAfterMs: UNBORN_AFTER_MS,
-      recordedLayers: () => recordedLayers(imageDir),
-      recordedLayer: (id) => recordedLayer(imageDir, id),
-      recordedParents: () => recordedParents(imageDir),
+      dockerRecords: dockerRecords(dockerImageDir(home)),
     });
   };
   return await GraphDriver.resume({ stateFile: servedHomePath(folders.state), openStore });

@@ -36,9 +36,9 @@ export class LayerRemover implements Disposable {
 
   /** Removes the layers that a dockerd which has just started does not know. */
   async removeForgotten(): Promise<void> {
-    const { paths, recordedLayers } = this.inside;
+    const { paths, dockerRecords } = this.inside;
     await this.#unborn.removeAll();
-    await removeUnrecorded(paths, recordedLayers, (id) => this.remove(id));
+    await removeUnrecorded(paths, dockerRecords, (id) => this.remove(id));
   }
 
   /** See LayerStore.remove. */

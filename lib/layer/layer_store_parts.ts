@@ -12,9 +12,8 @@ import type { LayerMounts } from "./layer_mounts.ts";
 import type { HomePaths } from "./record/layer_paths.ts";
 import type { LazyImages } from "./lazy/lazy_images.ts";
 import type { KnownLazyLayers } from "./known_lazy_layers.ts";
-import type { Mending } from "./recovery/mend_layer.ts";
 import type { LayerApplier } from "./make/unpack_layer.ts";
-import type { RecordedLayers } from "./remove/unrecorded_layers.ts";
+import type { DockerRecords } from "./record/docker_records.ts";
 
 /** Dependencies and options of a store. */
 export interface LayerStoreParts {
@@ -27,12 +26,7 @@ export interface LayerStoreParts {
   readonly limitBytes: number;
   /** Milliseconds after which dockerd has forgotten a layer of a container that it has not made. */
   readonly unbornAfterMs: number;
-  /** What dockerd has recorded of layers; undefined if it has no records. */
-  readonly recordedLayers: () => Promise<RecordedLayers | undefined>;
-  /** What dockerd has recorded of one layer; undefined if it does not know it. */
-  readonly recordedLayer: Mending["recordedLayer"];
-  /** The layer below each layer, as far as dockerd has recorded it. */
-  readonly recordedParents: Mending["recordedParents"];
+  readonly dockerRecords: DockerRecords;
 }
 
 /** What the parts of one store share. */

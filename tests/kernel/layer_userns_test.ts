@@ -120,7 +120,8 @@ storeTest("with a user namespace the lost record of an image's layer is written 
   const { bootstrap, diffId } = JSON.parse(await Deno.readTextFile(record));
   equal(bootstrap.root.uid, 100_000); // that of whatever is stacked on it
   await Deno.remove(record);
-  await home.reopen({ idMaps, recordedLayer: () => Promise.resolve({ diffId }) });
+  const records = { ...WITHOUT_DOCKER.dockerRecords, layer: () => Promise.resolve({ diffId }) };
+  await home.reopen({ idMaps, dockerRecords: records });
   deepEqual(JSON.parse(await Deno.readTextFile(record)).bootstrap, bootstrap);
 });
 

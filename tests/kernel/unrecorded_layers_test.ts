@@ -4,9 +4,9 @@
  * @module
  */
 import { deepEqual } from "node:assert/strict";
-import { recordedLayers } from "../../lib/image/docker/layers.ts";
+import { dockerRecords } from "../../lib/image/docker/layers.ts";
 import { rootTest } from "../support/root_test.ts";
-import { StoreHome } from "../support/layer/store_home.ts";
+import { StoreHome, WITHOUT_DOCKER } from "../support/layer/store_home.ts";
 import { container, layer, layersIn, lazyLayer } from "../support/layer/store_layers.ts";
 import { file, tarOf } from "../support/archive/tar_builder.ts";
 import { until } from "../support/until.ts";
@@ -39,7 +39,9 @@ rootTest("image layers that dockerd has no record of are removed when a dockerd 
   await using home = await StoreHome.make();
   const imageDir = `${home.scratch}/image`;
   let records = imageDir;
-  const store = await home.reopen({ recordedLayers: () => recordedLayers(records) });
+  const store = await home.reopen({
+    dockerRecords: { ...WITHOUT_DOCKER.dockerRecords, layers: () => dockerRecords(records).layers() },
+  });
   await begin(imageDir);
   await layer(store, id("a"), "", file("f", "of an image"));
   await container(store, id("b"), id("a"));
@@ -74,7 +76,7 @@ rootTest("image layers that dockerd has no record of are removed when a dockerd 
 rootTest("no layer is removed for records that are damaged, or older or newer than the layers", async () => {
   await using home = await StoreHome.make();
   const imageDir = `${home.scratch}/image`;
-  const store = await home.reopen({ recordedLayers: () => recordedLayers(imageDir) });
+  const store = await home.reopen({ dockerRecords: dockerRecords(imageDir) });
   await begin(imageDir);
   await layer(store, id("a"), "", file("f", "of an image"));
   await layer(store, id("b"), "", file("f", "a commit that nobody else has"));
@@ -101,7 +103,7 @@ rootTest("no layer is removed for records that are damaged, or older or newer th
 rootTest("no layer is removed for records that were put in the place of newer ones", async () => {
   await using home = await StoreHome.make();
   const imageDir = `${home.scratch}/image`;
-  const store = await home.reopen({ recordedLayers: () => recordedLayers(imageDir) });
+  const store = await home.reopen({ dockerRecords: dockerRecords(imageDir) });
   await begin(imageDir);
   await layer(store, id("a"), "", file("f", "of an image"));
   await record(imageDir, `sha256/${id("1")}/cache-id`, id("a"));
@@ -116,7 +118,9 @@ rootTest("no layer is removed for records that were put in the place of newer on
 rootTest("no layer is removed for records that were begun anew while the clock was wrong", async () => {
   await using home = await StoreHome.make();
   const recorded = { ofImages: new Set<string>(), others: new Set<string>(), since: new Date(0) };
-  const store = await home.reopen({ recordedLayers: () => Promise.resolve(recorded) });
+  const store = await home.reopen({
+    dockerRecords: { ...WITHOUT_DOCKER.dockerRecords, layers: () => Promise.resolve(recorded) },
+  });
   await layer(store, id("a"), "", file("f", "of an image"));
   await store.beginAnew();
   deepEqual(layersIn(home.path), [id("a")]);
@@ -127,7 +131,7 @@ rootTest(
   async () => {
     await using home = await StoreHome.make();
     const imageDir = `${home.scratch}/image`;
-    const store = await home.reopen({ recordedLayers: () => recordedLayers(imageDir) });
+    const store = await home.reopen({ dockerRecords: dockerRecords(imageDir) });
     await layer(store, id("a"), "", file("f", "older than the records"));
     await begin(imageDir);
     await layer(store, id("b"), "", file("f", "whole, of nobody"));

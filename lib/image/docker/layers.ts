@@ -19,9 +19,17 @@ import { join } from "node:path";
 import { AT } from "../../../ffi/fcntl.ts";
 import { statat } from "../../../ffi/sys_stat.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
-import type { DockerLayer } from "../../layer/recovery/mend_layer.ts";
-import type { RecordedLayers } from "../../layer/remove/unrecorded_layers.ts";
+import type { DockerLayer, DockerRecords, RecordedLayers } from "../../layer/record/docker_records.ts";
 import { containerRecords, diffIdsOf, imageConfigs, layerRecords } from "./files.ts";
+
+/** The records in `imageDir`, `<data-root>/image/<driver>`. */
+export function dockerRecords(imageDir: string): DockerRecords {
+  return {
+    layers: () => recordedLayers(imageDir),
+    layer: (id) => recordedLayer(imageDir, id),
+    parents: () => recordedParents(imageDir),
+  };
+}
 
 /** Records of layers of images. dockerd renames one before it removes the layer: `<chain id>-<random>-removing`. */
 export const CHAIN_ID = /^[0-9a-f]{64}$/;

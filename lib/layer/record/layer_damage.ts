@@ -7,6 +7,7 @@
  */
 import { existsSync } from "node:fs";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import type { LayerParents } from "./docker_records.ts";
 import { hidesBelow, type Layer, loadLayer } from "./layer.ts";
 import { isLayerId } from "./layer_id.ts";
 import { HomePaths } from "./layer_paths.ts";
@@ -18,9 +19,6 @@ export interface DamagedLayer {
   /** What to do; absent: the layer is lost, except for its files. */
   readonly remedy?: string;
 }
-
-/** The layer below each layer, by ID. */
-export type LayerParents = ReadonlyMap<string, string>;
 
 /** Both are parts of sentences. */
 export interface LayerProblem {

@@ -14,7 +14,8 @@ import { ignore, NydusGdError } from "../../base/errors.ts";
 import { readStateText } from "../../base/json_file.ts";
 import { logger } from "../../base/log.ts";
 import { syncFolder, writeDurably } from "../../base/durable.ts";
-import { type LayerParents, lowerOn } from "../record/layer_damage.ts";
+import type { DockerRecords } from "../record/docker_records.ts";
+import { lowerOn } from "../record/layer_damage.ts";
 import { type Layer, loadLayer } from "../record/layer.ts";
 import { formatLower, type HomePaths, idOfLinkTarget, parseLower } from "../record/layer_paths.ts";
 import { applyState, readFinished, writeFinished } from "../record/layer_record.ts";
@@ -22,25 +23,14 @@ import { type BootstrapVerifier, recogniseLayer } from "../record/recognise_laye
 
 const log = logger("layer", "recovery");
 
-/** What dockerd has recorded of one layer. */
-export interface DockerLayer {
-  /** "sha256:…" of its tar; absent for a container's. */
-  readonly diffId?: string;
-  /** ID of the layer below; absent for the lowest. */
-  readonly parent?: string;
-}
-
 /** What mending takes. */
 export interface Mending {
   readonly images: BootstrapVerifier;
-  /** Returns what dockerd has recorded of a layer; undefined if it does not know it. */
-  readonly recordedLayer: (id: string) => Promise<DockerLayer | undefined>;
-  /** Returns the layer below each layer, as far as dockerd has recorded it. */
-  readonly recordedParents: () => Promise<LayerParents>;
+  readonly dockerRecords: Pick<DockerRecords, "layer" | "parents">;
 }
 
 /** Writes the layer's record again if it is lost. @throws {Error} if it is, and that is not possible */
-export async function mendRecord(home: HomePaths, id: string, { images, recordedLayer }: Mending): Promise<void> {
+export async function mendRecord(home: HomePaths, id: string, { images, dockerRecords }: Mending): Promise<void> {
   const paths = home.layer(id);
   const [finished, reason] = await readFinished(paths).then(
     (finished) => [finished, "it is missing"] as const,
@@ -52,7 +42,7 @@ export async function mendRecord(home: HomePaths, id: string, { images, recorded
   if (finished !== undefined) return;
   const isMissing = reason === "it is missing";
   if (isMissing && applyState(paths, undefined).kind !== "begun") return;
-  const recorded = await recordedLayer(id);
+  const recorded = await dockerRecords.layer(id);
   if (isMissing && recorded === undefined) return;
   const { diffId } = recorded ?? {};
   const recognised = await recogniseLayer(paths.diff, images);
@@ -70,11 +60,11 @@ export async function mendLower(
   home: HomePaths,
   id: string,
   layers: ReadonlyMap<string, Layer>,
-  { recordedLayer }: Pick<Mending, "recordedLayer">,
+  { dockerRecords }: Pick<Mending, "dockerRecords">,
 ): Promise<Layer | undefined> {
   const paths = home.layer(id);
   const text = await readStateText(paths.lower) ?? "";
-  const parentId = (await recordedLayer(id))?.parent ?? await firstOf(home, text);
+  const parentId = (await dockerRecords.layer(id))?.parent ?? await firstOf(home, text);
   const parent = parentId === undefined ? undefined : layers.get(parentId);
   const whole = parent && formatLower(lowerOn(parent));
   if (parent === undefined || whole === undefined || whole === text.trimEnd()) return undefined;

@@ -110,7 +110,7 @@ async function recoverLayers(home: HomePaths, mending: Mending): Promise<Omit<Re
       unread.set(name, damageOf(name, error));
     }
   }
-  const parents = await attempt("compare", home.home, () => mending.recordedParents());
+  const parents = await attempt("compare", home.home, () => mending.dockerRecords.parents());
   const mended = new Set<string>();
   for (;;) {
     const broken = brokenStacks([...layers.values()], home, parents);
@@ -146,7 +146,7 @@ async function recoverLayer(home: HomePaths, id: string, mending: Mending): Prom
   await mendRecord(home, id, mending);
   const layer = await loadLayer(home, id);
   if (layer.apply.kind === "none" || layer.apply.kind === "done") return layer;
-  if (await mending.recordedLayer(id) !== undefined) requireWhole(layer, "be used");
+  if (await mending.dockerRecords.layer(id) !== undefined) requireWhole(layer, "be used");
   await attempt("delete", layer.paths.root, () => discardLayer(home, id, layer.short));
   return undefined;
 }

@@ -5,7 +5,7 @@ import { damagedLayersIn } from "../record/layer_damage.ts";
 import { formatLower, HomePaths, newShortName } from "../record/layer_paths.ts";
 import { markApplyBegun, markApplyFailed, writeFinished } from "../record/layer_record.ts";
 import { makeLayer } from "../make/make_layer.ts";
-import type { DockerLayer } from "./mend_layer.ts";
+import type { DockerLayer } from "../record/docker_records.ts";
 import { discardLayer } from "../remove/discard_layer.ts";
 import { recoverHome } from "./recover_home.ts";
 import { namesIn } from "../../../tests/support/layer/store_layers.ts";
@@ -30,10 +30,12 @@ function test(name: string, run: (home: HomePaths) => Promise<void>): void {
 
 /** Recovers beside a dockerd that has recorded these layers. */
 function recover(home: HomePaths, recorded: Record<string, DockerLayer> = {}) {
-  const recordedParents = () => Promise.resolve(parentsIn(recorded));
-  const recordedLayer = (id: string) => Promise.resolve(recorded[id]);
+  const dockerRecords = {
+    layer: (id: string) => Promise.resolve(recorded[id]),
+    parents: () => Promise.resolve(parentsIn(recorded)),
+  };
   const verify = () => Promise.resolve({ mode: 0o755, uid: 0, gid: 0 });
-  return recoverHome(home, { images: { verify }, recordedLayer, recordedParents });
+  return recoverHome(home, { images: { verify }, dockerRecords });
 }
 
 function parentsIn(recorded: Record<string, DockerLayer>): Map<string, string> {
@@ -180,11 +182,10 @@ test("a layer without a record stays if dockerd's records cannot be read, and is
   await makeLayer(home, "base", undefined);
   const { paths } = await loadLayer(home, "base");
   await markApplyBegun(paths);
-  const recordedLayer = () => Promise.reject(new Error("no access"));
+  const refuse = () => Promise.reject(new Error("no access"));
   const { layers, damaged } = await recoverHome(home, {
     images: { verify: () => Promise.reject() },
-    recordedLayer,
-    recordedParents: recordedLayer,
+    dockerRecords: { layer: refuse, parents: refuse },
   });
   deepEqual([layers, damaged], [[], [{ id: "base", reason: "no access" }]]);
   equal(namesIn(home.home).includes("base"), true);

@@ -22,6 +22,7 @@
 import { mountCount } from "../../../ffi/mountinfo.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
+import type { DockerRecords, RecordedLayers } from "../record/docker_records.ts";
 import { isEmpty, type Layer, loadLayer } from "../record/layer.ts";
 import { isLayerId } from "../record/layer_id.ts";
 import type { HomePaths } from "../record/layer_paths.ts";
@@ -31,29 +32,18 @@ const log = logger("layer");
 /** Names that dockerd's layer store gives; BuildKit gives others to its layers, and keeps other records of them. */
 const DOCKER_LAYER = /^[0-9a-f]{64}(-init)?$/;
 
-/** What dockerd has recorded. */
-export interface RecordedLayers {
-  /** Ids of layers that images have. */
-  readonly ofImages: ReadonlySet<string>;
-  /** Ids of layers of containers, and of layers that were being removed: they may be gone. */
-  readonly others: ReadonlySet<string>;
-  /** Last change of the folder of the records (its ctime). */
-  readonly since: Date;
-}
-
 /**
  * Removes the layers that dockerd has forgotten. Never rejects. Valid only while dockerd makes no layer.
  *
- * @param recordedLayers returns what dockerd has recorded; undefined if that names no layers
  * @param remove removes a layer
  */
 export async function removeUnrecorded(
   home: HomePaths,
-  recordedLayers: () => Promise<RecordedLayers | undefined>,
+  dockerRecords: Pick<DockerRecords, "layers">,
   remove: (id: string) => Promise<void>,
 ): Promise<void> {
   try {
-    const recorded = await recordedLayers();
+    const recorded = await dockerRecords.layers();
     if (recorded === undefined) return;
     for (const id of await unrecordedLayers(home, recorded)) {
       await remove(id);

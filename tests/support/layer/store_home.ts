@@ -17,9 +17,11 @@ export const WITHOUT_DOCKER = {
   idMaps: NO_ID_MAPS,
   limitBytes: 0,
   unbornAfterMs: UNBORN_AFTER_MS,
-  recordedLayers: () => Promise.resolve(undefined),
-  recordedLayer: () => Promise.resolve(undefined),
-  recordedParents: () => Promise.resolve(new Map()),
+  dockerRecords: {
+    layers: () => Promise.resolve(undefined),
+    layer: () => Promise.resolve(undefined),
+    parents: () => Promise.resolve(new Map()),
+  },
 } as const;
 
 /** A scratch directory with a home in it, and a store that can be closed and reopened. */
