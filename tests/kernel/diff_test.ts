@@ -285,6 +285,32 @@ rootTest("a change with equal size and time is in the diff", () => {
   deepEqual(namesOf(concatenate(diffTar({ layers: [top, middle, base], below: [base] }))), ["f", "g"]);
 });
 
+rootTest("what vanishes or is replaced while a tar is written is left out, or is what it is by then", () => {
+  const entries = [
+    file("a", new Uint8Array(700_000)),
+    file("gone"),
+    symlink("link", "x"),
+    dir("lost"),
+    file("lost/f"),
+    file("new", "old"),
+  ];
+  for (const isStack of [false, true]) {
+    using layers = new Layers();
+    const upper = layers.layer(...entries);
+    const tar = diffTar(
+      isStack ? { layers: [upper], below: [layers.layer(file("other"))] } : { layers: [upper], below: [] },
+    );
+    const { value: first } = tar.next();
+    ok(first);
+    for (const name of ["gone", "link", "lost"]) Deno.removeSync(`${upper}/${name}`, { recursive: true });
+    Deno.writeTextFileSync(`${upper}/new.tmp`, "other content");
+    Deno.renameSync(`${upper}/new.tmp`, `${upper}/new`);
+    const archive = concatenate([first, ...tar]);
+    deepEqual(namesOf(archive).filter((name) => !name.startsWith(".wh.")), ["a", "new"]);
+    equal(Deno.readTextFileSync(`${layers.applied(archive)}/new`), "other content");
+  }
+});
+
 rootTest("the size counts differing files only, each inode once", () => {
   using layers = new Layers();
   const base = layers.layer(dir("d"), file("d/f", "x".repeat(1000)), file("g", "12345"), hardlink("h", "d/f"));

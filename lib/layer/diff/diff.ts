@@ -11,7 +11,7 @@
  *
  * @module
  */
-import { readDirectory } from "../../../ffi/dirent.ts";
+import { DT, readDirectory } from "../../../ffi/dirent.ts";
 import { AT, O, open, openat } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { S, type Stat, statat } from "../../../ffi/sys_stat.ts";
@@ -58,34 +58,33 @@ function* upperTar(upper: string, idMaps: IdMaps): Pieces {
 
 function* upperFolder(output: DiffOutput, folder: Fd, path: ByteString): Pieces {
   if (hasOpaqueMark(folder)) yield* output.marker(childPath(path, OPAQUE));
-  for (const { name, shown, stat } of entriesInOrder(folder)) {
-    const child = childPath(path, shown);
+  for (const name of namesInOrder(folder)) {
+    const stat = ifPresent(() => statat(folder, name, AT.SYMLINK_NOFOLLOW));
+    if (stat === undefined) continue;
+    const child = childPath(path, tarName(name, stat));
     if (isWhiteout(stat)) {
       yield* output.marker(child);
       continue;
     }
     yield* output.node(folder, name, child, stat);
     if ((stat.mode & S.IFMT) !== S.IFDIR) continue;
-    using inner = openat(folder, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
-    yield* upperFolder(output, inner, child);
+    using inner = ifPresent(() => openat(folder, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW));
+    if (inner !== undefined) yield* upperFolder(output, inner, child);
   }
 }
 
-interface UpperEntry {
-  readonly name: Uint8Array;
-  /** The name in the tar. */
-  readonly shown: ByteString;
-  readonly stat: Stat;
+/** The names in a folder, in the order of their names in the tar. */
+function namesInOrder(folder: Fd): Uint8Array[] {
+  const names = [...readDirectory(folder)].map(({ name, type }) => {
+    const mayBeWhiteout = type === DT.CHR || type === DT.UNKNOWN;
+    const stat = mayBeWhiteout ? ifPresent(() => statat(folder, name, AT.SYMLINK_NOFOLLOW)) : undefined;
+    return { name, shown: tarName(name, stat) };
+  });
+  return names.sort((a, b) => a.shown < b.shown ? -1 : 1).map(({ name }) => name);
 }
 
-function entriesInOrder(folder: Fd): UpperEntry[] {
-  const entries: UpperEntry[] = [];
-  for (const { name } of [...readDirectory(folder)]) {
-    const stat = ifPresent(() => statat(folder, name, AT.SYMLINK_NOFOLLOW));
-    if (stat === undefined) continue;
-    entries.push({ name, shown: toByteString(isWhiteout(stat) ? whiteoutName(name) : name), stat });
-  }
-  return entries.sort((a, b) => a.shown < b.shown ? -1 : 1);
+function tarName(name: Uint8Array, stat: Stat | undefined): ByteString {
+  return toByteString(stat !== undefined && isWhiteout(stat) ? whiteoutName(name) : name);
 }
 
 /** Bytes of the files and symbolic links in a tree, each inode once. */
@@ -125,9 +124,9 @@ function* stackFolder(output: DiffOutput, folder: StackFolder, differences: read
     }
     // Only the layer that has the child is opened: a folder may merge many.
     const holder = { path: folder.path, layers: child.layers.slice(0, 1) };
-    using open = new OpenStackFolder(holder);
-    const stat = open.stat(child);
-    if (stat === undefined) continue;
+    using open = ifPresent(() => new OpenStackFolder(holder));
+    const stat = open?.stat(child);
+    if (open === undefined || stat === undefined) continue;
     yield* output.node(open.folderOf(child), fromByteString(name), childPath(folder.path, name), stat);
     if (child.isFolder) yield* stackFolder(output, childFolder(folder, child), inside);
   }
@@ -138,8 +137,8 @@ function stackSize(pair: StackPair): number {
   const add = (folder: StackFolder, differences: readonly Difference[]) => {
     for (const { child, inside } of differences) {
       if (child === undefined) continue;
-      using open = new OpenStackFolder({ path: folder.path, layers: child.layers.slice(0, 1) });
-      const stat = open.stat(child);
+      using open = ifPresent(() => new OpenStackFolder({ path: folder.path, layers: child.layers.slice(0, 1) }));
+      const stat = open?.stat(child);
       if (stat !== undefined) sizes.add(stat);
       if (child.isFolder) add(childFolder(folder, child), inside);
     }

@@ -9,22 +9,26 @@
  * `security.capability`, whose user namespace is omitted, as in Docker). Further names of an inode become hard links
  * with the same attributes, because Docker sets them again. Sockets are skipped: tar has no type for them.
  *
+ * The tree may be in use, as by `docker commit --pause=false`: what vanishes before its turn is left out. A file that
+ * becomes shorter while it is read is an error.
+ *
  * @module
  */
 import { isErrno } from "../../../ffi/errno.ts";
 import { O, openat } from "../../../ffi/fcntl.ts";
-import type { Fd } from "../../../ffi/fd.ts";
+import { type Fd, procFdPath } from "../../../ffi/fd.ts";
 import { fstat, major, minor, S, type Stat } from "../../../ffi/sys_stat.ts";
-import { lgetxattr, llistxattr } from "../../../ffi/sys_xattr.ts";
+import { getxattr, lgetxattr, listxattr, llistxattr } from "../../../ffi/sys_xattr.ts";
 import { pread, readlinkat } from "../../../ffi/unistd.ts";
-import { NODE_TYPES } from "../../archive/node_type.ts";
+import { NODE_TYPES, type NodeType } from "../../archive/node_type.ts";
 import { type TarEntry, tarEntry } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
 import { OVERLAY_XATTR_PREFIX } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { pathBelow, printable } from "../apply/apply_tree.ts";
+import { entryName, pathBelow, printable } from "../apply/apply_tree.ts";
 import { type IdMaps, toContainer } from "../userns/id_maps.ts";
+import { ifPresent } from "./changes_view.ts";
 
 /** Size of a piece in bytes. */
 const PIECE_BYTES = 256 * 1024;
@@ -52,13 +56,34 @@ export class DiffOutput {
     this.#idMaps = idMaps;
   }
 
-  /** Writes `name` of `folder` under the name `path`. */
-  *node(folder: Fd, name: Uint8Array, path: ByteString, stat: Stat): Pieces {
-    const type = NODE_TYPES[stat.mode & S.IFMT];
+  /**
+   * Writes `name` of `folder` under the name `path`; nothing if it has vanished.
+   *
+   * @param found its attributes a moment ago. A file that was put in its place since is written instead
+   */
+  *node(folder: Fd, name: Uint8Array, path: ByteString, found: Stat): Pieces {
+    const type = NODE_TYPES[found.mode & S.IFMT];
     if (type === undefined) return;
+    using file = type === "file" ? ifPresent(() => openFile(folder, name, path)) : undefined;
+    if (type === "file" && file === undefined) return;
+    const stat = file === undefined ? found : fstat(file);
+    const entry = ifPresent(() => this.#entryOf(type, path, stat, { folder, name, file }));
+    if (entry === undefined) return;
+    const first = type === "directory" || stat.nlink === 1 ? undefined : this.#firstName(stat, path);
+    if (first !== undefined) {
+      const link = { type: "link", linkName: fromByteString(first), sizeBytes: 0, devMajor: 0, devMinor: 0 } as const;
+      yield* this.#put(encodeTarHeader({ ...entry, ...link }));
+      return;
+    }
+    yield* this.#put(encodeTarHeader(entry));
+    if (file !== undefined) yield* this.#data(file, entry);
+  }
+
+  #entryOf(type: NodeType, path: ByteString, stat: Stat, place: Place): TarEntry {
     const owner = toContainer(this.#idMaps, stat);
     if (owner === undefined) throw outside(path, stat);
-    const entry = tarEntry({
+    const isDevice = type === "char" || type === "block";
+    return tarEntry({
       type,
       name: fromByteString(path),
       mode: stat.mode & 0o7777,
@@ -66,21 +91,11 @@ export class DiffOutput {
       gid: owner.gid,
       mtimeSec: stat.mtimeSec,
       mtimeNsec: stat.mtimeNsec,
-      xattrs: readXattrs(folder, name, path),
+      xattrs: readXattrs(place, path),
+      ...(type === "file" ? { sizeBytes: stat.size } : {}),
+      ...(type === "symlink" ? { linkName: readlinkat(place.folder, place.name) } : {}),
+      ...(isDevice ? { devMajor: major(stat.rdev), devMinor: minor(stat.rdev) } : {}),
     });
-    const first = type === "directory" || stat.nlink === 1 ? undefined : this.#firstName(stat, path);
-    if (first !== undefined) {
-      yield* this.#put(encodeTarHeader({ ...entry, type: "link", linkName: fromByteString(first) }));
-    } else if (type === "file") {
-      yield* this.#file(folder, name, entry, stat);
-    } else {
-      if (type === "symlink") entry.linkName = readlinkat(folder, name);
-      if (type === "char" || type === "block") {
-        entry.devMajor = major(stat.rdev);
-        entry.devMinor = minor(stat.rdev);
-      }
-      yield* this.#put(encodeTarHeader(entry));
-    }
   }
 
   /** Writes an empty file: a whiteout or an opaque marker. */
@@ -101,16 +116,12 @@ export class DiffOutput {
     return first;
   }
 
-  *#file(folder: Fd, name: Uint8Array, entry: TarEntry, stat: Stat): Pieces {
-    using file = openat(folder, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
-    const opened = fstat(file);
-    if ((opened.mode & S.IFMT) !== S.IFREG || opened.ino !== stat.ino) throw changed(entry, "it was replaced");
-    const sizeBytes = opened.size;
-    yield* this.#put(encodeTarHeader({ ...entry, sizeBytes }));
+  *#data(file: Fd, entry: TarEntry): Pieces {
+    const { sizeBytes } = entry;
     for (let at = 0; at < sizeBytes;) {
       const room = Math.min(PIECE_BYTES - this.#used, sizeBytes - at);
       const count = pread(file, this.#piece.subarray(this.#used, this.#used + room), at);
-      if (count === 0) throw changed(entry, `it ended at ${at} of ${sizeBytes} bytes`);
+      if (count === 0) throw changed(entry.name, `it ended at ${at} of ${sizeBytes} bytes`);
       at += count;
       this.#used += count;
       if (this.#used === PIECE_BYTES) yield this.#take();
@@ -136,8 +147,23 @@ export class DiffOutput {
   }
 }
 
-function changed(entry: TarEntry, state: string): NydusGdError {
-  return new NydusGdError("io", `Cannot read "${printable(toByteString(entry.name))}": ${state} while it was read`);
+/** Where a file is. */
+interface Place {
+  readonly folder: Fd;
+  readonly name: Uint8Array;
+  /** The file itself, if it was opened. */
+  readonly file: Fd | undefined;
+}
+
+function openFile(folder: Fd, name: Uint8Array, path: ByteString): Fd {
+  const file = openat(folder, name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+  if ((fstat(file).mode & S.IFMT) === S.IFREG) return file;
+  file[Symbol.dispose]();
+  throw changed(fromByteString(path), "it was replaced");
+}
+
+function changed(name: Uint8Array, state: string): NydusGdError {
+  return new NydusGdError("io", `Cannot read "${entryName(name)}": ${state} while it was read`);
 }
 
 function outside(path: ByteString, { uid, gid }: Stat): NydusGdError {
@@ -145,24 +171,34 @@ function outside(path: ByteString, { uid, gid }: Stat): NydusGdError {
   return new NydusGdError("io", `Cannot read "${printable(path)}": ${state}`);
 }
 
-function readXattrs(folder: Fd, name: Uint8Array, path: ByteString): Map<ByteString, Uint8Array> {
+function readXattrs(place: Place, path: ByteString): Map<ByteString, Uint8Array> {
   const xattrs = new Map<ByteString, Uint8Array>();
-  const file = pathBelow(folder, name);
-  for (const raw of listXattrs(file)) {
+  const { list, get } = xattrCalls(place);
+  for (const raw of unlessUnsupported(list)) {
     const key = toByteString(raw);
     if (REFUSED_XATTRS.includes(key)) {
       throw new NydusGdError("unsupported", `Cannot read "${printable(path)}": it has ${key}`);
     }
     if (!isContent(key)) continue;
-    const value = lgetxattr(file, raw);
+    const value = get(raw);
     xattrs.set(key, key === CAPABILITY ? withoutNamespace(value) : value);
   }
   return new Map([...xattrs].sort(([a], [b]) => a < b ? -1 : 1));
 }
 
-function listXattrs(file: Uint8Array): Uint8Array[] {
+/** The calls for an open file, and for what cannot be opened and is not followed. */
+function xattrCalls({ folder, name, file }: Place) {
+  if (file !== undefined) {
+    const path = procFdPath(file);
+    return { list: () => listxattr(path), get: (key: Uint8Array) => getxattr(path, key) };
+  }
+  const path = pathBelow(folder, name);
+  return { list: () => llistxattr(path), get: (key: Uint8Array) => lgetxattr(path, key) };
+}
+
+function unlessUnsupported(list: () => Uint8Array[]): Uint8Array[] {
   try {
-    return llistxattr(file);
+    return list();
   } catch (error) {
     if (isErrno(error, "EOPNOTSUPP")) return [];
     throw error;
