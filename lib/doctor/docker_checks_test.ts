@@ -4,7 +4,7 @@ import { type FakeDockerState, plainDocker, serveFakeDocker } from "../../tests/
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { loadLayer } from "../layer/record/layer.ts";
 import { HomePaths } from "../layer/record/layer_paths.ts";
-import { makeLayer } from "../layer/make/make_layer.ts";
+import { makePlainLayer } from "../../tests/support/plain_layer.ts";
 import { servedHomePath } from "../layer/home/served_home.ts";
 import type { CheckResult } from "./check.ts";
 import { dockerChecks } from "./docker_checks.ts";
@@ -119,8 +119,8 @@ Deno.test({
     await Deno.writeTextFile(servedHomePath(temp.join("root/state")), JSON.stringify({ home: home.home }));
     using installation = await installationIn(temp);
     const look = async () => (await results(dockerChecks(installation))).get("layer records");
-    await makeLayer(home, "base", undefined);
-    await makeLayer(home, "top", await loadLayer(home, "base"));
+    await makePlainLayer(home, "base");
+    await makePlainLayer(home, "top", await loadLayer(home, "base"));
     assert.equal((await look())?.verdict, "ok");
     await Deno.writeTextFile(home.layer("top").lower, "l/AA");
     await Deno.writeTextFile(home.layer("base").record, "{");

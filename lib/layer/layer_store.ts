@@ -143,8 +143,8 @@ export class LayerStore implements AsyncDisposable {
   }
 
   async #recover(): Promise<void> {
-    const { paths, views, mounts, lazyLayers } = this.#inside;
-    const { layers, mounted, damaged } = await recoverHome(paths, { ...this.#inside, images: views });
+    const { paths, views, mounts, gone, lazyLayers, dockerRecords } = this.#inside;
+    const { layers, mounted, damaged } = await recoverHome(paths, { dockerRecords, images: views }, gone);
     this.#damaged = damaged;
     for (const layer of layers) lazyLayers.add(layer);
     await Promise.all(mounted.map(async (layer) => {

@@ -10,12 +10,12 @@ import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import { loadLayer } from "../../lib/layer/record/layer.ts";
 import { HomePaths } from "../../lib/layer/record/layer_paths.ts";
 import { writeFinished } from "../../lib/layer/record/layer_record.ts";
-import { makeLayer } from "../../lib/layer/make/make_layer.ts";
 import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
 import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/serve/graph_driver_process.ts";
 import { LazyContainer } from "../support/serve/lazy_container.ts";
 import { fixtureOf, readFixtureBootstrap } from "../support/rafs/rafs_fixtures.ts";
+import { makePlainLayer } from "../support/plain_layer.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 
@@ -86,7 +86,7 @@ fuseTest("removing an image reads nothing of the others, however many there are"
   const bootstrap = await readFixtureBootstrap(fixtureOf("v6-prefetch-fs"));
   const ids = Array.from({ length: 60 }, (_, index) => `image${index}`);
   for (const id of ids) {
-    await makeLayer(home, id, undefined);
+    await makePlainLayer(home, id);
     const { paths } = await loadLayer(home, id);
     await Deno.writeFile(`${paths.diff}/image.boot`, bootstrap);
     const root = { mode: 0o755, uid: 0, gid: 0 };

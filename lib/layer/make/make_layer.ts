@@ -8,9 +8,9 @@
  */
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { GoneLayers } from "../remove/gone_layers.ts";
+import type { GoneLayers } from "../remove/gone_layers.ts";
 import { syncFileSystem, syncFolder, writeDurably } from "../../base/durable.ts";
-import { type IdMaps, NO_ID_MAPS, type Owner, rootOwner } from "../userns/id_maps.ts";
+import { type IdMaps, type Owner, rootOwner } from "../userns/id_maps.ts";
 import { isEmpty, type Layer, loadLayer, parentOf, requireWhole } from "../record/layer.ts";
 import { lowerOn } from "../record/layer_damage.ts";
 import { formatLower, type HomePaths, linkTarget, newShortName } from "../record/layer_paths.ts";
@@ -24,13 +24,13 @@ import { limitFolders } from "../home/size_limit.ts";
 /** Permission bits of a layer's root if there is nothing below. */
 const ROOT_MODE = 0o755;
 
-/** Options for creating a layer. */
+/** How a layer is made. */
 export interface LayerMaking {
-  readonly idMaps?: IdMaps;
+  readonly idMaps: IdMaps;
   /** Maximum data that may be written to it, in bytes; 0: no limit. */
-  readonly limitBytes?: number;
+  readonly limitBytes: number;
   /** Deletes what is left of a failure. */
-  readonly gone?: GoneLayers;
+  readonly gone: GoneLayers;
 }
 
 /**
@@ -43,7 +43,7 @@ export async function makeLayer(
   home: HomePaths,
   id: string,
   parent: Layer | undefined,
-  { idMaps = NO_ID_MAPS, limitBytes = 0, gone = new GoneLayers(home) }: LayerMaking = {},
+  { idMaps, limitBytes, gone }: LayerMaking,
 ): Promise<void> {
   const staging = home.staging(id);
   const short = newShortName();

@@ -20,7 +20,7 @@ import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { syncFolder, writeDurably } from "../../base/durable.ts";
 import { discardLayer } from "../remove/discard_layer.ts";
-import { GoneLayers } from "../remove/gone_layers.ts";
+import type { GoneLayers } from "../remove/gone_layers.ts";
 import { type Layer, loadLayer, requireWhole } from "../record/layer.ts";
 import { brokenStacks, type DamagedLayer, damageOf, layerProblems } from "../record/layer_damage.ts";
 import { isLayerId } from "../record/layer_id.ts";
@@ -41,15 +41,19 @@ export interface Recovered {
   readonly damaged: readonly DamagedLayer[];
 }
 
-/** Creates the store's own folders, cleans up unfinished work and finds mounted layers. */
-export async function recoverHome(home: HomePaths, mending: Mending): Promise<Recovered> {
+/**
+ * Creates the store's own folders, cleans up unfinished work and finds mounted layers.
+ *
+ * @param gone deletes layers, later those that cannot be deleted now
+ */
+export async function recoverHome(home: HomePaths, mending: Mending, gone: GoneLayers): Promise<Recovered> {
   for (const folder of [home.links, home.making, home.removing]) {
     await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   }
   await unmountStrays(home);
-  for (const folder of [home.making, home.removing]) await emptyFolder(folder, new GoneLayers(home));
+  for (const folder of [home.making, home.removing]) await emptyFolder(folder, gone);
   await recoverShortNames(home);
-  const { layers, damaged } = await recoverLayers(home, mending);
+  const { layers, damaged } = await recoverLayers(home, mending, gone);
   for (const { message, remedy } of layerProblems(damaged, home)) log.error(message, { remedy });
   await recoverLinks(home, layers);
   const points = new Set(mountsBelow(home.home).map((mount) => mount.mountPoint));
@@ -98,13 +102,17 @@ function idOfShortLink(home: HomePaths, short: string): string | undefined {
 }
 
 /** Mends what can be mended, lowest layers first, and deletes what dockerd does not know of. */
-async function recoverLayers(home: HomePaths, mending: Mending): Promise<Omit<Recovered, "mounted">> {
+async function recoverLayers(
+  home: HomePaths,
+  mending: Mending,
+  gone: GoneLayers,
+): Promise<Omit<Recovered, "mounted">> {
   const layers = new Map<string, Layer>();
   const unread = new Map<string, DamagedLayer>();
   for (const { name, isDirectory } of [...Deno.readDirSync(home.home)]) {
     if (!isDirectory || !isLayerId(name)) continue;
     try {
-      const layer = await recoverLayer(home, name, mending);
+      const layer = await recoverLayer(home, name, mending, gone);
       if (layer !== undefined) layers.set(name, layer);
     } catch (error) {
       unread.set(name, damageOf(name, error));
@@ -140,14 +148,19 @@ function wholeLayers(layers: readonly Layer[], damaged: ReadonlyMap<string, Dama
 }
 
 /** Undefined if it was deleted. @throws {Error} if it cannot be used */
-async function recoverLayer(home: HomePaths, id: string, mending: Mending): Promise<Layer | undefined> {
+async function recoverLayer(
+  home: HomePaths,
+  id: string,
+  mending: Mending,
+  gone: GoneLayers,
+): Promise<Layer | undefined> {
   const found = await loadLayer(home, id).catch(() => undefined);
   if (found?.apply.kind === "none" || found?.apply.kind === "done") return found;
   await mendRecord(home, id, mending);
   const layer = await loadLayer(home, id);
   if (layer.apply.kind === "none" || layer.apply.kind === "done") return layer;
   if (await mending.dockerRecords.layer(id) !== undefined) requireWhole(layer, "be used");
-  await attempt("delete", layer.paths.root, () => discardLayer(home, id, layer.short));
+  await attempt("delete", layer.paths.root, () => discardLayer(home, id, layer.short, gone));
   return undefined;
 }
 

@@ -4,8 +4,9 @@ import { type Layer, loadLayer, stackBelow } from "../record/layer.ts";
 import { damagedLayersIn } from "../record/layer_damage.ts";
 import { formatLower, HomePaths, newShortName } from "../record/layer_paths.ts";
 import { markApplyBegun, markApplyFailed, writeFinished } from "../record/layer_record.ts";
-import { makeLayer } from "../make/make_layer.ts";
+import { makePlainLayer } from "../../../tests/support/plain_layer.ts";
 import type { DockerLayer } from "../record/docker_records.ts";
+import { GoneLayers } from "../remove/gone_layers.ts";
 import { discardLayer } from "../remove/discard_layer.ts";
 import { recoverHome } from "./recover_home.ts";
 import { namesIn } from "../../../tests/support/layer/store_layers.ts";
@@ -35,7 +36,7 @@ function recover(home: HomePaths, recorded: Record<string, DockerLayer> = {}) {
     parents: () => Promise.resolve(parentsIn(recorded)),
   };
   const verify = () => Promise.resolve({ mode: 0o755, uid: 0, gid: 0 });
-  return recoverHome(home, { images: { verify }, dockerRecords });
+  return recoverHome(home, { images: { verify }, dockerRecords }, new GoneLayers(home));
 }
 
 function parentsIn(recorded: Record<string, DockerLayer>): Map<string, string> {
@@ -43,9 +44,9 @@ function parentsIn(recorded: Record<string, DockerLayer>): Map<string, string> {
 }
 
 test("complete layers stay as they are", async (home) => {
-  await makeLayer(home, "base", undefined);
+  await makePlainLayer(home, "base");
   const base = await loadLayer(home, "base");
-  await makeLayer(home, "top", base);
+  await makePlainLayer(home, "top", base);
   await markApplyBegun(base.paths);
   await writeFinished(base.paths, { opaque: false });
   const { layers, mounted } = await recover(home);
@@ -57,9 +58,9 @@ test("complete layers stay as they are", async (home) => {
 
 test("a damaged short name is written again, since layers above refer to it, and is never used as a path", async (home) => {
   await using _quiet = await quietLogs();
-  await makeLayer(home, "base", undefined);
+  await makePlainLayer(home, "base");
   const base = await loadLayer(home, "base");
-  await makeLayer(home, "top", base);
+  await makePlainLayer(home, "top", base);
   for (const damage of ["", "AAAA", `${base.short}${base.short}`, "../../elsewhere", "\0\xff", undefined]) {
     if (damage === undefined) await Deno.remove(base.paths.link);
     else await Deno.writeTextFile(base.paths.link, damage);
@@ -73,10 +74,10 @@ test("a damaged short name is written again, since layers above refer to it, and
 
 test("short names that were exchanged are written again: layers above show what they showed", async (home) => {
   await using _quiet = await quietLogs();
-  await makeLayer(home, "a", undefined);
-  await makeLayer(home, "b", undefined);
+  await makePlainLayer(home, "a");
+  await makePlainLayer(home, "b");
   const [a, b] = [await loadLayer(home, "a"), await loadLayer(home, "b")];
-  await makeLayer(home, "top", a);
+  await makePlainLayer(home, "top", a);
   await Deno.writeTextFile(a.paths.link, b.short);
   await Deno.writeTextFile(b.paths.link, a.short);
   await recover(home);
@@ -85,7 +86,7 @@ test("short names that were exchanged are written again: layers above show what 
 });
 
 test("a layer whose creation was interrupted is removed", async (home) => {
-  await makeLayer(home, "whole", undefined);
+  await makePlainLayer(home, "whole");
   const staging = home.staging("half");
   await Deno.mkdir(`${staging.diff}/deep`, { recursive: true });
   await Deno.symlink("../half/diff", home.shortLink("A".repeat(26)));
@@ -97,7 +98,7 @@ test("a layer whose creation was interrupted is removed", async (home) => {
 
 test("a layer whose unpacking was interrupted is removed", async (home) => {
   for (const id of ["begun", "failed"]) {
-    await makeLayer(home, id, undefined);
+    await makePlainLayer(home, id);
     const { paths } = await loadLayer(home, id);
     await markApplyBegun(paths);
     if (id === "failed") await markApplyFailed(paths, "broken");
@@ -109,7 +110,7 @@ test("a layer whose unpacking was interrupted is removed", async (home) => {
 });
 
 test("a layer whose removal was interrupted is removed at the next start", async (home) => {
-  await makeLayer(home, "gone", undefined);
+  await makePlainLayer(home, "gone");
   await Deno.rename(home.layer("gone").root, `${home.removing}/gone-1`);
   await recover(home);
   deepEqual(namesIn(home.removing), []);
@@ -117,8 +118,8 @@ test("a layer whose removal was interrupted is removed at the next start", async
 });
 
 test("a missing or wrong short link is made again", async (home) => {
-  await makeLayer(home, "a", undefined);
-  await makeLayer(home, "b", undefined);
+  await makePlainLayer(home, "a");
+  await makePlainLayer(home, "b");
   const [a, b] = [await loadLayer(home, "a"), await loadLayer(home, "b")];
   await Deno.remove(home.shortLink(a.short));
   await Deno.remove(home.shortLink(b.short));
@@ -129,8 +130,8 @@ test("a missing or wrong short link is made again", async (home) => {
 });
 
 test("a damaged layer does not keep others from being served", async (home) => {
-  await makeLayer(home, "good", undefined);
-  await makeLayer(home, "bad", undefined);
+  await makePlainLayer(home, "good");
+  await makePlainLayer(home, "bad");
   await Deno.writeTextFile(home.layer("bad").lower, "damaged");
   await Deno.writeTextFile(`${home.home}/a file`, "not ours");
   await Deno.mkdir(`${home.home}/lost+found`);
@@ -141,10 +142,10 @@ test("deleting a layer follows no link out of it", async (home) => {
   const outside = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${outside}/kept`, "");
-    await makeLayer(home, "a", undefined);
+    await makePlainLayer(home, "a");
     const { paths, short } = await loadLayer(home, "a");
     await Deno.symlink(outside, `${paths.diff}/out`);
-    await discardLayer(home, "a", short);
+    await discardLayer(home, "a", short, new GoneLayers(home));
     deepEqual(namesIn(outside), ["kept"]);
     deepEqual(namesIn(home.home), [".making", ".removing", "l"]);
   } finally {
@@ -161,7 +162,7 @@ async function damage(path: string, text: string | undefined): Promise<void> {
 
 test("the record of a layer that dockerd knows is written again, and its files stay", async (home) => {
   await using _quiet = await quietLogs();
-  await makeLayer(home, "base", undefined);
+  await makePlainLayer(home, "base");
   const { paths } = await loadLayer(home, "base");
   await markApplyBegun(paths);
   await Deno.mkdir(`${paths.diff}/image`);
@@ -179,14 +180,14 @@ test("the record of a layer that dockerd knows is written again, and its files s
 
 test("a layer without a record stays if dockerd's records cannot be read, and is named", async (home) => {
   await using _quiet = await quietLogs();
-  await makeLayer(home, "base", undefined);
+  await makePlainLayer(home, "base");
   const { paths } = await loadLayer(home, "base");
   await markApplyBegun(paths);
   const refuse = () => Promise.reject(new Error("no access"));
   const { layers, damaged } = await recoverHome(home, {
     images: { verify: () => Promise.reject() },
     dockerRecords: { layer: refuse, parents: refuse },
-  });
+  }, new GoneLayers(home));
   deepEqual([layers, damaged], [[], [{ id: "base", reason: "no access" }]]);
   equal(namesIn(home.home).includes("base"), true);
 });
@@ -197,7 +198,7 @@ test("a list of layers below that is lost is written again as dockerd's records 
   const lowers = new Map<string, string[]>();
   let below: Layer | undefined;
   for (const id of Object.keys(recorded)) {
-    await makeLayer(home, id, below);
+    await makePlainLayer(home, id, below);
     below = await loadLayer(home, id);
     lowers.set(id, [...below.lower]);
   }
@@ -211,9 +212,9 @@ test("a list of layers below that is lost is written again as dockerd's records 
 
 test("a list of layers below that nothing tells of is named, and its layer is never shown without them", async (home) => {
   await using _quiet = await quietLogs();
-  await makeLayer(home, "base", undefined);
-  await makeLayer(home, "middle", await loadLayer(home, "base"));
-  await makeLayer(home, "top", await loadLayer(home, "middle"));
+  await makePlainLayer(home, "base");
+  await makePlainLayer(home, "middle", await loadLayer(home, "base"));
+  await makePlainLayer(home, "top", await loadLayer(home, "middle"));
   const [, bottom] = (await loadLayer(home, "top")).lower;
   for (const text of DAMAGES) {
     await damage(home.layer("top").lower, text);
@@ -226,9 +227,9 @@ test("a list of layers below that nothing tells of is named, and its layer is ne
 
 test("a list of layers below that is cut off between two of them is written again, and never shown as it is", async (home) => {
   await using _quiet = await quietLogs();
-  await makeLayer(home, "base", undefined);
-  await makeLayer(home, "middle", await loadLayer(home, "base"));
-  await makeLayer(home, "top", await loadLayer(home, "middle"));
+  await makePlainLayer(home, "base");
+  await makePlainLayer(home, "middle", await loadLayer(home, "base"));
+  await makePlainLayer(home, "top", await loadLayer(home, "middle"));
   const [first, second] = (await loadLayer(home, "top")).lower;
   await damage(home.layer("top").lower, `l/${first}`);
   await rejects(stackBelow(home, await loadLayer(home, "top")), /its file lower does not list all layers below it/);
@@ -251,7 +252,7 @@ test("lists of layers below that were cut off at half their length are written a
     const lowers = new Map<string, string[]>();
     let below: Layer | undefined;
     for (const id of names) {
-      await makeLayer(home, id, below);
+      await makePlainLayer(home, id, below);
       below = await loadLayer(home, id);
       lowers.set(id, [...below.lower]);
     }
@@ -270,7 +271,7 @@ test("a list of layers below that is another valid one is written again as docke
   const recorded = { base: {}, middle: { parent: "base" }, top: { parent: "middle" }, container: { parent: "top" } };
   let below: Layer | undefined;
   for (const id of Object.keys(recorded)) {
-    await makeLayer(home, id, below);
+    await makePlainLayer(home, id, below);
     below = await loadLayer(home, id);
   }
   const whole = (await loadLayer(home, "container")).lower;

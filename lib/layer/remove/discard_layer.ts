@@ -7,7 +7,7 @@ import { mountsBelow } from "../../../ffi/mountinfo.ts";
 import { syncFolder } from "../../base/durable.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { GoneLayers } from "./gone_layers.ts";
+import type { GoneLayers } from "./gone_layers.ts";
 import type { HomePaths } from "../record/layer_paths.ts";
 import { unmountAllServed } from "../overlay/overlay_mount.ts";
 
@@ -22,7 +22,7 @@ export async function discardLayer(
   home: HomePaths,
   id: string,
   short: string | undefined,
-  gone: GoneLayers = new GoneLayers(home),
+  gone: GoneLayers,
 ): Promise<void> {
   const { root, merged } = home.layer(id);
   await unmountAllServed(merged);
