@@ -13,7 +13,8 @@ import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
 import { fails, inNamespace, run } from "../support/process/command.ts";
-import { fuseTest, mountsBelow } from "../support/mount/fuse_mount_kit.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { mountPointsBelow } from "../support/mount/mount_points.ts";
 import { writeLayout } from "../support/image/layout_builder.ts";
 import { OTHER_PLATFORM, PLATFORM, runnableTree } from "../support/image/nydus_images.ts";
 import { anonymousAccess } from "../support/image/source_access.ts";
@@ -103,7 +104,7 @@ fuseTest("an endless command is ended, a failing one reported, and no mount is l
   const { code, stdout, stderr } = await run([...args, "cat f1; sleep 1000000"], { env });
   assert.deepEqual([code, stderr], [0, ""]);
   assert.match(stdout, /start_blob/);
-  assert.deepEqual(mountsBelow(temp.path), []);
+  assert.deepEqual(mountPointsBelow(temp.path), []);
   assert.deepEqual([...Deno.readDirSync(temp.join("scratch"))], []);
 });
 

@@ -11,7 +11,8 @@ import { EventFile } from "../../lib/mount/fanotify/event_file.ts";
 import { FanotifyImages } from "../../lib/mount/fanotify/fanotify_images.ts";
 import { fanotifyKeeperPath, Keeper } from "../../lib/mount/keeper/keeper.ts";
 import { UnmountWatch } from "../../lib/mount/unmount/unmount_watch.ts";
-import { fuseTest, mountsBelow } from "../support/mount/fuse_mount_kit.ts";
+import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { mountPointsBelow } from "../support/mount/mount_points.ts";
 import { probe, Prober } from "../support/mount/fs_probe.ts";
 import { MountableSynthetic } from "../support/mount/mountable_synthetic.ts";
 import { CHUNK, CHUNKS, MountedSynthetic, pattern, readOf } from "../support/mount/mounted_synthetic.ts";
@@ -208,7 +209,7 @@ fuseTest("images that share a blob see all of it, whichever is unmounted", async
   assert.deepEqual(await probe([readOf(`${second.path}/file`, 12)]), [mounted.expected(12)]);
   await second[Symbol.asyncDispose]();
   await second.released;
-  assert.deepEqual(mountsBelow(kit.temp.path), []);
+  assert.deepEqual(mountPointsBelow(kit.temp.path), []);
 });
 
 fuseTest("an image that contradicts its blob is refused: the kernel would show wrong bytes", async () => {
@@ -217,7 +218,7 @@ fuseTest("an image that contradicts its blob is refused: the kernel would show w
   using image = new MountableSynthetic(kit.temp.path, "image", { file: 4 * CHUNK }, CHUNK);
   image.chunks.uncompressedOffset[1] = 2 * CHUNK;
   await assert.rejects(kit.mounts.add(image.image, 1), (error) => hasCode(error, "invalid-image"));
-  assert.deepEqual(mountsBelow(kit.temp.path), []);
+  assert.deepEqual(mountPointsBelow(kit.temp.path), []);
 });
 
 /** Number of fanotify groups that this process holds. */
@@ -264,7 +265,7 @@ fuseTest("a process that still uses an image when its server ends gets errors, n
   const output = holder.stdout.pipeThrough(new TextDecoderStream()).getReader();
   assert.equal((await output.read()).value, "open\n");
   await kit.mounts[Symbol.asyncDispose]();
-  assert.deepEqual(mountsBelow(kit.temp.path), []);
+  assert.deepEqual(mountPointsBelow(kit.temp.path), []);
   const stdin = holder.stdin.getWriter();
   await stdin.write(new TextEncoder().encode("\n"));
   await stdin.close();

@@ -10,7 +10,8 @@ import { MS } from "../../ffi/sys_mount.ts";
 import { pwriteAll } from "../../ffi/unistd.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { INODE, SUPER, UNIT } from "../../lib/rafs/v5/layout.ts";
-import { forgetUnused, fuseTest, mountsBelow, TestSession, untilReleased } from "../support/mount/fuse_mount_kit.ts";
+import { forgetUnused, fuseTest, TestSession, untilReleased } from "../support/mount/fuse_mount_kit.ts";
+import { mountPointsBelow } from "../support/mount/mount_points.ts";
 import { MountableSynthetic } from "../support/mount/mountable_synthetic.ts";
 import { CHUNK, pattern } from "../support/mount/mounted_synthetic.ts";
 import { type Probe, probe } from "../support/mount/fs_probe.ts";
@@ -167,10 +168,10 @@ fuseTest("a mount in use is busy, and a forced unmount fails waiting reads with 
   const reader = probe([directRead(`${mount.path}/file`, 0)]);
   await waiting.promise;
   await assert.rejects(kit.session.unmount(), (error) => hasCode(error, "busy"));
-  assert.deepEqual(mountsBelow(kit.temp.path), [kit.session.mountpoint]);
+  assert.deepEqual(mountPointsBelow(kit.temp.path), [kit.session.mountpoint]);
   await kit.session.unmount({ force: true });
   assert.deepEqual(await reader, ["ERR:EIO"]);
-  assert.deepEqual(mountsBelow(kit.temp.path), []);
+  assert.deepEqual(mountPointsBelow(kit.temp.path), []);
 });
 
 fuseTest("a file system held by another mount namespace is aborted when the session ends", async () => {
@@ -186,7 +187,7 @@ fuseTest("a file system held by another mount namespace is aborted when the sess
     await output.read();
     await output.cancel();
     await kit[Symbol.asyncDispose]();
-    assert.deepEqual(mountsBelow(kit.temp.path), []);
+    assert.deepEqual(mountPointsBelow(kit.temp.path), []);
     await mount.released;
   } finally {
     holder.kill("SIGKILL");

@@ -13,11 +13,11 @@ import { endProcess } from "../support/process/end_process.ts";
 import {
   fuseDescriptors,
   fuseTest,
-  mountsBelow,
   TestSession,
   untilReleased,
   workerThreads,
 } from "../support/mount/fuse_mount_kit.ts";
+import { mountPointsBelow } from "../support/mount/mount_points.ts";
 import { MountableSynthetic } from "../support/mount/mountable_synthetic.ts";
 import { CHUNK, pattern } from "../support/mount/mounted_synthetic.ts";
 import { probe } from "../support/mount/fs_probe.ts";
@@ -167,13 +167,13 @@ fuseTest("ending a session leaves no mount, descriptor, thread or file", async (
     await using kit = await TestSession.startIn(temp, { workers: 3 });
     await using mount = await kit.session.add(image.image, 1);
     await probe([{ op: "read", path: `${mount.path}/file`, offset: 0, length: 10 }]);
-    assert.deepEqual(mountsBelow(temp.path), [kit.session.mountpoint]);
+    assert.deepEqual(mountPointsBelow(temp.path), [kit.session.mountpoint]);
     const all = () => fuseDescriptors() === before.descriptors + 6 && workerThreads() >= 3;
     await until("each Worker has a thread, a device and its duplicate", all);
     await kit.session.unmount();
     assert.deepEqual([...Deno.readDirSync(temp.join("state"))], []);
   }
-  assert.deepEqual(mountsBelow(temp.path), []);
+  assert.deepEqual(mountPointsBelow(temp.path), []);
   await untilEqual(() => fuseDescriptors(), before.descriptors);
   await until("the Workers have ended", () => workerThreads() <= before.threads);
 });

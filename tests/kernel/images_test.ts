@@ -11,7 +11,8 @@ import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { IMAGE_SUFFIX } from "../../lib/mount/erofs/erofs_tasks.ts";
 import { effectiveBlobId } from "../../lib/rafs/format/flags.ts";
 import { MountableFixture } from "../support/mount/mountable_fixture.ts";
-import { fuseTest, mountsBelow, TestSession } from "../support/mount/fuse_mount_kit.ts";
+import { fuseTest, TestSession } from "../support/mount/fuse_mount_kit.ts";
+import { mountPointsBelow } from "../support/mount/mount_points.ts";
 import { dataPathTest } from "../support/mount/mounts_kit.ts";
 import { allRafsFixtures, storedListing } from "../support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -44,7 +45,7 @@ dataPathTest("every image matches its listing, all of them in one session", asyn
       "erofs-fscache": ["fscache", "fscache-keeper.json"],
     };
     const files = Object.entries(filesOf).find(([fsDriver]) => fsDriver === dataPath.fsDriver)?.[1];
-    assert.deepEqual(mountsBelow(temp.path), files ? [] : [mounts.mountpoint]);
+    assert.deepEqual(mountPointsBelow(temp.path), files ? [] : [mounts.mountpoint]);
     const left = [...Deno.readDirSync(temp.join("state"))].map(({ name }) => name)
       .filter((name) => !name.endsWith(IMAGE_SUFFIX)) // kept for the next mount
       .sort();

@@ -1,11 +1,12 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
-import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
+import { mountCount } from "../../ffi/mountinfo.ts";
 import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
 import { FOLDER_BOOTSTRAP } from "../support/layer/folder_images.ts";
 import { storeTest, WITHOUT_DOCKER } from "../support/layer/store_home.ts";
 import { container, layer, lazyLayer, namesIn } from "../support/layer/store_layers.ts";
 import { device, dir, entriesOf, file, symlink, tarOf } from "../support/archive/tar_builder.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
+import { mountPointsBelow } from "../support/mount/mount_points.ts";
 
 storeTest("with a user namespace owners are shifted when unpacking and back when diffing", async (home) => {
   const { images: lazyImages, applier, differ } = home;
@@ -86,7 +87,7 @@ storeTest("with a user namespace a lazy image shows shifted owners, and its file
     const { uid, gid } = Deno.lstatSync(at);
     return `${uid}:${gid}`;
   };
-  deepEqual(mountsBelow(home.scratch).map(({ mountPoint }) => mountPoint), [path]);
+  deepEqual(mountPointsBelow(home.scratch), [path]);
   deepEqual(["", "usr", "usr/lazy"].map((name) => owner(`${path}/${name}`)), ["100007:8", "100000:0", "300001:9"]);
   equal(owner(`${path}/usr/far`), "65534:0"); // an image that was verified has none
   equal(owner(`${image}/usr/lazy`), "1001:9");

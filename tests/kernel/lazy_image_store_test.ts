@@ -22,7 +22,8 @@ import { KernelImages } from "../../lib/mount/erofs/kernel_images.ts";
 import { ImageMounts } from "../../lib/mount/image_mounts.ts";
 import { QUIET } from "../support/blob/blob_setup.ts";
 import { buildFrom } from "../support/rafs/built_rafs.ts";
-import { fuseDescriptors, fuseTest, mountsBelow } from "../support/mount/fuse_mount_kit.ts";
+import { fuseDescriptors, fuseTest } from "../support/mount/fuse_mount_kit.ts";
+import { mountPointsBelow } from "../support/mount/mount_points.ts";
 import { PASSIVE_STORE } from "../support/image/lazy_store_options.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { silentCandidate } from "../support/backend/silent_backend.ts";
@@ -122,7 +123,7 @@ class Kit implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.store[Symbol.asyncDispose]();
-    assert.deepEqual(mountsBelow(this.temp.path), []);
+    assert.deepEqual(mountPointsBelow(this.temp.path), []);
     await untilEqual(() => fuseDescriptors(), 0);
     assert.equal(this.cache.stats().blobs.length, 0, "every image was released");
     await this.cache.close();

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { preadExact } from "../../../ffi/unistd.ts";
 import type { Blob } from "../../../lib/blob/blob.ts";
 import { BlobCache, type BlobCacheOptions } from "../../../lib/blob/blob_cache.ts";
+import { hasBit } from "../../../lib/blob/cache/bits.ts";
 import { ScriptedSource } from "./scripted_source.ts";
 import { makeSyntheticBlob, type SyntheticBlob, type SyntheticOptions } from "./synthetic_blob.ts";
 import { TempDir } from "../temp_dir.ts";
@@ -73,5 +74,5 @@ export async function assertCached(blob: Blob, { records, plain }: SyntheticBlob
 /** Whether the chunk's ready bit is set. */
 export async function isReady(blob: Blob, row: number): Promise<boolean> {
   const { ready } = await blob.open();
-  return ((ready[row >> 3] ?? 0) & (0x80 >> (row & 7))) !== 0;
+  return hasBit(ready, row);
 }

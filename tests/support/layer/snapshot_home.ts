@@ -6,12 +6,12 @@
 import { deepEqual } from "node:assert/strict";
 import { dirname } from "node:path";
 import { mount, MS } from "../../../ffi/sys_mount.ts";
-import { mountsBelow } from "../../../ffi/mountinfo.ts";
 import { unmountAll } from "../../../lib/layer/overlay/overlay_mount.ts";
 import type { Labels } from "../../../lib/snapshot/labels.ts";
 import type { SnapshotMount } from "../../../lib/snapshot/snapshot_mounts.ts";
 import { SnapshotStore } from "../../../lib/snapshot/snapshot_store.ts";
 import { ReopenedStore } from "./reopened_store.ts";
+import { mountPointsBelow } from "../mount/mount_points.ts";
 
 /** No labels. */
 export const PLAIN: Labels = new Map();
@@ -73,7 +73,7 @@ export class SnapshotHome extends ReopenedStore<SnapshotStore> {
   /** Ends the store; nothing may be mounted any more. */
   override async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-    const left = mountsBelow(this.scratch).map(({ mountPoint }) => mountPoint);
+    const left = mountPointsBelow(this.scratch);
     await super[Symbol.asyncDispose]();
     deepEqual(left, []);
   }

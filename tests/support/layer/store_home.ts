@@ -4,13 +4,13 @@
  * @module
  */
 import { deepEqual } from "node:assert/strict";
-import { mountsBelow } from "../../../ffi/mountinfo.ts";
 import { Applier } from "../../../lib/layer/apply/applier.ts";
 import { NO_ID_MAPS } from "../../../lib/layer/userns/id_maps.ts";
 import { LayerStore, type LayerStoreParts } from "../../../lib/layer/layer_store.ts";
 import { UNBORN_AFTER_MS } from "../../../lib/layer/remove/unborn_layers.ts";
 import { ReopenedStore } from "./reopened_store.ts";
 import { rootTest } from "../root_test.ts";
+import { mountPointsBelow } from "../mount/mount_points.ts";
 
 /** What a store has where no dockerd has recorded anything, and nothing is mapped or limited. */
 export const WITHOUT_DOCKER = {
@@ -65,6 +65,6 @@ export function storeTest(name: string, fn: (home: StoreHome) => Promise<void>, 
   rootTest(name, async () => {
     await using home = await StoreHome.make(homeName);
     await fn(home);
-    deepEqual(mountsBelow(home.scratch).map(({ mountPoint }) => mountPoint), []);
+    deepEqual(mountPointsBelow(home.scratch), []);
   });
 }

@@ -6,13 +6,12 @@
 import { existsSync } from "node:fs";
 import { isErrno } from "../../../ffi/errno.ts";
 import { mount, MS, umount2 } from "../../../ffi/sys_mount.ts";
-import { geteuid } from "../../../ffi/unistd.ts";
 import type { Bootstrap } from "../../../lib/rafs/bootstrap.ts";
 import { MemoryBlob } from "../rafs/rafs_fixtures.ts";
+import { isRoot } from "../root_test.ts";
 
 /** Whether this process may mount EROFS; {@link mountErofs} tells whether the kernel mounts it from files. */
-export const canMountErofs = geteuid() === 0 && /\terofs$/m.test(Deno.readTextFileSync("/proc/filesystems"));
-console.log(`kernel ${Deno.osRelease()}`);
+export const canMountErofs = isRoot && /\terofs$/m.test(Deno.readTextFileSync("/proc/filesystems"));
 if (!canMountErofs) console.log("skipped without root or EROFS in /proc/filesystems: images in the kernel's EROFS");
 
 /** The program of erofs-utils that checks and extracts images. */

@@ -3,12 +3,11 @@
  *
  * @module
  */
-import { geteuid } from "../../../ffi/unistd.ts";
-import { parseMountinfo } from "../../../ffi/mountinfo.ts";
-import { readProcessFile } from "../../../ffi/procfs.ts";
+import { readProcessFile, readProcessLink } from "../../../ffi/procfs.ts";
 import { mount, MS } from "../../../ffi/sys_mount.ts";
 import { FuseSession, type FuseSessionOptions } from "../../../lib/mount/fuse/session.ts";
 import type { ImageMount } from "../../../lib/mount/image_mount.ts";
+import { isRoot } from "../root_test.ts";
 import { TempDir } from "../temp_dir.ts";
 import { until } from "../until.ts";
 
@@ -16,7 +15,7 @@ import { until } from "../until.ts";
 const FORGET_MS = 20;
 
 function whyNot(): string | undefined {
-  if (geteuid() !== 0) return "not root";
+  if (!isRoot) return "not root";
   try {
     Deno.statSync("/dev/fuse");
     return undefined;
@@ -26,7 +25,7 @@ function whyNot(): string | undefined {
 }
 
 const reason = whyNot();
-console.log(`kernel ${Deno.osRelease()}${reason === undefined ? "" : `; FUSE tests are skipped: ${reason}`}`);
+if (reason !== undefined) console.log(`FUSE tests are skipped: ${reason}`);
 
 /** Defines a test that needs root and /dev/fuse. */
 export function fuseTest(name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
@@ -82,21 +81,11 @@ export async function untilReleased(
   }, FORGET_MS);
 }
 
-/** Lists the mount points at or below `path`. */
-export function mountsBelow(path: string): string[] {
-  const entries = parseMountinfo(Deno.readTextFileSync("/proc/self/mountinfo"));
-  return entries.map((entry) => entry.mountPoint).filter((point) => point === path || point.startsWith(`${path}/`));
-}
-
 /** Number of descriptors of this process open on /dev/fuse. */
 export function fuseDescriptors(): number {
   let count = 0;
   for (const { name } of Deno.readDirSync("/proc/self/fd")) {
-    try {
-      if (Deno.readLinkSync(`/proc/self/fd/${name}`) === "/dev/fuse") count++;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error; // the descriptor of the listing itself
-    }
+    if (readProcessLink("self", `fd/${name}`) === "/dev/fuse") count++;
   }
   return count;
 }

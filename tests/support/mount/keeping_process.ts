@@ -6,6 +6,7 @@
  * @module
  */
 import { Fd } from "../../../ffi/fd.ts";
+import { atMost } from "../../../lib/base/abort.ts";
 import { Keeper } from "../../../lib/mount/keeper/keeper.ts";
 import { PATIENCE_MS, until } from "../until.ts";
 
@@ -55,14 +56,12 @@ export class KeepingProcess {
 
   /** Waits until this process and all of its keepers are gone. @throws {Error} if one remains */
   async ended(): Promise<void> {
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => late.reject(new Error("a keeper is left behind")), PATIENCE_MS);
-    try {
-      while (!(await Promise.race([this.#output.read(), late.promise])).done);
-      await this.#child.status; // its output ends a moment earlier
-    } finally {
-      clearTimeout(timer);
-    }
+    const end = (async () => {
+      while (!(await this.#output.read()).done);
+      return true;
+    })();
+    if (await atMost(PATIENCE_MS, end) === undefined) throw new Error("a keeper is left behind");
+    await this.#child.status; // its output ends a moment earlier
   }
 }
 

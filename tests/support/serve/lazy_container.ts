@@ -8,7 +8,6 @@ import { existsSync } from "node:fs";
 import { ignoreMount } from "../../../ffi/fanotify.ts";
 import { AT, FALLOC, fallocate, O, openat } from "../../../ffi/fcntl.ts";
 import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
-import { mountsBelow } from "../../../ffi/mountinfo.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { bootstrapLayerTar } from "../../../lib/image/build/image_builder.ts";
 import { Keeper } from "../../../lib/mount/keeper/keeper.ts";
@@ -18,6 +17,7 @@ import { file, tarOf } from "../archive/tar_builder.ts";
 import { TempDir } from "../temp_dir.ts";
 import { unmountBelow } from "../mount/unmount_below.ts";
 import { knownBytes, VerifyingReaders } from "../mount/verifying_reader.ts";
+import { mountPointsBelow } from "../mount/mount_points.ts";
 
 const FILES = 16;
 const CHUNK = 16 * 1024;
@@ -158,7 +158,7 @@ export class LazyContainer implements AsyncDisposable {
     try {
       await this.driver.call("GraphDriver.Put", { ID: "box" });
       await this.driver.stop();
-      const left = mountsBelow(this.temp.path).map(({ mountPoint }) => mountPoint);
+      const left = mountPointsBelow(this.temp.path);
       if (left.length > 0) throw new Error(`mounts are left: ${left.join(", ")}`);
       await rejects(Deno.stat(this.#keeperPath), Deno.errors.NotFound);
     } finally {

@@ -7,7 +7,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { mountAt } from "../../../ffi/mountinfo.ts";
-import { fuseTest, mountsBelow } from "../../support/mount/fuse_mount_kit.ts";
+import { fuseTest } from "../../support/mount/fuse_mount_kit.ts";
+import { mountPointsBelow } from "../../support/mount/mount_points.ts";
 import { CHUNK, CHUNKS } from "../../support/mount/mounted_synthetic.ts";
 import { Place } from "./fscache_place.ts";
 import { runProgram } from "./run_program.ts";
@@ -88,10 +89,10 @@ fuseTest("the kernel's own cache", async (t) => {
 
   await t.step("an image whose blob cannot be opened is not mounted", async () => {
     await using image = place.image();
-    const before = mountsBelow(temp.path);
+    const before = mountPointsBelow(temp.path);
     image.store.open = () => Promise.reject(new Error("Cannot open blob: registry is down"));
     await assert.rejects(image.mount(), /registry is down/);
-    assert.deepEqual(mountsBelow(temp.path), before);
+    assert.deepEqual(mountPointsBelow(temp.path), before);
   });
 
   await t.step("emptying the cache removes what no mount uses, which is then requested again", async () => {
