@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import type { LogRecord } from "@logtape/logtape";
 import { FALLOC, fallocate, O, open } from "../../ffi/fcntl.ts";
-import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob/blob_setup.ts";
+import { acquire, assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob/blob_setup.ts";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { until } from "../../tests/support/until.ts";
 import { hasCode } from "../base/errors.ts";
@@ -31,7 +31,7 @@ Deno.test("chunks that an earlier server stored can be sealed at once", () =>
   withBlob({ sizes: THREE }, async ({ blob, cache, source, synthetic }) => {
     await ensureRows(blob, synthetic, [0, 1, 2]);
     await cache.release(blob);
-    const again = cache.acquire({ descriptor: synthetic.descriptor, source, records: () => synthetic.records });
+    const again = acquire(cache, synthetic, source);
     await again.open();
     assert.equal(again.seal([0, 1, 2]), true);
   }));
@@ -50,6 +50,44 @@ Deno.test("a truncated sealed file is an error and is not extended, which would 
     assert.equal((await Deno.stat(path)).size, 30_000);
     assert.equal(await isReady(blob, 2), false);
     await Deno.truncate(path, size); // closing the cache would report it
+  }));
+
+Deno.test("a truncated file that is not sealed is extended, and what it had counts once it was verified again", () =>
+  withBlob({ sizes: THREE }, async ({ blob, cache, source, synthetic }) => {
+    const warnings: LogRecord[] = [];
+    await using _quiet = await quietLogs(warnings);
+    await ensureRows(blob, synthetic, [0, 1, 2]);
+    await cache.flush();
+    const { path, ready } = await blob.open();
+    assert.ok(path !== undefined);
+    const { size } = await Deno.stat(path);
+    await Deno.truncate(path, 30_000); // within the second chunk
+    assert.equal(blob.seal([0, 1, 2]), false);
+    source.reads.length = 0;
+    await ensureRows(blob, synthetic, [0]);
+    assert.equal(ready[0], 0b1000_0000);
+    assert.deepEqual([source.reads.length, (await Deno.stat(path)).size], [0, size]);
+    await ensureRows(blob, synthetic, [1, 2]);
+    for (const row of [0, 1, 2]) await assertCached(blob, synthetic, row);
+    assert.ok(source.reads.length > 0);
+    assert.match(String(warnings[0]?.message[0]), /^cache file was truncated, verifying its content again/);
+  }));
+
+Deno.test("what a truncated file had is not on record any more: the next server does not take its zeros for chunks", () =>
+  withBlob({ sizes: THREE }, async ({ blob, cache, source, synthetic }) => {
+    await using _quiet = await quietLogs();
+    await ensureRows(blob, synthetic, [0, 1, 2]);
+    await cache.flush();
+    const { path } = await blob.open();
+    const { uncompressedOffset = 0, uncompressedSize = 0 } = synthetic.records[2] ?? {};
+    await Deno.truncate(String(path), uncompressedOffset + uncompressedSize - 60); // within a block: no hole remains
+    await ensureRows(blob, synthetic, [0]);
+    await cache.release(blob);
+    const again = acquire(cache, synthetic, source);
+    const { ready } = await again.open();
+    assert.equal(ready[0], 0b1000_0000);
+    await ensureRows(again, synthetic, [1, 2]);
+    for (const row of [0, 1, 2]) await assertCached(again, synthetic, row);
   }));
 
 Deno.test("a cache that keeps nothing gives away no path and seals nothing", () =>
@@ -71,7 +109,7 @@ Deno.test("holes that another program made in a file in use are found when it is
     await ensureRows(blob, synthetic, [3]);
     await cache.release(blob);
     source.reads.length = 0;
-    const again = cache.acquire({ descriptor: synthetic.descriptor, source, records: () => synthetic.records });
+    const again = acquire(cache, synthetic, source);
     for (const row of [0, 1, 2, 3]) {
       await ensureRows(again, synthetic, [row]);
       await assertCached(again, synthetic, row);
