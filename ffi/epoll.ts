@@ -7,14 +7,17 @@
  */
 import { type AnyFd, Fd, rawFd } from "./fd.ts";
 import { check, loadLibc } from "./libc.ts";
+import { MACHINE, type Machine } from "./machine.ts";
 
 /** Events. ERR and HUP are always reported. */
 export const EPOLL = { IN: 0x1, OUT: 0x4, ERR: 0x8, HUP: 0x10, EXCLUSIVE: 0x1000_0000 } as const;
 
 /** struct epoll_event: byte offsets. Packed on x86-64 only. */
-const EPOLL_EVENT = Deno.build.arch === "x86_64"
-  ? { SIZE: 12, events: 0, data: 4 } as const
-  : { SIZE: 16, events: 0, data: 8 } as const;
+export const EPOLL_EVENTS: Readonly<Record<Machine, { readonly SIZE: number; readonly events: number }>> = {
+  x86_64: { SIZE: 12, events: 0 },
+  aarch64: { SIZE: 16, events: 0 },
+};
+const EPOLL_EVENT = EPOLL_EVENTS[MACHINE];
 
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;

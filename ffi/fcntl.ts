@@ -16,8 +16,21 @@
 import { ERRNO, SyscallError } from "./errno.ts";
 import { type AnyFd, Fd, rawFd } from "./fd.ts";
 import { check, errno, failure, loadLibc, type Name, nameArgument } from "./libc.ts";
+import { MACHINE, type Machine } from "./machine.ts";
 
-const arm64 = Deno.build.arch === "aarch64";
+/** Flags of open(2) that have other numbers on another machine. */
+export const MACHINE_FLAGS: Readonly<Record<Machine, MachineFlags>> = {
+  x86_64: { DIRECT: 0o40000, LARGEFILE: 0o100000, DIRECTORY: 0o200000, NOFOLLOW: 0o400000 },
+  aarch64: { DIRECT: 0o200000, LARGEFILE: 0o400000, DIRECTORY: 0o40000, NOFOLLOW: 0o100000 },
+};
+
+interface MachineFlags {
+  readonly DIRECT: number;
+  /** Set by the kernel on every 64-bit open; fanotify_init(2) requires it explicitly. */
+  readonly LARGEFILE: number;
+  readonly DIRECTORY: number;
+  readonly NOFOLLOW: number;
+}
 
 /** Flags of open(2) on this machine. */
 export const O = {
@@ -33,15 +46,11 @@ export const O = {
   NONBLOCK: 0o4000,
   DSYNC: 0o10000,
   SYNC: 0o4010000,
-  DIRECT: arm64 ? 0o200000 : 0o40000,
-  /** Set by the kernel on every 64-bit open; fanotify_init(2) requires it explicitly. */
-  LARGEFILE: arm64 ? 0o400000 : 0o100000,
-  DIRECTORY: arm64 ? 0o40000 : 0o200000,
-  NOFOLLOW: arm64 ? 0o100000 : 0o400000,
   NOATIME: 0o1000000,
   CLOEXEC: 0o2000000,
   PATH: 0o10000000,
-  TMPFILE: 0o20000000 | (arm64 ? 0o40000 : 0o200000),
+  ...MACHINE_FLAGS[MACHINE],
+  TMPFILE: 0o20000000 | MACHINE_FLAGS[MACHINE].DIRECTORY,
 } as const;
 
 /** Special directory and flags of the *at calls. */

@@ -25,6 +25,7 @@ import {
   STATVFS,
   writeStat,
 } from "./libfuse3_layout.ts";
+import { MACHINE } from "./machine.ts";
 
 /** Symbols that identify the library. Loading only these saves some 20 ms in threads that only check the version. */
 const VERSION_SYMBOLS = {
@@ -142,7 +143,7 @@ export function libfuseVersion(): string {
 /** `fuse_req_t`: a request that awaits its single reply. Valid until then, on every thread of the process. */
 export type FuseRequest = bigint;
 
-const STAT = STAT_LAYOUTS[Deno.build.arch];
+const STAT = STAT_LAYOUTS[MACHINE];
 const ENTRY = entryParamLayout(STAT);
 
 /** Reply structs, one per thread: libfuse reads them before the reply function returns. */

@@ -13,6 +13,7 @@
  * @module
  */
 import { BLOCK_SIZE, blocksOf, type FileAttributes, setInt64 } from "./fuse_kernel.ts";
+import type { Machine } from "./machine.ts";
 
 /** Layout that differs between versions of the library. Sizes and offsets are in bytes. */
 export interface FuseLayout {
@@ -125,8 +126,8 @@ export interface StatLayout {
   readonly ctime: number;
 }
 
-/** `struct stat` by `Deno.build.arch`. */
-export const STAT_LAYOUTS: Readonly<Record<"x86_64" | "aarch64", StatLayout>> = {
+/** `struct stat` of each machine. */
+export const STAT_LAYOUTS: Readonly<Record<Machine, StatLayout>> = {
   x86_64: {
     SIZE: 144,
     ino: 8,

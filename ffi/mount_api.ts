@@ -60,8 +60,15 @@ export const OPEN_TREE = {
   CLONE: 1,
 } as const;
 
-/** System call numbers, x86-64 and arm64. */
-const SYS = { openTree: 428n, moveMount: 429n, fsopen: 430n, fsconfig: 431n, fsmount: 432n, mountSetattr: 442n };
+/** System call numbers, the same on every machine. */
+export const MOUNT_SYSCALLS = {
+  open_tree: 428n,
+  move_mount: 429n,
+  fsopen: 430n,
+  fsconfig: 431n,
+  fsmount: 432n,
+  mount_setattr: 442n,
+} as const;
 
 /** `struct mount_attr`: byte offsets of u64. */
 const MOUNT_ATTRIBUTES = { SIZE: 32, attrSet: 0, attrClr: 8, propagation: 16, usernsFd: 24 } as const;
@@ -96,7 +103,11 @@ export class FsContext implements Disposable {
 
   /** @throws {SyscallError} ENODEV when the kernel lacks the type, EPERM without CAP_SYS_ADMIN */
   static open(type: string): FsContext {
-    const raw = check(libc().fsopen(SYS.fsopen, nameArgument(type, "fsopen"), FSOPEN_CLOEXEC), "fsopen", type);
+    const raw = check(
+      libc().fsopen(MOUNT_SYSCALLS.fsopen, nameArgument(type, "fsopen"), FSOPEN_CLOEXEC),
+      "fsopen",
+      type,
+    );
     return new FsContext(Fd.own(raw), type);
   }
 
@@ -127,7 +138,7 @@ export class FsContext implements Disposable {
    * before it is moved.
    */
   mount(attributes = 0): Fd {
-    const raw = libc().fsmount(SYS.fsmount, this.#fd.raw, FSMOUNT_CLOEXEC, attributes);
+    const raw = libc().fsmount(MOUNT_SYSCALLS.fsmount, this.#fd.raw, FSMOUNT_CLOEXEC, attributes);
     if (raw === -1) throw this.#failed("fsmount", "mount");
     return Fd.own(raw);
   }
@@ -157,7 +168,7 @@ export class FsContext implements Disposable {
 
   #config(command: number, key: string | null, value: Uint8Array | null, aux: number, what: string): this {
     const name = key === null ? null : nameArgument(key, "fsconfig");
-    const result = libc().fsconfig(SYS.fsconfig, this.#fd.raw, command, name, value, aux);
+    const result = libc().fsconfig(MOUNT_SYSCALLS.fsconfig, this.#fd.raw, command, name, value, aux);
     if (result === -1) throw this.#failed("fsconfig", what);
     return this;
   }
@@ -174,7 +185,11 @@ export class FsContext implements Disposable {
 export function moveMount(tree: Fd, target: Name): void {
   const from = nameArgument("", "move_mount");
   const to = nameArgument(target, "move_mount", 1);
-  check(libc().move_mount(SYS.moveMount, tree.raw, from, AT.FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH), "move_mount", target);
+  check(
+    libc().move_mount(MOUNT_SYSCALLS.move_mount, tree.raw, from, AT.FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH),
+    "move_mount",
+    target,
+  );
 }
 
 /**
@@ -185,7 +200,9 @@ export function moveMount(tree: Fd, target: Name): void {
  */
 export function openTree(dir: DirFd, path: Name, flags: number): Fd {
   const name = nameArgument(path, "open_tree");
-  return Fd.own(check(libc().open_tree(SYS.openTree, rawDir(dir), name, flags | O.CLOEXEC), "open_tree", path));
+  return Fd.own(
+    check(libc().open_tree(MOUNT_SYSCALLS.open_tree, rawDir(dir), name, flags | O.CLOEXEC), "open_tree", path),
+  );
 }
 
 /** `struct mount_attr` that maps owners as `userNamespace`, a descriptor, does. */
@@ -208,6 +225,6 @@ export function idmapTree(tree: Fd, userNamespace: Fd): void {
   const name = nameArgument("", "mount_setattr");
   const attributes = idmapAttributes(userNamespace.raw);
   const size = BigInt(attributes.length);
-  const result = libc().mount_setattr(SYS.mountSetattr, tree.raw, name, AT.EMPTY_PATH, attributes, size);
+  const result = libc().mount_setattr(MOUNT_SYSCALLS.mount_setattr, tree.raw, name, AT.EMPTY_PATH, attributes, size);
   check(result, "mount_setattr", "user namespace");
 }

@@ -9,8 +9,8 @@
 import { Fd, rawFd } from "./fd.ts";
 import { check, loadLibc } from "./libc.ts";
 
-/** System call numbers, x86-64 and arm64. */
-const SYS = { pidfdSendSignal: 424n, pidfdOpen: 434n, pidfdGetfd: 438n };
+/** System call numbers, the same on every machine. */
+export const PIDFD_SYSCALLS = { pidfd_send_signal: 424n, pidfd_open: 434n, pidfd_getfd: 438n } as const;
 
 /** Numbers of signal(7), the same on x86-64 and arm64. */
 export const SIGNAL = { KILL: 9 } as const;
@@ -26,7 +26,7 @@ const libc = loadLibc({
 
 /** Opens the process `pid`, close-on-exec. Becomes readable (poll) when it has ended. ESRCH if it does not exist. */
 export function pidfdOpen(pid: number): Fd {
-  return Fd.own(check(libc().pidfd_open(SYS.pidfdOpen, pid, 0), "pidfd_open", `process ${pid}`));
+  return Fd.own(check(libc().pidfd_open(PIDFD_SYSCALLS.pidfd_open, pid, 0), "pidfd_open", `process ${pid}`));
 }
 
 /**
@@ -34,10 +34,16 @@ export function pidfdOpen(pid: number): Fd {
  * ended.
  */
 export function pidfdGetfd(process: Fd, number: number): Fd {
-  return Fd.own(check(libc().pidfd_getfd(SYS.pidfdGetfd, rawFd(process), number, 0), "pidfd_getfd", number));
+  return Fd.own(
+    check(libc().pidfd_getfd(PIDFD_SYSCALLS.pidfd_getfd, rawFd(process), number, 0), "pidfd_getfd", number),
+  );
 }
 
 /** Sends a {@link SIGNAL}. ESRCH if the process has ended. */
 export function pidfdSendSignal(process: Fd, signal: number): void {
-  check(libc().pidfd_send_signal(SYS.pidfdSendSignal, rawFd(process), signal, null, 0), "pidfd_send_signal", signal);
+  check(
+    libc().pidfd_send_signal(PIDFD_SYSCALLS.pidfd_send_signal, rawFd(process), signal, null, 0),
+    "pidfd_send_signal",
+    signal,
+  );
 }

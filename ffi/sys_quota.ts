@@ -15,8 +15,8 @@ import { type AnyFd, rawFd } from "./fd.ts";
 import { check, loadLibc } from "./libc.ts";
 import { ioctl } from "./sys_ioctl.ts";
 
-/** System call number, x86-64 and arm64. */
-const SYS_quotactl_fd = 443n;
+/** System call number, the same on every machine. */
+export const SYS_quotactl_fd = 443n;
 
 const FS_IOC_FSGETXATTR = 0x801c581fn;
 const FS_IOC_FSSETXATTR = 0x401c5820n;

@@ -13,6 +13,7 @@ import { ERRNO, SyscallError } from "./errno.ts";
 import { AT, type DirFd, rawDir } from "./fcntl.ts";
 import { type AnyFd, rawFd } from "./fd.ts";
 import { check, failure, loadLibc, type Name, nameArgument, show } from "./libc.ts";
+import { MACHINE, type Machine } from "./machine.ts";
 
 /** Bits of st_mode: the type under IFMT, and the bits of chmod(2) besides the nine permission bits. */
 export const S = {
@@ -126,7 +127,8 @@ const libc = loadLibc({
   futimens: { parameters: ["i32", "buffer"], result: "i32" }, // int futimens(int, const struct timespec[2])
 });
 
-const SYS_MKNODAT = Deno.build.arch === "aarch64" ? 33n : 259n;
+/** System call numbers. */
+export const SYS_MKNODAT: Readonly<Record<Machine, bigint>> = { x86_64: 259n, aarch64: 33n };
 
 const statxBytes = new Uint8Array(STATX.SIZE);
 const statxView = new DataView(statxBytes.buffer);
@@ -219,7 +221,7 @@ export function mkdirat(dir: DirFd, name: Name, mode: number): void {
  * @param rdev device number for IFCHR and IFBLK, otherwise 0. Character device 0 is an overlay whiteout.
  */
 export function mknodat(dir: DirFd, name: Name, mode: number, rdev: number): void {
-  check(libc().mknodat(SYS_MKNODAT, rawDir(dir), nameArgument(name, "mknod"), mode, rdev), "mknod", name);
+  check(libc().mknodat(SYS_MKNODAT[MACHINE], rawDir(dir), nameArgument(name, "mknod"), mode, rdev), "mknod", name);
 }
 
 /** Sets the permission bits of an open file; EBADF for an O_PATH descriptor. */
