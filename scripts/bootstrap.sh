@@ -17,7 +17,7 @@ DENO_VERSION=2.9.6
 RUNTIME_PACKAGES="libfuse3-3|libfuse3-4 liblz4-1 libzstd1 zlib1g mount"
 BUILD_PACKAGES="gcc:gcc libc6-dev"
 DOCKER_PACKAGES="docker.io:dockerd docker-cli?:docker docker-registry:docker-registry busybox-static kmod"
-TEST_PACKAGES="$RUNTIME_PACKAGES $BUILD_PACKAGES $DOCKER_PACKAGES attr debootstrap e2fsprogs erofs-utils fdisk:sfdisk libarchive-tools:bsdtar patch:patch python3:python3 systemd:systemd-analyze"
+TEST_PACKAGES="$RUNTIME_PACKAGES $BUILD_PACKAGES $DOCKER_PACKAGES attr debootstrap e2fsprogs erofs-utils fdisk:sfdisk libarchive-tools:bsdtar patch:patch python3:python3 systemd:systemd-analyze gcc-aarch64-linux-gnu?:aarch64-linux-gnu-gcc libc6-dev-arm64-cross?"
 VM_PACKAGES="$BUILD_PACKAGES qemu-system-x86:qemu-system-x86_64 qemu-system-common virtiofsd? busybox-static kmod e2fsprogs xfsprogs:mkfs.xfs make:make binutils:strip xz-utils:xz libelf1|libelf1t64"
 DEMO_PACKAGES="$RUNTIME_PACKAGES $DOCKER_PACKAGES"
 BENCH_PACKAGES="$RUNTIME_PACKAGES $BUILD_PACKAGES $DOCKER_PACKAGES curl:curl debootstrap"
@@ -41,7 +41,17 @@ need_root() {
   [ "$(id -u)" = 0 ] || die "run scripts/$1.sh: containers and mounts need root" "run as root: sh scripts/$1.sh"
 }
 
+# Deno exists for these alone, and so do the tables of ffi/. A 32-bit Debian may run on a 64-bit kernel.
+need_machine() {
+  case $(uname -m)-$(getconf LONG_BIT) in
+    x86_64-64 | aarch64-64) ;;
+    *-64) die "run on $(uname -m): there is no Deno for it" "use a machine of x86_64 (amd64) or aarch64 (arm64)" ;;
+    *) die "run on a 32-bit system: there is no Deno for it" "install Debian for amd64 or arm64" ;;
+  esac
+}
+
 bootstrap() {
+  need_machine
   cd "$root" || exit 1
   tools=$root/.tools
   # Where root has run a script before, what it made there is root's.

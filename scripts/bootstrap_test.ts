@@ -114,3 +114,26 @@ Deno.test(
     assert.deepEqual(await asNobody(temp, "need_root demo --help", {}), { code: 0, stderr: "" });
   },
 );
+
+Deno.test("a machine for which there is no Deno is refused by name, before anything is installed", async () => {
+  using temp = TempDir.make();
+  const machine = async (kernel: string, bits: number) => {
+    for (const [name, answer] of [["uname", kernel], ["getconf", bits]]) {
+      await Deno.writeTextFile(temp.join(`bin/${name}`), `#!/bin/sh\necho ${answer}\n`, { mode: 0o755 });
+    }
+    const script = '. "$1"; root=$2; cd() { echo "goes on"; exit; }; bootstrap runtime';
+    const { stdout, stderr } = await new Deno.Command("sh", {
+      args: ["-c", script, "sh", SCRIPT, temp.path],
+      env: { PATH: `${temp.join("bin")}:/usr/bin:/bin` },
+    }).output();
+    return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  };
+  await Deno.mkdir(temp.join("bin"));
+  assert.equal(await machine("x86_64", 64), "goes on\n");
+  assert.equal(await machine("aarch64", 64), "goes on\n");
+  assert.match(await machine("riscv64", 64), /^bootstrap: cannot run on riscv64: there is no Deno for it\nhint: /);
+  assert.match(
+    await machine("aarch64", 32),
+    /^bootstrap: cannot run on a 32-bit system: there is no Deno for it\nhint: /,
+  );
+});
