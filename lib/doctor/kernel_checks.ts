@@ -5,6 +5,7 @@
  */
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
+import { pageSize } from "../../ffi/sys_mman.ts";
 import { hasCode, messageOf } from "../base/errors.ts";
 import { probeErofs } from "../mount/erofs/probe.ts";
 import { probeFanotify } from "../mount/fanotify/probe_fanotify.ts";
@@ -17,6 +18,7 @@ const GROUP = "kernel";
 
 /** From this version on, overlays work with FUSE as a lower layer and pidfd_getfd(2) can pass descriptors. */
 const OLDEST = [5, 10] as const;
+const USUAL_PAGE_BYTES = 4096;
 /** Allows for starting a Worker that mounts. */
 const PROBE_TIMEOUT_MS = 20_000;
 
@@ -36,10 +38,15 @@ export function kernelChecks(installation: Installation): Check[] {
 
 function checkVersion(): Outcome {
   const release = Deno.osRelease();
-  const seen = `Linux ${release}, ${Deno.build.arch}`;
+  const seen = `Linux ${release}, ${Deno.build.arch}${pagesOf(pageSize())}`;
   return isAtLeast(release, OLDEST)
     ? ok(seen)
     : warn(`${seen}: older than any that was tested`, "use Linux 5.10 or later");
+}
+
+/** What is said of the size of pages, where it is not the usual one: erofs-fscache needs that. */
+export function pagesOf(sizeBytes: number): string {
+  return sizeBytes === USUAL_PAGE_BYTES ? "" : `, pages of ${sizeBytes / 1024} KiB`;
 }
 
 /** Whether a release such as "6.1.0-18-amd64" is `version` or later. */

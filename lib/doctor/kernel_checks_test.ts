@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { isAtLeast } from "./kernel_checks.ts";
+import { isAtLeast, pagesOf } from "./kernel_checks.ts";
 
 Deno.test("kernel releases are compared by number, ignoring suffixes", () => {
   const cases: [release: string, isNew: boolean][] = [
@@ -13,4 +13,8 @@ Deno.test("kernel releases are compared by number, ignoring suffixes", () => {
     ["odd", false],
   ];
   for (const [release, isNew] of cases) assert.equal(isAtLeast(release, [5, 10]), isNew, release);
+});
+
+Deno.test("pages of an unusual size are named", () => {
+  assert.deepEqual([4096, 16384, 65536].map(pagesOf), ["", ", pages of 16 KiB", ", pages of 64 KiB"]);
 });

@@ -6,8 +6,11 @@
 import assert from "node:assert/strict";
 import type { LogRecord } from "@logtape/logtape";
 import { O, open } from "../../ffi/fcntl.ts";
-import { Mapping } from "../../ffi/sys_mman.ts";
+import { Mapping, pageSize } from "../../ffi/sys_mman.ts";
+import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { chooseDataPath } from "../../lib/mount/choose.ts";
+import { mountErofs } from "../../lib/mount/erofs/erofs_mount.ts";
+import { imageOfOneFile, PROBE_CHUNKS, probeChunkBytes } from "../../lib/mount/erofs/probe.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { bootstrapWithHole, contradictoryBootstrap } from "../support/damage/contradictory_image.ts";
 import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
@@ -28,6 +31,24 @@ fuseTest("auto is erofs-fanotify under a strong guard, else erofs-fuse, and give
     await chooseDataPath("auto", folders, { guard: { isStrong: false, why } }),
     { fsDriver: "erofs-fuse", reason: `no erofs-fanotify: ${why}`, named: false },
   );
+});
+
+fuseTest("the image of the probe has a chunk for each page, however large those are on this machine", async () => {
+  using temp = TempDir.make();
+  for (const chunkBytes of [4096, 16384, 65536]) {
+    const image = temp.join("image"), device = temp.join("device"), target = temp.join(`mnt-${chunkBytes}`);
+    const content = Uint8Array.from({ length: PROBE_CHUNKS * chunkBytes }, (_, at) => 1 + Math.floor(at / chunkBytes));
+    await Deno.mkdir(target);
+    await Deno.writeFile(image, imageOfOneFile(chunkBytes));
+    await Deno.writeFile(device, content);
+    mountErofs({ image, devices: [device], target, readAheadKb: 128 });
+    try {
+      assert.deepEqual(await Deno.readFile(`${target}/file`), content);
+    } finally {
+      umount2(target, MNT.DETACH);
+    }
+  }
+  assert.equal(probeChunkBytes(), pageSize());
 });
 
 const UNFIT = [

@@ -12,8 +12,10 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import { FsContext, moveMount } from "../../../ffi/mount_api.ts";
 import { mountAt } from "../../../ffi/mountinfo.ts";
 import { ioctl } from "../../../ffi/sys_ioctl.ts";
+import { pageSize } from "../../../ffi/sys_mman.ts";
 import { write } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { BLOCK } from "../../rafs/v6/layout.ts";
 
 export const EROFS_TYPE = "erofs";
 
@@ -99,12 +101,24 @@ export function mountErofsCached({ domain, fsid, target, readAheadKb }: CachedMo
       throw new NydusGdError("exists", `Cannot mount EROFS: ${domain} has ${fsid} in use`, { cause: error });
     }
     if (isErrno(error, "ENODEV", "EINVAL", "EOPNOTSUPP")) {
-      const state = `kernel ${Deno.osRelease()} does not take it out of its cache (CONFIG_EROFS_FS_ONDEMAND)`;
-      throw new NydusGdError("environment", `Cannot mount EROFS: ${state}: ${error.message}`, { cause: error });
+      throw new NydusGdError("environment", `Cannot mount EROFS: ${notCached(pageSize())}: ${error.message}`, {
+        cause: error,
+      });
     }
     throw error;
   }
   setReadAhead(target, readAheadKb);
+}
+
+/**
+ * Why the kernel takes no image out of its cache. The cache consists of pages, and EROFS refuses images with blocks of
+ * another size there, whatever else the kernel supports.
+ */
+export function notCached(pageBytes: number): string {
+  const kernel = `kernel ${Deno.osRelease()}`;
+  return pageBytes === BLOCK
+    ? `${kernel} does not take it out of its cache (CONFIG_EROFS_FS_ONDEMAND)`
+    : `${kernel} has pages of ${pageBytes} bytes, and takes images out of its cache only if their blocks are as large`;
 }
 
 /** _IOR(0x15, 1, struct fs_sysfs_path): a length and up to 128 bytes. Linux >= 6.10. */

@@ -6,10 +6,14 @@
  * file is mounted whose device is too short, and read. This runs in the calling thread, since plain files need nobody
  * to answer.
  *
+ * The kernel reads and caches whole pages, which are larger than blocks on some machines (arm64: up to 64 KiB). If one
+ * block of a page is missing, all of them are errors; so whatever has to be told apart are different pages.
+ *
  * @module
  */
 import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
+import { pageSize } from "../../../ffi/sys_mman.ts";
 import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
 import { pread } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
@@ -18,12 +22,15 @@ import { BootstrapWriter } from "../../rafs/v6/writer.ts";
 import { mountErofs } from "./erofs_mount.ts";
 import { probePath } from "./probe_places.ts";
 
-/** Block size of the file in bytes. */
-export const PROBE_BLOCK = 4096;
-/** Number of blocks of the file. */
-export const PROBE_BLOCKS = 4;
-/** Size of its device in bytes: the first block, and a part of the second. */
-const DEVICE_BYTES = PROBE_BLOCK + 1000;
+/** Number of chunks of the file. */
+export const PROBE_CHUNKS = 4;
+/** Bytes that its device has of the second chunk; it has all of the first, and none of the others. */
+const PART_BYTES = 1000;
+
+/** Size of a chunk of the file in bytes: a page of this machine. */
+export function probeChunkBytes(): number {
+  return pageSize();
+}
 
 /**
  * Probes in `dir`, an existing directory on the file system that images will be on.
@@ -37,11 +44,12 @@ export function probeErofs(dir: string): void {
   try {
     const target = `${probe}/mnt`, image = `${probe}/image`, device = `${probe}/device`;
     Deno.mkdirSync(target);
-    Deno.writeFileSync(image, imageOfOneFile());
-    Deno.writeFileSync(device, new Uint8Array(DEVICE_BYTES).fill(1));
+    const chunkBytes = probeChunkBytes();
+    Deno.writeFileSync(image, imageOfOneFile(chunkBytes));
+    Deno.writeFileSync(device, new Uint8Array(chunkBytes + PART_BYTES).fill(1));
     mountErofs({ image, devices: [device], target, readAheadKb: 128 });
     try {
-      requireErrors(`${target}/file`);
+      requireErrors(`${target}/file`, chunkBytes);
     } finally {
       umount2(target, MNT.DETACH);
     }
@@ -50,13 +58,13 @@ export function probeErofs(dir: string): void {
   }
 }
 
-function requireErrors(path: string): void {
+function requireErrors(path: string, chunkBytes: number): void {
   using file = open(path, O.RDONLY);
-  const block = new Uint8Array(PROBE_BLOCK);
-  for (let index = PROBE_BLOCKS - 1; index >= 0; index--) {
-    const isWhole = (index + 1) * PROBE_BLOCK <= DEVICE_BYTES;
+  const chunk = new Uint8Array(chunkBytes);
+  for (let index = PROBE_CHUNKS - 1; index >= 0; index--) {
+    const isWhole = index === 0;
     const seen = isWhole ? "an error where there is data" : "zeros where there is no data";
-    if (canRead(() => pread(file, block, index * PROBE_BLOCK)) !== isWhole) {
+    if (canRead(() => pread(file, chunk, index * chunkBytes)) !== isWhole) {
       throw new NydusGdError("environment", `Cannot use EROFS: kernel ${Deno.osRelease()} shows ${seen}`);
     }
   }
@@ -71,28 +79,33 @@ function canRead(use: () => number): boolean {
   }
 }
 
-/** Makes an image with `/file` of {@link PROBE_BLOCKS} blocks, which are those of its only device. */
-export function imageOfOneFile(): Uint8Array<ArrayBuffer> {
-  const writer = new BootstrapWriter({ chunkSize: PROBE_BLOCK, compressor: "none", digester: "sha256" });
+/**
+ * Makes an image with `/file` of {@link PROBE_CHUNKS} chunks, which are those of its only device.
+ *
+ * @param chunkSize in bytes
+ */
+export function imageOfOneFile(chunkSize: number): Uint8Array<ArrayBuffer> {
+  const writer = new BootstrapWriter({ chunkSize, compressor: "none", digester: "sha256" });
   const owner = { uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
   const root = writer.addInode({ ...owner, mode: 0o040500 });
-  const chunks = Array.from({ length: PROBE_BLOCKS }, (_, index) => ({
+  const size = PROBE_CHUNKS * chunkSize;
+  const chunks = Array.from({ length: PROBE_CHUNKS }, (_, index) => ({
     blobIndex: 0,
     chunkIndex: index,
-    uncompressedOffset: index * PROBE_BLOCK,
+    uncompressedOffset: index * chunkSize,
   }));
-  const file = writer.addInode({ ...owner, mode: 0o100400, size: PROBE_BLOCKS * PROBE_BLOCK, chunks });
+  const file = writer.addInode({ ...owner, mode: 0o100400, size, chunks });
   writer.addEntry(root, new TextEncoder().encode("file"), file);
   return writer.finish([{
     index: 0,
     id: "probe",
     compressor: "none",
     digester: "sha256",
-    chunkSize: PROBE_BLOCK,
-    chunkCount: PROBE_BLOCKS,
+    chunkSize,
+    chunkCount: PROBE_CHUNKS,
     features: BLOB_FEATURE.aligned,
-    compressedSize: PROBE_BLOCKS * PROBE_BLOCK,
-    uncompressedSize: PROBE_BLOCKS * PROBE_BLOCK,
+    compressedSize: size,
+    uncompressedSize: size,
     meta: undefined,
   }]);
 }

@@ -16,7 +16,7 @@ import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
 import { pwriteAll, read } from "../../../ffi/unistd.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { ErofsTasks } from "../erofs/erofs_tasks.ts";
-import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "../erofs/probe.ts";
+import { imageOfOneFile, PROBE_CHUNKS, probeChunkBytes } from "../erofs/probe.ts";
 import { probePath } from "../erofs/probe_places.ts";
 import { fanotifyKeeperPath, Keeper } from "../keeper/keeper.ts";
 
@@ -38,7 +38,7 @@ export async function probeFanotify(stateDir: string, cacheDir: string): Promise
   try {
     using group = startGroup();
     using file = open(device, O.RDWR | O.CREAT | O.EXCL, 0o600);
-    pwriteAll(file, new Uint8Array(PROBE_BLOCK * PROBE_BLOCKS).fill(BYTE), 0);
+    pwriteAll(file, new Uint8Array(PROBE_CHUNKS * probeChunkBytes()).fill(BYTE), 0);
     watch(group, file, cacheDir);
     if (await Keeper.pidOf(fanotifyKeeperPath(stateDir)) === undefined) await mountAndRead(group, device, stateDir);
   } finally {
@@ -51,7 +51,7 @@ async function mountAndRead(group: Fd, device: string, stateDir: string): Promis
   const image = `${folder}/image`, target = `${folder}/mnt`;
   await Deno.mkdir(target, { recursive: true, mode: 0o700 });
   try {
-    await Deno.writeFile(image, imageOfOneFile());
+    await Deno.writeFile(image, imageOfOneFile(probeChunkBytes()));
     using tasks = new ErofsTasks();
     await tasks.mount({ image, devices: [device], target, readAheadKb: 0 });
     try {
@@ -92,11 +92,11 @@ interface AskedFile {
 async function requireAsked(file: AskedFile): Promise<void> {
   const refused = await readAsked(file, 0, ERRNO.EIO);
   if (refused !== "EIO") throw cannot(`a reader that was refused got ${refused}`);
-  const given = await readAsked(file, PROBE_BLOCK, 0);
+  const given = await readAsked(file, probeChunkBytes(), 0);
   if (given !== BYTE) throw cannot(`a reader that was let through got ${given}`);
 }
 
-/** Reads a block and answers its event with `errno`. */
+/** Reads a byte and answers its event with `errno`. */
 async function readAsked({ tasks, group, path }: AskedFile, offset: number, errno: number): Promise<number | string> {
   const abort = new AbortController();
   const reading = tasks.readByte(path, offset).finally(() => abort.abort());

@@ -7,7 +7,7 @@ import { restore } from "../../../ffi/cachefiles.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { ErofsTasks } from "../erofs/erofs_tasks.ts";
-import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "../erofs/probe.ts";
+import { imageOfOneFile, PROBE_CHUNKS, probeChunkBytes } from "../erofs/probe.ts";
 import { probePath } from "../erofs/probe_places.ts";
 import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
 import { unmount } from "../unmount/unmount.ts";
@@ -62,7 +62,7 @@ async function tryIn(cache: string, folder: string): Promise<FscacheProbe> {
 
 async function mountAndRead(server: CacheServer, folder: string, target: string): Promise<void> {
   const path = `${folder}/image`, fsid = crypto.randomUUID();
-  await Deno.writeFile(path, imageOfOneFile());
+  await Deno.writeFile(path, imageOfOneFile(probeChunkBytes()));
   using image = ImageSource.open(undefined, path);
   server.offer(volumeOf(DOMAIN), fsid, image);
   server.offer(volumeOf(DOMAIN), DEVICE, new Filled());
@@ -78,7 +78,7 @@ async function mountAndRead(server: CacheServer, folder: string, target: string)
 
 /** A device whose bytes are all {@link BYTE}. */
 class Filled implements ObjectSource {
-  readonly sizeBytes = PROBE_BLOCK * PROBE_BLOCKS;
+  readonly sizeBytes = PROBE_CHUNKS * probeChunkBytes();
   readonly known = undefined;
 
   widened(stretch: Stretch): Stretch {
