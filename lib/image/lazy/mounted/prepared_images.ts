@@ -8,11 +8,15 @@
  * A failure is not reported: the first container tries again, and fails with the reason. An image without a container is
  * unmounted after a while, since it takes memory, and its blobs may become unreachable.
  *
+ * An image that arrives as two layers is prepared once: of an index by `convert`, containerd's transfer service unpacks
+ * both entries, with one bootstrap, and runs the first.
+ *
  * @module
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { unlessAborted } from "../../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../../base/errors.ts";
+import { sha256OfFile } from "../../../base/file_digest.ts";
 import { logger } from "../../../base/log.ts";
 import type { LazyLayer } from "../../../layer/lazy/lazy_images.ts";
 import type { KernelImages } from "../../../mount/erofs/kernel_images.ts";
@@ -39,7 +43,10 @@ export interface PreparedImagesParts {
 
 /** Its promises never reject. */
 interface Preparation {
+  readonly layer: LazyLayer;
   readonly abort: AbortController;
+  /** Resolves when the others are set, or are not going to be. */
+  begun?: Promise<void>;
   /** Set while the kernel image is being made, and afterwards. */
   kernelImage?: Promise<void>;
   mounted?: Promise<void>;
@@ -55,13 +62,26 @@ export class PreparedImages {
 
   /** Starts preparing the image of `layer`. */
   begin(layer: LazyLayer): void {
-    const preparation: Preparation = { abort: new AbortController() };
+    const preparation: Preparation = { layer, abort: new AbortController() };
+    const others = [...this.#running.values()].map(({ layer }) => layer).filter(({ id }) => id !== layer.id);
     this.#running.set(layer.id, preparation);
+    preparation.begun = this.#begin(preparation, others);
+  }
+
+  /** @param others layers whose images are being prepared or wait for their first container */
+  async #begin(preparation: Preparation, others: readonly LazyLayer[]): Promise<void> {
+    const { layer, abort: { signal } } = preparation;
+    const twin = others.length > 0 ? await twinOf(layer, others) : undefined;
+    if (twin !== undefined) log.debug("image is being prepared for another layer", { layer: layer.id, twin: twin.id });
+    if (twin !== undefined || signal.aborted) return this.#end(preparation);
     const queued = this.#queueKernelImage(layer, preparation);
-    preparation.mounted = this.#mount(layer, preparation.abort.signal);
-    Promise.all([queued, preparation.mounted]).then(() => {
-      if (this.#running.get(layer.id) === preparation) this.#running.delete(layer.id);
-    });
+    preparation.mounted = this.#mount(layer, signal);
+    Promise.all([queued, preparation.mounted]).then(() => this.#end(preparation));
+  }
+
+  #end(preparation: Preparation): void {
+    const { id } = preparation.layer;
+    if (this.#running.get(id) === preparation) this.#running.delete(id);
   }
 
   /** Resolves when the kernel image of a layer is not being made. */
@@ -105,6 +125,7 @@ export class PreparedImages {
   async cancel(layerId: string): Promise<void> {
     const preparation = this.#running.get(layerId);
     preparation?.abort.abort(new NydusGdError("interrupted", "Cannot prepare image: its layer is being removed"));
+    await preparation?.begun;
     await Promise.all([preparation?.kernelImage, preparation?.mounted]);
   }
 
@@ -112,4 +133,21 @@ export class PreparedImages {
   async stop(): Promise<void> {
     await Promise.all([...this.#running.keys()].map((layerId) => this.cancel(layerId)));
   }
+}
+
+/** Returns the layer of `others` that has the same bootstrap, if any. Never rejects. */
+async function twinOf(layer: LazyLayer, others: readonly LazyLayer[]): Promise<LazyLayer | undefined> {
+  for (const other of others) {
+    try {
+      if (await isSameFile(layer.bootstrapPath, other.bootstrapPath)) return other;
+    } catch (error) {
+      log.debug("bootstraps not compared", { layer: layer.id, other: other.id, reason: messageOf(error) });
+    }
+  }
+  return undefined;
+}
+
+async function isSameFile(a: string, b: string): Promise<boolean> {
+  const [first, second] = await Promise.all([Deno.stat(a), Deno.stat(b)]);
+  return first.size === second.size && await sha256OfFile(a) === await sha256OfFile(b);
 }
