@@ -58,3 +58,28 @@ Deno.test("a short slice yields the bytes that it has, and a damaged one is an e
   damaged.fill(0xff, 0, 20);
   assert.throws(() => inflateSlice(atBeginning(), 0, damaged, plain), /^ZlibError: Cannot inflate: /);
 });
+
+Deno.test("a slice may begin at the trailer of the member before it", () => {
+  const [first, second] = [new Uint8Array(randomBytes(5000)), new Uint8Array(70_000).map((_, k) => k >> 5)];
+  for (const member of [gzipSync(second), decorated(gzipSync(second))]) {
+    const before = gzipSync(first);
+    const layer = new Uint8Array([...before, ...member, ...gzipSync(first)]);
+    for (const bits of [0, 3]) { // unused ones of the last byte before the trailer
+      const starts = atBeginning();
+      starts.bits[0] = bits;
+      const plain = new Uint8Array(second.length + 100);
+      assert.equal(inflateSlice(starts, 0, layer.subarray(before.length - 8), plain), plain.length);
+      assert.deepEqual(plain, new Uint8Array([...second, ...first.subarray(0, 100)]));
+    }
+  }
+});
+
+Deno.test("a slice that only looks as if it began at a trailer is inflated from its first byte", () => {
+  const data = new Uint8Array(randomBytes(5000));
+  data.set([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], 3); // after the 5 bytes before stored data
+  const layer = gzipSync(data, { level: 0 });
+  const plain = new Uint8Array(data.length);
+  assert.equal(layer[HEADER + 8], 0x1f);
+  assert.equal(inflateSlice(atBeginning(), 0, layer.subarray(HEADER), plain), plain.length);
+  assert.deepEqual(plain, data);
+});
