@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Limiter } from "../base/limiter.ts";
 import type { BlobPaths } from "./cache/blob_paths.ts";
 import type { CacheFolder } from "./cache/cache_folder.ts";
 import type { WithRoom } from "./cache/cache_space.ts";
@@ -23,6 +24,8 @@ export interface CacheParts {
   readonly link: LinkEstimate;
   readonly memory: ResponseBuffers;
   readonly tuner: FetchTuner;
+  /** Limits how many blobs are transferred as a whole at a time: fetch/whole_blob.ts. */
+  readonly transfers: Limiter;
   /** Undefined: nothing is recorded. */
   readonly flush: FlushOptions | undefined;
   /** Runs a write of plain bytes once there is space for them. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Limiter } from "../base/limiter.ts";
 import type { CacheParts } from "./blob_context.ts";
 import { CacheFolder } from "./cache/cache_folder.ts";
 import type { CacheLimits } from "./cache/cache_limits.ts";
@@ -97,6 +98,7 @@ export function openParts(dir: string, options: BlobCacheOptions): Omit<CachePar
     link,
     memory: new ResponseBuffers(maxRequestBytes, idleDecodeMs),
     tuner,
+    transfers: new Limiter(Math.max(1, parallelRequests >> 1)), // leaves connections for other blobs
     flush: keep ? { flushAfterMs, flushAfterBytes, lookForHolesMs } : undefined,
   };
 }

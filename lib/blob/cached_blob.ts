@@ -39,13 +39,15 @@ export interface BlobStats {
   readonly corruptChunks: number;
   /** Descriptions of the sources. */
   readonly sources: readonly string[];
+  /** Whether the blob is being transferred as a whole, since its server ignores ranges. */
+  readonly isWhole: boolean;
   /** Error of the last request; absent if it succeeded or there was none. */
   readonly lastFailure?: string;
 }
 
 /** A blob of the cache. Images hold it through {@link Blob}. */
 export class CachedBlob {
-  readonly sources = new BlobSources();
+  readonly sources: BlobSources;
   readonly #context: BlobContext;
   readonly #stop = new AbortController();
   #opening: Promise<OpenedBlob> | undefined;
@@ -63,7 +65,7 @@ export class CachedBlob {
     parts: CacheParts,
     private readonly before: Promise<unknown>,
   ) {
-    const { sources } = this;
+    const sources = this.sources = new BlobSources(parts);
     const paths = blobPaths(parts.folder.path, name);
     const table = new CachedTable(parts.folder, paths);
     this.#context = { id: names.id, paths, sources, table, parts, onCorrupt: (row) => this.#onCorrupt(row) };
@@ -143,6 +145,7 @@ export class CachedBlob {
     const opened = this.#opened;
     await opened?.stop();
     await this.#context.table.settled(); // final: nothing is fetched any more
+    await this.sources.endTransfers();
     this.#opened = undefined;
     await opened?.close();
   }
@@ -159,6 +162,7 @@ export class CachedBlob {
       ...sources.counters,
       corruptChunks: this.#corruptChunks,
       sources: sources.descriptions,
+      isWhole: sources.isWhole,
       ...(sources.lastFailure === undefined ? {} : { lastFailure: sources.lastFailure }),
     };
   }

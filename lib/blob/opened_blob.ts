@@ -24,10 +24,14 @@ import { HoleWatch } from "./hole_watch.ts";
 import type { Readiness } from "./cache/readiness.ts";
 import { VerifiedDigests } from "./cache/verified.ts";
 import { ChunkFetcher } from "./fetch/chunk_fetcher.ts";
+import { RangedSource } from "./fetch/ranged_source.ts";
 import { loadChunkTable } from "./tables/blob_table.ts";
 import { ChunkIndex } from "./tables/chunk_index.ts";
 import { placesOf } from "./tables/chunk_table_file.ts";
 import type { TableSource } from "./tables/table_source.ts";
+
+/** Plain bytes that are requested at once of a blob that was transferred as a whole. */
+const KEPT_BYTES = 4 << 20;
 
 /** An open blob, for threads that read the cache file directly. Plain data; can be posted to a Worker. */
 export interface OpenBlob {
@@ -90,12 +94,25 @@ export class OpenedBlob {
     const onDisk = VerifiedDigests.descriptionIn(paths.verified);
     if (onDisk !== undefined) requireSame(id, description, onDisk);
     parts.decoder.prepare(descriptor.digester);
-    const columns = await loadChunkTable(tableSource(context, spec, signal), table);
+    await using meta = ownMeta(context, spec);
+    const columns = await loadChunkTable(tableSource(context, spec, meta ?? context.sources, signal), table);
     using cleanup = new DisposableStack();
     const storage = cleanup.use(await BlobStorage.open(context, descriptor, description, columns));
     const opened = new OpenedBlob(context, descriptor, description, storage);
     cleanup.move();
+    context.sources.onWhole(() => opened.#keepAll());
     return opened;
+  }
+
+  /** Fetches every chunk that can be fetched. @throws the error of the last one that cannot */
+  async #keepAll(): Promise<void> {
+    const { dataSize } = this.storage.target;
+    let failure: Promise<void> | undefined;
+    for (let at = 0; at < dataSize; at += KEPT_BYTES) {
+      const kept = this.fetcher.ensure(at, Math.min(KEPT_BYTES, dataSize - at), "prefetch");
+      await kept.catch(() => failure = kept);
+    }
+    await failure;
   }
 
   get readiness(): Readiness {
@@ -150,10 +167,23 @@ function requireSame(id: string, description: string, present: string): void {
   throw new DescriptionConflict(id, "blob", "its files belong to an image that describes it differently");
 }
 
-/** Returns the source of the blob's chunk table, which is read before anything else that is on demand. */
-function tableSource({ id, sources, parts }: BlobContext, spec: BlobSpec, signal: AbortSignal): TableSource {
+/** The blob that holds nothing but the compression info, if there is one. */
+function ownMeta({ parts }: BlobContext, { metaSource }: BlobSpec): RangedSource | undefined {
+  return metaSource && new RangedSource(metaSource, { ...parts, onBytes: () => {} });
+}
+
+/**
+ * Returns the source of the blob's chunk table, which is read before anything else that is on demand.
+ *
+ * @param from the blob that holds it
+ */
+function tableSource(
+  { id, parts }: BlobContext,
+  spec: BlobSpec,
+  from: Pick<RangedSource, "read">,
+  signal: AbortSignal,
+): TableSource {
   const { descriptor, records, embeddedMeta, source, metaSource } = spec;
-  const from = metaSource ?? sources;
   return {
     id,
     descriptor,
@@ -163,10 +193,10 @@ function tableSource({ id, sources, parts }: BlobContext, spec: BlobSpec, signal
     },
     ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
     read: (offset, length, soon = signal) =>
-      parts.queue.run("on-demand", () =>
+      parts.queue.run("on-demand", (_, onWait) =>
         parts.link.timed((progress) => {
           const onProgress = (_: Uint8Array, filled: number) => progress(filled);
-          return from.read(offset, length, { priority: "on-demand", signal: soon, onProgress });
+          return from.read(offset, length, { priority: "on-demand", signal: soon, onProgress, onWait });
         })),
     size: (soon = signal) => (metaSource ?? source).size(soon),
     signal,

@@ -10,7 +10,7 @@ import type { Growth } from "../blob_source.ts";
 import { requirePlain } from "./content_encoding.ts";
 import { parseContentRange } from "./content_range.ts";
 import type { HttpResponse } from "./http_response.ts";
-import { invalidResponse, type TransferError } from "./transfer_error.ts";
+import { invalidResponse, rangesIgnored, type TransferError } from "./transfer_error.ts";
 
 /**
  * Returns the value of a Range header.
@@ -36,15 +36,10 @@ export function totalSize(response: HttpResponse): number {
 /** Maximum bytes to skip before the range if a server sends the whole blob. */
 const MAX_SKIP_BYTES = 4 << 20;
 
-/** Whether the response has the whole blob instead of a range that starts too late to skip what precedes it. */
-export function ignoresRange({ status }: HttpResponse, offset: number): boolean {
-  return status === 200 && offset > MAX_SKIP_BYTES;
-}
-
 /**
  * Reads the bytes of `Range: bytes=<offset>-<offset + length - 1>` from a response below 300.
  *
- * @throws {TransferError} "unavailable", transient
+ * @throws {TransferError} "unavailable"; permanent for a whole blob that would have to be skipped up to the range
  */
 export function readRange(
   response: HttpResponse,
@@ -60,7 +55,8 @@ export function readRange(
   }
   if (status !== 200) throw invalidResponse(`HTTP ${status} from ${response.server}, expected 206`);
   const total = response.contentLength;
-  if (total === undefined || ignoresRange(response, offset)) throw invalidResponse(`${response.server} ignores ranges`);
+  if (total === undefined) throw invalidResponse(`${response.server} ignores ranges`);
+  if (offset > MAX_SKIP_BYTES) throw rangesIgnored(response.server, total);
   if (total < offset + length) {
     throw invalidResponse(`asked for bytes ${offset}-${offset + length - 1}, got HTTP 200 with ${total} bytes`);
   }

@@ -19,6 +19,8 @@ export interface TransferDetails extends ErrorDetails {
   readonly notTls?: boolean;
   /** HTTP status, if there was a response. */
   readonly status?: number;
+  /** Size of the blob if the server sent all of it in place of a range. */
+  readonly wholeBytes?: number | undefined;
 }
 
 /**
@@ -33,6 +35,7 @@ export class TransferError extends NydusGdError {
   readonly retryAfterMs: number | undefined;
   readonly notTls: boolean;
   readonly status: number | undefined;
+  readonly wholeBytes: number | undefined;
 
   constructor(code: ErrorCode, state: string, details: TransferDetails, what = "transfer") {
     super(code, `Cannot ${what}: ${state}`, details);
@@ -42,13 +45,19 @@ export class TransferError extends NydusGdError {
     this.retryAfterMs = details.retryAfterMs;
     this.notTls = details.notTls ?? false;
     this.status = details.status;
+    this.wholeBytes = details.wholeBytes;
   }
 
   /** Returns the same failure with the purpose `what`: "read blob 3f2a… from registry localhost:5000/app". */
   of(what: string): TransferError {
-    const { state, prospect, retryAfterMs, notTls, status, hint } = this;
+    const { state, prospect, retryAfterMs, notTls, status, wholeBytes, hint } = this;
     const optional = { ...(hint === undefined ? {} : { hint }), ...(status === undefined ? {} : { status }) };
-    return new TransferError(this.code, state, { prospect, retryAfterMs, notTls, ...optional, cause: this }, what);
+    return new TransferError(
+      this.code,
+      state,
+      { prospect, retryAfterMs, notTls, wholeBytes, ...optional, cause: this },
+      what,
+    );
   }
 }
 
@@ -58,4 +67,9 @@ export class TransferError extends NydusGdError {
  */
 export function invalidResponse(state: string): TransferError {
   return new TransferError("unavailable", state, { prospect: "transient" });
+}
+
+/** The error for a server that sends a whole blob in place of a range. */
+export function rangesIgnored(server: string, wholeBytes: number): TransferError {
+  return new TransferError("unavailable", `${server} ignores ranges`, { prospect: "permanent", wholeBytes });
 }

@@ -13,19 +13,15 @@
  *
  * @module
  */
-import { messageOf } from "../../base/errors.ts";
-import { logger } from "../../base/log.ts";
 import { blobDigest } from "../blob_id.ts";
 import type { BlobSource, ReadOptions } from "../blob_source.ts";
-import { ignoresRange, rangeHeader, readRange, readRest, totalSize } from "../http/range.ts";
+import { rangeHeader, readRange, readRest, totalSize } from "../http/range.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import type { RoutingOptions } from "../http/proxy.ts";
 import { HostMemory } from "./host_memory.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
 import type { RegistryHost, Repository } from "./repository.ts";
 import { TransferError } from "../http/transfer_error.ts";
-
-const log = logger("backend");
 
 interface Remembered {
   readonly url: URL;
@@ -40,8 +36,6 @@ export class RegistryBlob implements BlobSource {
   readonly #what: string;
   readonly #locations = new Map<RegistryHost, Remembered>();
   readonly #memory = new HostMemory();
-  /** Hosts that were asked for the whole blob, see {@link #fill}. */
-  readonly #filled = new Set<RegistryHost>();
 
   /** @param id 64 hexadecimal digits */
   constructor(private readonly repository: Repository, id: string) {
@@ -58,29 +52,12 @@ export class RegistryBlob implements BlobSource {
     const ask = (host: RegistryHost, routing: RoutingOptions) =>
       this.#fromLocation(host, (startAt) =>
         host.once({ ...request, startAt }, routing, async (response) => {
-          if (ignoresRange(response, offset)) this.#fill(host);
           const bytes = await readRange(response, offset, length, options);
           this.#remember(host, response);
           return bytes;
         }));
     const range = { memory: this.#memory, offset, length };
     return await this.repository.retrying(options, ask, { capability: "pull", range });
-  }
-
-  /**
-   * Requests the whole blob once, for nothing but the pull-through cache that the host may be: such a cache knows ranges
-   * of what was fetched to the end. Reads are repeated meanwhile.
-   */
-  #fill(host: RegistryHost): void {
-    if (this.#filled.has(host)) return;
-    this.#filled.add(host);
-    const { description } = this;
-    log.info("ranges are ignored, the whole blob is requested in case it is a cache", { blob: description });
-    const request = { method: "GET", path: this.#path, what: this.#what } as const;
-    host.once(request, { priority: "prefetch" }, (response) => response.each(() => {})).catch((error) => {
-      this.#filled.delete(host);
-      log.debug("blob not requested to its end", { blob: description, error: messageOf(error) });
-    });
   }
 
   async *stream(size: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {

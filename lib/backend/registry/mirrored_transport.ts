@@ -140,16 +140,22 @@ export class MirroredTransport implements Repository {
     }
     if (!(main.error instanceof TransferError)) return main.error;
     const { code, state, status, hint, retryAfterMs, what } = main.error;
+    const { wholeBytes } = failed.map(({ error }) => error).find(sendsWhole) ?? main.error;
     const isAbsent = main === ofUpstream && code === "not-found";
     const isTransient = failed.some(({ error }) => error instanceof TransferError && error.prospect === "transient");
     return new TransferError(code, [state, ...others.map(stateOf)].join("; "), {
-      prospect: isTransient && !isAbsent ? "transient" : "permanent",
+      prospect: isTransient && !isAbsent && wholeBytes === undefined ? "transient" : "permanent",
       retryAfterMs,
+      wholeBytes,
       cause: main.error,
       ...(status === undefined ? {} : { status }),
       ...(hint === undefined ? {} : { hint }),
     }, what);
   }
+}
+
+function sendsWhole(error: NydusGdError): error is TransferError {
+  return error instanceof TransferError && error.wholeBytes !== undefined;
 }
 
 function stateOf({ host, error }: Failed): string {

@@ -37,8 +37,11 @@ export interface FetchQueueOptions {
   readonly prefetchRate: () => number | undefined;
 }
 
-/** A task; if it is a prefetch, `overtaken` is aborted when an on-demand task arrives. */
-export type FetchTask<T> = (overtaken: AbortSignal) => Promise<T>;
+/**
+ * A task; if it is a prefetch, `overtaken` is aborted when an on-demand task arrives. It calls `leave` when it goes on
+ * without a request of its own: another one may start then.
+ */
+export type FetchTask<T> = (overtaken: AbortSignal, leave: () => void) => Promise<T>;
 
 type Start = (overtaken: AbortSignal) => Promise<void>;
 
@@ -60,9 +63,10 @@ export class FetchQueue {
   run<T>(urgency: Urgency, task: FetchTask<T>): Promise<T> {
     const { promise, resolve } = Promise.withResolvers<T>();
     this.#waiting[urgency].push((overtaken) => {
-      const result = task(overtaken);
+      const left = Promise.withResolvers<void>();
+      const result = task(overtaken, left.resolve);
       resolve(result);
-      return result.then(() => {}, () => {});
+      return Promise.race([result.then(() => {}, () => {}), left.promise]);
     });
     this.#schedule();
     if (urgency === "on-demand" && this.#running.prefetch > 0) {

@@ -55,9 +55,9 @@ export class FetchRequests {
   awaitTurn(urgency: Urgency): void {
     if (this.#awaitsTurn[urgency]) return;
     this.#awaitsTurn[urgency] = true;
-    this.parts.queue.run(urgency, async (overtaken) => {
+    this.parts.queue.run(urgency, async (overtaken, leave) => {
       this.#awaitsTurn[urgency] = false;
-      await this.#fetchNext(urgency, overtaken);
+      await this.#fetchNext(urgency, overtaken, leave);
     });
   }
 
@@ -67,16 +67,16 @@ export class FetchRequests {
   }
 
   /** Runs one request, for on-demand flights as long as there are any. */
-  async #fetchNext(turn: Urgency, overtaken: AbortSignal): Promise<void> {
+  async #fetchNext(turn: Urgency, overtaken: AbortSignal, leave: () => void): Promise<void> {
     const first = this.flights.next("on-demand") ?? this.flights.next(turn);
     if (first === undefined) return;
-    const fetching = this.tasks.add(this.#fetch(first, overtaken));
+    const fetching = this.tasks.add(this.#fetch(first, overtaken, leave));
     if (this.flights.next(turn) !== undefined) this.awaitTurn(turn);
     await fetching;
   }
 
   /** Fetches `first` and adjacent flights in the queue. Never rejects. */
-  async #fetch(first: Flight, overtaken: AbortSignal): Promise<void> {
+  async #fetch(first: Flight, overtaken: AbortSignal, leave: () => void): Promise<void> {
     const plan = this.#plan(first);
     const flights = plan.units.map((unit) => this.flights.get(unit) as Flight);
     this.flights.take(flights);
@@ -84,7 +84,7 @@ export class FetchRequests {
     const request = new RangeFetch(this.parts, {
       decoded: (flight, failures) => this.#decoded(flight, failures),
       failed: (failed, error) => gaveWay ? this.#requeueAll(failed) : this.#failed(failed, error),
-    }, { plan, flights, first });
+    }, { plan, flights, first, onWait: leave });
     this.#running.add(request);
     const giveWay = () => {
       if (!this.#maySurrender(request, plan.length)) return;

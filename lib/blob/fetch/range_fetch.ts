@@ -46,6 +46,8 @@ export interface RangeFetchSubject {
   readonly flights: readonly Flight[];
   /** The flight for which the request is made. */
   readonly first: Flight;
+  /** Called when it waits for what another request transfers. */
+  readonly onWait: () => void;
 }
 
 /** Receives the outcome of each flight, once. */
@@ -62,6 +64,7 @@ export class RangeFetch implements RunningRequest {
   reading = true;
   readonly #plan: PlannedRequest;
   readonly #first: Flight;
+  readonly #onWait: () => void;
   #flights: readonly Flight[];
   readonly #decoding = new RunningTasks();
   /** Reported when the response is complete. */
@@ -70,10 +73,11 @@ export class RangeFetch implements RunningRequest {
   constructor(
     private readonly parts: RangeFetchParts,
     private readonly events: RangeFetchEvents,
-    { plan, flights, first }: RangeFetchSubject,
+    { plan, flights, first, onWait }: RangeFetchSubject,
   ) {
     this.#plan = plan;
     this.#first = first;
+    this.#onWait = onWait;
     this.#flights = flights;
     for (const flight of flights) {
       flight.state = "running";
@@ -110,7 +114,7 @@ export class RangeFetch implements RunningRequest {
           this.#decodeArrived(bytes, filled);
         };
         const priority = toPriority(this.#first.urgency), { signal } = this.controller;
-        const options = { priority, signal, onProgress, memory: memory.take };
+        const options = { priority, signal, onProgress, memory: memory.take, onWait: this.#onWait };
         return sources.read(offset, length, options, this.#first.corruptResponses);
       });
     } finally {

@@ -5,8 +5,11 @@
  *
  * @module
  */
-import type { BlobSource, ReadOptions } from "../../backend/blob_source.ts";
+import type { BlobSource } from "../../backend/blob_source.ts";
 import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
+import { RunningTasks } from "../../base/running_tasks.ts";
+import { RangedSource, type RangeOptions } from "./ranged_source.ts";
+import type { WholeBlobOptions } from "./whole_blob.ts";
 
 /** Monotonic counters of one blob. */
 export interface FetchCounters {
@@ -20,25 +23,53 @@ export interface FetchCounters {
 
 /** Sources of one blob, tried in turn. */
 export class BlobSources {
-  readonly #sources: BlobSource[] = [];
+  readonly #sources: RangedSource[] = [];
+  readonly #ending = new RunningTasks();
+  #keepChunks: (() => Promise<void>) | undefined;
   #preferred = 0;
   readonly counters: FetchCounters = { bytesFetched: 0, requests: 0, failedRequests: 0 };
   #lastFailure: string | undefined;
 
+  /** @param options where blobs are kept whose servers ignore ranges */
+  constructor(private readonly options: Omit<WholeBlobOptions, "onBytes">) {}
+
   add(source: BlobSource): void {
-    this.#sources.push(source);
+    const ranged = new RangedSource(source, {
+      ...this.options,
+      onBytes: (bytes) => this.counters.bytesFetched += bytes,
+    });
+    if (this.#keepChunks !== undefined) ranged.onWhole(this.#keepChunks);
+    this.#sources.push(ranged);
   }
 
   remove(source: BlobSource): void {
-    const at = this.#sources.indexOf(source);
-    if (at < 0) return;
-    this.#sources.splice(at, 1);
+    const at = this.#sources.findIndex((ranged) => ranged.source === source);
+    const [removed] = at < 0 ? [] : this.#sources.splice(at, 1);
+    if (removed === undefined) return;
     this.#preferred = 0;
+    this.#ending.add(removed[Symbol.asyncDispose]());
+  }
+
+  /** The blob is open: `keepChunks` fetches all of its chunks, which is done while a source has the blob as a whole. */
+  onWhole(keepChunks: () => Promise<void>): void {
+    this.#keepChunks = keepChunks;
+    for (const source of this.#sources) source.onWhole(keepChunks);
+  }
+
+  /** Ends transfers of whole blobs. The next read starts them again. */
+  async endTransfers(): Promise<void> {
+    for (const source of this.#sources) this.#ending.add(source[Symbol.asyncDispose]());
+    await this.#ending.settled();
+  }
+
+  /** Whether the blob is transferred as a whole, since its servers ignore ranges. */
+  get isWhole(): boolean {
+    return this.#sources.some(({ isWhole }) => isWhole);
   }
 
   /** Descriptions of the sources for users. */
   get descriptions(): string[] {
-    return [...new Set(this.#sources.map((source) => source.description))];
+    return [...new Set(this.#sources.map(({ source }) => source.description))];
   }
 
   /** Error of the last request; undefined if it succeeded or there was none. */
@@ -52,12 +83,12 @@ export class BlobSources {
    * @param skip number of sources to skip because their bytes were wrong; a source whose turn comes again is told so
    * @throws {NydusGdError} the error of the first source
    */
-  async read(offset: number, length: number, options: ReadOptions, skip = 0): Promise<Uint8Array> {
+  async read(offset: number, length: number, options: RangeOptions, skip = 0): Promise<Uint8Array> {
     const sources = [...this.#sources];
     const corruptResponses = Math.floor(skip / sources.length);
     let first: unknown;
     for (let i = 0; i < sources.length; i++) {
-      const source = sources[(this.#preferred + skip + i) % sources.length] as BlobSource;
+      const source = sources[(this.#preferred + skip + i) % sources.length] as RangedSource;
       try {
         const bytes = await this.#readOne(source, offset, length, { ...options, corruptResponses });
         this.#lastFailure = undefined;
@@ -73,24 +104,23 @@ export class BlobSources {
   }
 
   async #readOne(
-    source: BlobSource,
+    ranged: RangedSource,
     offset: number,
     length: number,
-    options: ReadOptions,
+    options: RangeOptions,
   ): Promise<Uint8Array> {
     this.counters.requests++;
     let bytes: Uint8Array;
     try {
-      bytes = await source.read(offset, length, options);
+      bytes = await ranged.read(offset, length, options);
     } catch (error) {
       if (!options.signal?.aborted) this.counters.failedRequests++;
       throw error;
     }
-    this.counters.bytesFetched += bytes.length;
     if (bytes.length !== length) {
       this.counters.failedRequests++;
       const state = `received ${bytes.length} of ${length} bytes at ${offset}`;
-      throw new NydusGdError("io", `Cannot read ${source.description}: ${state}`);
+      throw new NydusGdError("io", `Cannot read ${ranged.source.description}: ${state}`);
     }
     return bytes;
   }

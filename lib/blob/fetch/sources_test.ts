@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { BlobSource, ReadOptions } from "../../backend/blob_source.ts";
+import { Limiter } from "../../base/limiter.ts";
 import { BlobSources } from "./sources.ts";
 
 /** A source that records how it was asked. */
@@ -16,7 +17,11 @@ function noting(name: string, asked: [name: string, corruptResponses: number | u
 
 Deno.test("after wrong bytes the next source is requested, a single one is told to try another host", async () => {
   const asked: [string, number | undefined][] = [];
-  const sources = new BlobSources();
+  const sources = new BlobSources({
+    folder: { path: "/nonexistent" },
+    room: (_, write) => write(),
+    transfers: new Limiter(1),
+  });
   const read = (corruptResponses: number) => sources.read(0, 1, { priority: "on-demand" }, corruptResponses);
   sources.add(noting("a", asked));
   await read(0);

@@ -21,8 +21,8 @@ export type Fault =
   | { readonly kind: "truncate"; readonly keep: number }
   /** A complete answer with fewer (or more) bytes than requested. */
   | { readonly kind: "resize"; readonly by: number }
-  /** The whole blob with status 200. */
-  | { readonly kind: "whole" }
+  /** The whole blob with status 200; after this many bytes only once the promise is resolved. */
+  | { readonly kind: "whole"; readonly hold?: { readonly after: number; readonly until: Promise<void> } }
   /** The right bytes with another Content-Range; undefined: without one. */
   | { readonly kind: "content-range"; readonly value: string | undefined }
   /** No answer, or nothing after this many bytes, until the client disconnects. */
@@ -71,9 +71,8 @@ export function answerRange(
   fault: Fault | undefined,
   response: ServerResponse,
 ): void {
-  if (method === "HEAD" || fault?.kind === "whole") {
-    return end(response, 200, {}, method === "HEAD" ? blob.length : blob);
-  }
+  if (method === "HEAD") return end(response, 200, {}, blob.length);
+  if (fault?.kind === "whole") return whole(blob, fault, response);
   const range = /^bytes=(\d+)-(\d+)$/.exec(rangeHeader);
   const [first, last] = range === null
     ? [0, blob.length - 1]
@@ -112,6 +111,13 @@ export function answerRange(
   response.write(part, () => {
     if (fault.kind === "truncate") response.socket?.destroy();
   });
+}
+
+function whole(blob: Uint8Array, { hold }: Extract<Fault, { kind: "whole" }>, response: ServerResponse): void {
+  if (hold === undefined) return end(response, 200, {}, blob);
+  response.writeHead(200, { "content-length": blob.length });
+  response.write(blob.subarray(0, hold.after));
+  hold.until.then(() => response.end(blob.subarray(hold.after)));
 }
 
 function drip(

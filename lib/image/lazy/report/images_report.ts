@@ -75,6 +75,13 @@ export function troublesOf(report: LazyImagesReport, minFree: SizeLimit): Troubl
     const message = `corrupt at their source: ${corruptChunks} chunks, reads of them fail`;
     troubles.push({ severity: "degraded", message });
   }
+  const whole = report.images.flatMap(({ blobs }) => blobs).filter(({ isWhole }) => isWhole);
+  if (whole.length > 0) {
+    const message = `a server ignores ranges, reads wait for whole blobs: ${
+      countText(whole.length, "blob")
+    } in transfer`;
+    troubles.push({ severity: "degraded", message });
+  }
   const cut = report.images.filter(({ blobs }) => blobs.some(({ lastFailure }) => lastFailure !== undefined));
   if (cut.length > 0) {
     const message = `the last fetch failed for ${cut.length} of ${report.images.length} lazy images`;

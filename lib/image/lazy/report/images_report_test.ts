@@ -35,6 +35,7 @@ const BLOB: BlobStats = {
   failedRequests: 1,
   corruptChunks: 0,
   sources: [],
+  isWhole: false,
 };
 
 function imageOf(blob: BlobStats): LazyImagesReport["images"][number] {
@@ -84,6 +85,13 @@ Deno.test("a session that ended unexpectedly has failed until another one serves
   const message = "the FUSE session of 2 lazy images has ended: their containers get errors: stop and start them";
   assert.deepEqual(shown({ session: "ended", lostImages: 2 }), [`failed: ${message}`]);
   assert.deepEqual(shown({ session: "serving", lostImages: 2 }), [`degraded: ${message}`]);
+});
+
+Deno.test("blobs that are transferred as a whole are reported, since reads wait for them", () => {
+  const images = [imageOf({ ...BLOB, isWhole: true }), imageOf(BLOB)];
+  assert.deepEqual(shown({ images }), [
+    "degraded: a server ignores ranges, reads wait for whole blobs: 1 blob in transfer",
+  ]);
 });
 
 Deno.test("corrupt chunks and failing sources are reported, the worst first", () => {
