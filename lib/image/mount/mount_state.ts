@@ -26,6 +26,9 @@ import { FuseSession } from "../../mount/fuse/session.ts";
 /** Contains one folder per mount. */
 const MOUNTS_DIR = "/var/lib/nydus-gd/mounts";
 
+/** Its lock, in the folder. */
+const LOCK = "lock";
+
 const POLL_MS = 20;
 
 /** The locked folder of one mount. Disposing removes it. */
@@ -157,7 +160,7 @@ async function removeState(path: string): Promise<void> {
   await FuseSession.abandon(path);
   await FanotifyImages.abandon(path);
   for (const { mountPoint } of mountsBelow(path).reverse()) umount2(mountPoint, MNT.DETACH); // left by a killed server
-  await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
+  await removeFolder(path);
   try {
     for (const folder of [MOUNTS_DIR, dirname(MOUNTS_DIR)]) unlinkat(AT.FDCWD, folder, AT.REMOVEDIR);
   } catch (error) {
@@ -165,10 +168,23 @@ async function removeState(path: string): Promise<void> {
   }
 }
 
+/**
+ * Removes the folder of a mount, the lock last. The folder has another name by then: who looks for the lock makes one if
+ * there is none, in a folder that could then not be removed.
+ */
+async function removeFolder(path: string): Promise<void> {
+  for (const { name } of await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(path))) ?? []) {
+    if (name !== LOCK) await Deno.remove(`${path}/${name}`, { recursive: true });
+  }
+  const aside = `${path}.${Deno.pid}`;
+  await ignore(Deno.errors.NotFound, Deno.rename(path, aside));
+  await ignore(Deno.errors.NotFound, Deno.remove(aside, { recursive: true }));
+}
+
 /** Returns undefined while another process holds the lock, or if the folder has just been removed. */
 function tryLock(path: string, place: string): FileLock | undefined {
   try {
-    return lockFile(`${path}/lock`, `mount on "${place}"`);
+    return lockFile(`${path}/${LOCK}`, `mount on "${place}"`);
   } catch (error) {
     if (hasCode(error, "busy") || isErrno(error, "ENOENT")) return undefined;
     throw error;
