@@ -124,7 +124,17 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   });
   offer(versionCommand, async () => (await import("./version.ts")).showVersion);
   for (const command of [program, ...program.commands]) arrange(command, outputs);
+  program.on("beforeAllHelp", () => refuseUnknown(program));
   return program;
+}
+
+/** Commander shows the general help if the help of an unknown command is asked for. @throws {UsageError} */
+function refuseUnknown(program: Program): void {
+  const [word, asked] = program.args;
+  const name = word === "help" ? asked : word;
+  const names = ["help", ...program.commands.map((command) => command.name())];
+  // alone it is parsed as a command, which fails with a suggestion
+  if (name !== undefined && !name.startsWith("-") && !names.includes(name)) program.parse([name], { from: "user" });
 }
 
 /** Commands that end with {@link EXIT.foundWrong} where they work and something is wrong. */

@@ -91,6 +91,8 @@ Deno.test("the command help shows what --help shows, and is wrong usage for an u
 Deno.test("wrong usage exits 2 with one line and a hint", async () => {
   const cases: [args: string[], state: string, hint: string][] = [
     [["mout", "a", "b"], "unknown command 'mout'", "did you mean mount?"],
+    [["stauts", "--help"], "unknown command 'stauts'", "did you mean status?"],
+    [["help", "stauts"], "unknown command 'stauts'", "did you mean status?"],
     [["mount", "a", "b", "--blobdir", "x"], "unknown option '--blobdir'", "did you mean --blob-dir?"],
     [["--log-levl", "info", "version"], "unknown option '--log-levl'", "did you mean --log-level?"],
     [["mount", "a"], "missing required argument 'dir'", "nydus-gd mount --help"],
