@@ -13,6 +13,12 @@ import { firstFailure, messageOf } from "./errors.ts";
 /** Hint for a process that has run out of file descriptors. */
 export const OPEN_FILES_HINT = "raise the limit of open files (ulimit -n, LimitNOFILE=)";
 
+/** Hint for a process that may start no further thread or process. */
+export const TASKS_HINT = "raise the limit of tasks of its control group (TasksMax=, docker run --pids-limit)";
+
+/** Hint for a file that may not grow. */
+export const FILE_SIZE_HINT = "raise the limit of file sizes (ulimit -f, LimitFSIZE=)";
+
 /** Hint for a file system that takes no writes. */
 export const READ_ONLY_HINT = "dmesg may tell why the kernel made the file system read-only; then mount -o remount,rw";
 
@@ -52,6 +58,8 @@ function lowered(text: string): string {
 
 function hintOfState(state: string): string | undefined {
   if (/^read-only file system/i.test(state)) return READ_ONLY_HINT;
+  if (/^resource temporarily unavailable/i.test(state)) return TASKS_HINT;
+  if (/^file too large/i.test(state)) return FILE_SIZE_HINT;
   return /^too many open files/i.test(state) ? OPEN_FILES_HINT : undefined;
 }
 
@@ -59,5 +67,6 @@ function hintOf(error: unknown): string | undefined {
   const hint = error instanceof Error && "hint" in error ? error.hint : undefined;
   if (typeof hint === "string") return hint;
   if (isErrno(error, "EROFS")) return READ_ONLY_HINT;
+  if (isErrno(error, "EFBIG")) return FILE_SIZE_HINT;
   return isErrno(error, "EMFILE", "ENFILE") ? OPEN_FILES_HINT : undefined;
 }

@@ -9,13 +9,17 @@
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import { NydusGdError } from "./errors.ts";
-import { OPEN_FILES_HINT } from "./error_report.ts";
+import { controlGroupLimits } from "./control_groups.ts";
+import { OPEN_FILES_HINT, TASKS_HINT } from "./error_report.ts";
 
 /** Descriptors of a thread's event loop: 6 with Deno 2.9. */
 const THREAD_DESCRIPTORS = 8;
 
 /** Descriptors left for everything else. */
 const SPARE_DESCRIPTORS = 8;
+
+/** Tasks that a control group must allow besides the thread itself: the runtime starts threads for calls that block. */
+const SPARE_TASKS = 2;
 
 /** Milliseconds after which a thread has opened its descriptors, also on a busy machine. */
 const STARTING_MS = 1000;
@@ -26,16 +30,30 @@ let starts: number[] = [];
 /**
  * Starts a Worker from the module at `url`.
  *
- * Tries in advance to open as many descriptors as this thread and those still starting need, because the runtime ends
- * the whole program if a new thread cannot open them.
+ * Looks in advance whether there are as many tasks and descriptors as this thread and those still starting need, because
+ * the runtime ends the whole program if a new thread cannot be started or cannot open them.
  *
  * @param name of the thread, for debuggers
- * @throws {NydusGdError} "environment" when the process is out of descriptors
+ * @throws {NydusGdError} "environment" when the process is out of descriptors, or its control group of tasks
  */
 export function startWorker(url: URL, name: string): Worker {
   const now = performance.now();
+  const starting = starts.filter((at) => now - at < STARTING_MS).length + 1;
+  requireTasks(starting + SPARE_TASKS, name);
+  requireDescriptors(starting * THREAD_DESCRIPTORS + SPARE_DESCRIPTORS, name);
   starts = [...starts.filter((at) => now - at < STARTING_MS), now];
-  const needed = starts.length * THREAD_DESCRIPTORS + SPARE_DESCRIPTORS;
+  return new Worker(url, { type: "module", name });
+}
+
+function requireTasks(needed: number, name: string): void {
+  const { freeTasks = Infinity, tasks } = controlGroupLimits();
+  if (freeTasks >= needed) return;
+  throw new NydusGdError("environment", `Cannot start thread ${name}: its control group allows ${tasks} tasks`, {
+    hint: TASKS_HINT,
+  });
+}
+
+function requireDescriptors(needed: number, name: string): void {
   using tried = new DisposableStack();
   try {
     for (let i = 0; i < needed; i++) tried.use(open("/dev/null", O.RDONLY));
@@ -46,8 +64,6 @@ export function startWorker(url: URL, name: string): Worker {
       cause: error,
     });
   }
-  tried[Symbol.dispose]();
-  return new Worker(url, { type: "module", name });
 }
 
 /** Resolves a Worker module relative to its owner: `workerUrl(import.meta, "decode_worker.ts")`. */

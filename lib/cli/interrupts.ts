@@ -22,7 +22,11 @@ export class Interrupts implements Disposable {
   readonly #controller = new AbortController();
   readonly #isHangupIgnored = Deno.env.get("NYDUS_GD_NOHUP") === "1" || ignoresSignal(SIGHUP);
   #isAsked = false;
-  readonly #listeners = SIGNALS.map((name) => [name, () => this.#receive(name)] as const);
+  readonly #listeners = [
+    ...SIGNALS.map((name) => [name, () => this.#receive(name)] as const),
+    // a write beyond the limit of file sizes then fails with EFBIG instead of ending the program
+    ["SIGXFSZ", () => {}] as const,
+  ];
 
   constructor() {
     for (const [name, listener] of this.#listeners) Deno.addSignalListener(name, listener);

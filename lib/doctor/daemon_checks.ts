@@ -6,6 +6,7 @@
 import { mountAt, mountsBelow, readMountinfo } from "../../ffi/mountinfo.ts";
 import * as v from "valibot";
 import { ignore } from "../base/errors.ts";
+import { lowLimits } from "../base/process_limits.ts";
 import { getOverUnix, unixErrorCode } from "../base/unix_http.ts";
 import { VERSION } from "../base/version.ts";
 import { isOurs, isServed } from "../image/mount/mount_state.ts";
@@ -37,6 +38,7 @@ export function daemonChecks(installation: Installation): Check[] {
     { group: GROUP, name: "admin socket", run: () => checkSocket(adminSocket) },
     { group: GROUP, name: "health", run: (signal) => checkHealth(adminSocket, signal) },
     { group: GROUP, name: "running version", run: (signal) => checkVersion(adminSocket, signal) },
+    { group: GROUP, name: "limits", run: (signal) => checkLimits(adminSocket, signal) },
     { group: GROUP, name: "lazy images", run: (signal) => checkSession(installation, signal) },
     { group: GROUP, name: "mounts by hand", run: () => checkMounts(installation) },
   ];
@@ -104,6 +106,17 @@ async function checkVersion(socket: string, signal: AbortSignal): Promise<Outcom
   return status.version === VERSION
     ? ok(`${VERSION}, data path ${status.data_path.fs_driver} (${status.data_path.reason})`)
     : warn(`the daemon is ${status.version}, this program is ${VERSION}`, RESTART);
+}
+
+/** Checks the limits of the running daemon; without one those of this process, which a daemon started here would have. */
+async function checkLimits(socket: string, signal: AbortSignal): Promise<Outcome> {
+  const status = await statusOf(socket, signal);
+  const low = lowLimits(status?.pid);
+  const [first] = low;
+  if (first === undefined) {
+    return ok(`high enough for ${status === undefined ? "a daemon started here" : "the daemon"}`);
+  }
+  return warn(low.map(({ message }) => message).join("; "), first.remedy);
 }
 
 /** Status of the running daemon; undefined if none answers. */

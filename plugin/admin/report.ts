@@ -4,6 +4,7 @@
  * @module
  */
 import { countText } from "../../lib/base/count_text.ts";
+import { lowLimits } from "../../lib/base/process_limits.ts";
 import { VERSION } from "../../lib/base/version.ts";
 import type { BlobStats } from "../../lib/blob/cached_blob.ts";
 import type { DockerContainer, DockerContainers } from "../../lib/image/docker/containers.ts";
@@ -38,6 +39,9 @@ export interface DaemonReport {
 export async function takeReport({ images, driver, snapshots }: AdminParts): Promise<DaemonReport> {
   const report = await images.report();
   const troubles = images.troubles(report);
+  for (const { message, remedy } of lowLimits()) {
+    troubles.push({ severity: "degraded", message: `${message}; ${remedy}` });
+  }
   for (const message of snapshots?.warnings ?? []) troubles.push({ severity: "degraded", message });
   if (!driver.ready) return { images: report, layers: undefined, troubles };
   const { home, mountedCount, warnings } = driver.store;

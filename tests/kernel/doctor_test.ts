@@ -73,6 +73,12 @@ rootTest("an unused installation is checked, and nothing is left behind", async 
   assert.equal(mountsBelow("/").length, mounts);
 });
 
+rootTest("a limit that is too low for a daemon is named, with what raises it", async () => {
+  using temp = TempDir.make();
+  const limited = await doctor(temp, [], { within: ["prlimit", "--nofile=500"] });
+  says(limited, "limits", "warn", /open files are limited to 500/, /LimitNOFILE=/);
+});
+
 rootTest("text output has groups, verdicts, fixes and a summary", async () => {
   using temp = TempDir.make();
   const { code, stdout } = await run(["doctor", "--root", temp.join("root"), "--docker-host", "tcp://h:1"]);

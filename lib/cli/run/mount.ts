@@ -4,6 +4,7 @@
  * @module
  */
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { warnOfLowLimits } from "../../base/process_limits.ts";
 import { namedFsDriver } from "../../mount/data_path.ts";
 import { EarlyThreads } from "../../mount/early_threads.ts";
 import type { ActionContext, MountArgs } from "../actions.ts";
@@ -22,6 +23,7 @@ export async function mount(args: MountArgs, context: ActionContext): Promise<nu
 }
 
 async function serve(args: MountArgs, context: ActionContext): Promise<void> {
+  warnOfLowLimits(); // before there is a chance to exceed them
   using threads = new EarlyThreads({ bootstrap: args.bootstrap, fsDriver: args.fsDriver ?? "auto" });
   const { serveMount } = await import("./serve_mount.ts");
   await serveMount(args, threads, context);
