@@ -23,6 +23,9 @@ import { locationLifetimeMs } from "./location_lifetime.ts";
 import type { RegistryHost, Repository } from "./repository.ts";
 import { TransferError } from "../http/transfer_error.ts";
 
+/** HTTP status of an answer to a range that begins after the end. */
+const NO_SUCH_RANGE = 416;
+
 interface Remembered {
   readonly url: URL;
   /** In milliseconds of performance.now(). */
@@ -99,17 +102,35 @@ export class RegistryBlob implements BlobSource {
     }
   }
 
+  /**
+   * Asks for the first byte, whose answer tells the size at once: a pull-through cache answers a HEAD only when it has all
+   * of the blob. It also tells where the host redirects to.
+   */
   async size(signal?: AbortSignal): Promise<number> {
     const options: ReadOptions = { priority: "on-demand", ...(signal === undefined ? {} : { signal }) };
+    const request = {
+      method: "GET",
+      path: this.#path,
+      headers: { range: rangeHeader(0, 1) },
+      what: this.#what,
+    } as const;
+    const ask = (host: RegistryHost, routing: RoutingOptions) =>
+      host.once(request, routing, async (response) => {
+        await response.discard();
+        this.#remember(host, response);
+        return totalSize(response);
+      });
+    try {
+      return await this.repository.retrying(options, ask, { capability: "pull" });
+    } catch (error) {
+      if (!(error instanceof TransferError) || error.status !== NO_SUCH_RANGE) throw error;
+      return await this.#sizeByHead(options); // an empty blob has no first byte
+    }
+  }
+
+  #sizeByHead(options: ReadOptions): Promise<number> {
     const head = { method: "HEAD", path: this.#path, what: this.#what } as const;
-    const length = await this.repository.request(head, options, async (response) => {
-      await response.discard();
-      return response.contentLength;
-    });
-    if (length !== undefined) return length;
-    // A server that sends no length for HEAD sends it with any range.
-    const first = { method: "GET", path: this.#path, headers: { range: "bytes=0-0" }, what: this.#what } as const;
-    return await this.repository.request(first, options, async (response) => {
+    return this.repository.request(head, options, async (response) => {
       await response.discard();
       return totalSize(response);
     });

@@ -42,6 +42,8 @@ export interface DockerRegistryOptions {
   readonly tls?: { readonly certificate: string; readonly key: string };
   /** Port to use; default: one that the kernel chooses. For a registry that is restarted. */
   readonly port?: number;
+  /** URL of a registry whose pull-through cache it is. */
+  readonly cacheOf?: string;
   /** Directory for the storage; default: a temporary one, removed at the end. */
   readonly storage?: string;
 }
@@ -89,7 +91,7 @@ export class DockerRegistry implements AsyncDisposable {
 
 /** The sections of its configuration. */
 async function configuration(
-  { basicAuth, tokenAuth, tls, storage, port = 0 }: DockerRegistryOptions,
+  { basicAuth, tokenAuth, tls, cacheOf, storage, port = 0 }: DockerRegistryOptions,
   folder: string,
 ): Promise<Record<string, Record<string, unknown>>> {
   const auth: Record<string, unknown> = {};
@@ -114,6 +116,7 @@ async function configuration(
   return {
     http,
     storage: { ...filesystem, redirect: { disable: true } },
+    ...(cacheOf === undefined ? {} : { proxy: { remoteurl: cacheOf } }),
     ...(Object.keys(auth).length === 0 ? {} : { auth }),
   };
 }
