@@ -94,3 +94,15 @@ export function rawFd(fd: AnyFd): number {
 export function procFdPath(fd: AnyFd): string {
   return `/proc/self/fd/${rawFd(fd)}`;
 }
+
+/**
+ * A path to `name` in the open folder, for calls without a directory descriptor. Those that do not follow the last
+ * component (`lgetxattr`) act on `name` itself.
+ */
+export function pathBelow(folder: AnyFd, name: Uint8Array): Uint8Array<ArrayBuffer> {
+  const prefix = new TextEncoder().encode(`${procFdPath(folder)}/`);
+  const path = new Uint8Array(prefix.length + name.length);
+  path.set(prefix);
+  path.set(name, prefix.length);
+  return path;
+}

@@ -11,7 +11,7 @@ import { concatenate, fromByteString, toByteString } from "../../lib/base/bytes.
 import { geteuid } from "../../ffi/unistd.ts";
 import { LayerUnpacking } from "../../lib/layer/apply/apply.ts";
 import { NO_ID_MAPS } from "../../lib/layer/userns/id_maps.ts";
-import { cleanPath } from "../../lib/layer/apply/apply_tree.ts";
+import { cleanPath } from "../../lib/archive/entry_path.ts";
 import { type Field, Mutator, type Seed } from "../support/fuzz/mutate_bytes.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";

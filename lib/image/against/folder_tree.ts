@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { readDirectory } from "../../../ffi/dirent.ts";
 import { isErrno, SyscallError } from "../../../ffi/errno.ts";
 import { AT, O, open, openat } from "../../../ffi/fcntl.ts";
-import type { Fd } from "../../../ffi/fd.ts";
+import { type Fd, pathBelow } from "../../../ffi/fd.ts";
 import { S, type Stat, statat } from "../../../ffi/sys_stat.ts";
 import { lgetxattr, llistxattr } from "../../../ffi/sys_xattr.ts";
 import { read, readlinkat } from "../../../ffi/unistd.ts";
@@ -15,7 +15,6 @@ import { throwIfAborted } from "../../base/abort.ts";
 import { type ByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { OWN_NAME } from "../../base/path_bytes.ts";
-import { pathBelow } from "../../layer/apply/apply_tree.ts";
 import { isDevice } from "../../rafs/format/inode_mode.ts";
 import { type SourceInode, SourceTree } from "./source_tree.ts";
 

@@ -12,7 +12,7 @@ import { parseWhiteout } from "../../archive/whiteout.ts";
 import { isImageXattr } from "../../archive/xattr_names.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { entryName } from "../../layer/apply/apply_tree.ts";
+import { entryName } from "../../archive/entry_path.ts";
 import { entryParts } from "../tree/path_resolver.ts";
 import type { LinkAttributes, SourceTree } from "./source_tree.ts";
 

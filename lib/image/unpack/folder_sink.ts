@@ -18,7 +18,7 @@ import { dirname } from "node:path";
 import { readDirectory } from "../../../ffi/dirent.ts";
 import { isErrno } from "../../../ffi/errno.ts";
 import { AT, O, open, openat } from "../../../ffi/fcntl.ts";
-import type { Fd } from "../../../ffi/fd.ts";
+import { type Fd, pathBelow } from "../../../ffi/fd.ts";
 import { fchmod, fchmodat, type FileTimes, futimens, mkdirat, mknodat, S, utimensat } from "../../../ffi/sys_stat.ts";
 import { fremovexattr, fsetxattr, lsetxattr } from "../../../ffi/sys_xattr.ts";
 import {
@@ -37,7 +37,8 @@ import { writeFailure } from "../../base/disk_full.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { FileLock } from "../../base/file_lock.ts";
 import { tryLockFolder } from "../../base/folder_lock.ts";
-import { ApplyTree, pathBelow, printable, splitPath } from "../../layer/apply/apply_tree.ts";
+import { printable, splitPath } from "../../archive/entry_path.ts";
+import { ApplyTree } from "../../layer/apply/apply_tree.ts";
 import type { InodeAttr } from "../../rafs/bootstrap.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
 import { filledRuns } from "./filled_runs.ts";

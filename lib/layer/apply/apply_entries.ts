@@ -9,22 +9,22 @@ import { AT, O, openat, startWriteback } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { makedev, mknodat, S, statat } from "../../../ffi/sys_stat.ts";
 import { ftruncate, linkat, pwriteAll, symlinkat } from "../../../ffi/unistd.ts";
+import { cleanPath, entryName, splitPath } from "../../archive/entry_path.ts";
 import type { TarEntry } from "../../archive/tar.ts";
 import type { TarVisitor } from "../../archive/tar_reader.ts";
 import { parseWhiteout, type WhiteoutName } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { mayBeBootstrap } from "../lazy/bootstrap_layer.ts";
+import { isWhiteout, setOpaqueMark } from "../overlay/overlay_marks.ts";
 import { type IdMaps, toHost } from "../userns/id_maps.ts";
-import { type ApplyTree, cleanPath, entryName, isWhiteout, splitPath } from "./apply_tree.ts";
+import type { ApplyTree } from "./apply_tree.ts";
 import { EntryMetadata } from "./entry_metadata.ts";
 
 /** Result of applying the entries of a tar. */
 export interface AppliedEntries {
   /** Bytes of files and symbolic links, each inode once: the layer's size in Docker. */
   readonly sizeBytes: number;
-  /** The layer hides everything below it; also stored as `trusted.overlay.opaque` on the folder. */
-  readonly opaqueRoot: boolean;
   /** Number of extended attributes that the file system refused (EOPNOTSUPP, EPERM). Docker skips them, too. */
   readonly skippedXattrs: number;
 }
@@ -44,7 +44,6 @@ export class EntryWriter implements TarVisitor, Disposable {
   readonly #idMaps: IdMaps;
   readonly #metadata: EntryMetadata;
   #sizeBytes = 0;
-  #opaqueRoot = false;
   #mayBeBootstrap = true;
 
   /** The file that receives data; undefined while the current entry has no data or is skipped. */
@@ -70,7 +69,7 @@ export class EntryWriter implements TarVisitor, Disposable {
 
   /** Totals so far. */
   get result(): AppliedEntries {
-    return { sizeBytes: this.#sizeBytes, opaqueRoot: this.#opaqueRoot, skippedXattrs: this.#metadata.skippedXattrs };
+    return { sizeBytes: this.#sizeBytes, skippedXattrs: this.#metadata.skippedXattrs };
   }
 
   entry(entry: TarEntry, at: number): void {
@@ -162,16 +161,12 @@ export class EntryWriter implements TarVisitor, Disposable {
   }
 
   #opaque(parent: ByteString): void {
-    if (parent === "") {
-      this.#tree.setOpaque(this.#tree.root, fromByteString("."));
-      this.#opaqueRoot = true;
-      return;
-    }
+    if (parent === "") return setOpaqueMark(this.#tree.root, fromByteString("."));
     this.#tree.makeFolder(parent);
     const { parent: above, base } = splitPath(parent);
     const target = statat(this.#tree.folder(above), base, AT.SYMLINK_NOFOLLOW);
     if ((target.mode & S.IFMT) !== S.IFDIR) throw refused("its folder is a symbolic link");
-    this.#tree.setOpaque(this.#tree.folder(above), base);
+    setOpaqueMark(this.#tree.folder(above), base);
   }
 
   #whiteout(parent: ByteString, name: Uint8Array): void {
@@ -185,7 +180,7 @@ export class EntryWriter implements TarVisitor, Disposable {
       // A whiteout hides what is below, never what its own layer has. That is kept, and hides by itself unless it
       // merges.
       const stat = statat(folder, name, AT.SYMLINK_NOFOLLOW);
-      if ((stat.mode & S.IFMT) === S.IFDIR) this.#tree.setOpaque(folder, name);
+      if ((stat.mode & S.IFMT) === S.IFDIR) setOpaqueMark(folder, name);
     }
   }
 

@@ -6,21 +6,20 @@
  * descriptor of its folder, and never followed. Descriptors of folders are cached, because a tar lists a folder's files
  * consecutively. The cache is dropped whenever a folder or symbolic link is removed, so that no stale name is used.
  *
- * Paths are {@link ByteString}s without leading or trailing slash and without "", "." and ".." components; "" is the
- * root.
+ * Paths are those of lib/archive/entry_path.ts.
  *
  * @module
  */
 import { isErrno } from "../../../ffi/errno.ts";
 import { AT, O, open, openat, openat2, RESOLVE } from "../../../ffi/fcntl.ts";
 import { readDirectory } from "../../../ffi/dirent.ts";
-import { type Fd, procFdPath } from "../../../ffi/fd.ts";
-import { fchmodat, major, minor, mkdirat, S, type Stat, statat } from "../../../ffi/sys_stat.ts";
-import { lsetxattr } from "../../../ffi/sys_xattr.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { fchmodat, mkdirat, S, statat } from "../../../ffi/sys_stat.ts";
 import { fchownat, unlinkat } from "../../../ffi/unistd.ts";
-import { isOverlayWhiteout, OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE } from "../../archive/whiteout.ts";
-import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
+import { printable, splitPath } from "../../archive/entry_path.ts";
+import { type ByteString, fromByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { isWhiteout, setOpaqueMark } from "../overlay/overlay_marks.ts";
 import type { Owner } from "../userns/id_maps.ts";
 
 /** Maximum number of cached folder descriptors. */
@@ -28,33 +27,6 @@ const KEPT_FOLDERS = 64;
 
 /** Mode of folders that only occur within paths of the tar. */
 const IMPLIED_MODE = 0o755;
-
-/**
- * Converts a name of a tar to a path below the root, "" for the root; undefined for one that leads above it.
- *
- * ".." is resolved lexically, as in Docker.
- */
-export function cleanPath(name: ByteString): ByteString | undefined {
-  if (!/^\/|\/$|\/\/|(?:^|\/)\.\.?(?:\/|$)/.test(name)) return name;
-  const parts: string[] = [];
-  for (const part of name.split("/")) {
-    if (part === "" || part === ".") continue;
-    if (part !== "..") parts.push(part);
-    else if (parts.pop() === undefined) return undefined;
-  }
-  return parts.join("/");
-}
-
-/** Splits a path other than the root into folder and last component. */
-export function splitPath(path: ByteString): { parent: ByteString; base: Uint8Array<ArrayBuffer> } {
-  const slash = path.lastIndexOf("/");
-  return { parent: path.slice(0, Math.max(slash, 0)), base: fromByteString(path.slice(slash + 1)) };
-}
-
-/** Whether the file is an overlay whiteout. */
-export function isWhiteout(stat: Stat): boolean {
-  return isOverlayWhiteout(stat.mode, major(stat.rdev), minor(stat.rdev));
-}
 
 /** Creates and removes files below one root. */
 export class ApplyTree implements Disposable {
@@ -122,13 +94,8 @@ export class ApplyTree implements Disposable {
     if (!isWhiteout(stat)) return "in the way";
     unlinkat(parent, base);
     mkdirat(parent, base, mode);
-    this.setOpaque(parent, base);
+    setOpaqueMark(parent, base);
     return "made";
-  }
-
-  /** Hides the contents of the folder in lower layers. */
-  setOpaque(parent: Fd, base: Uint8Array): void {
-    lsetxattr(pathBelow(parent, base), OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE);
   }
 
   /**
@@ -192,20 +159,6 @@ export class ApplyTree implements Disposable {
   }
 }
 
-/** A path to `base` itself, for calls without a directory descriptor that do not follow the last component. */
-export function pathBelow(parent: Fd, base: Uint8Array): Uint8Array<ArrayBuffer> {
-  const prefix = fromByteString(`${procFdPath(parent)}/`);
-  const out = new Uint8Array(prefix.length + base.length);
-  out.set(prefix);
-  out.set(base, prefix.length);
-  return out;
-}
-
-/** A path for a message. */
-export function printable(path: ByteString): string {
-  return new TextDecoder().decode(fromByteString(path)).replace(/\p{Cc}/gu, "\ufffd");
-}
-
 function removeEntry(parent: Fd, base: Uint8Array): number {
   const stat = statat(parent, base, AT.SYMLINK_NOFOLLOW);
   if ((stat.mode & S.IFMT) !== S.IFDIR) {
@@ -217,9 +170,4 @@ function removeEntry(parent: Fd, base: Uint8Array): number {
   for (const { name } of [...readDirectory(folder)]) freed += removeEntry(folder, name);
   unlinkat(parent, base, AT.REMOVEDIR);
   return freed;
-}
-
-/** The name of a tar entry for messages. */
-export function entryName(name: Uint8Array): string {
-  return printable(toByteString(name));
 }

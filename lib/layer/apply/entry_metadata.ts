@@ -8,14 +8,15 @@
  */
 import { isErrno } from "../../../ffi/errno.ts";
 import { AT } from "../../../ffi/fcntl.ts";
-import type { Fd } from "../../../ffi/fd.ts";
+import { type Fd, pathBelow } from "../../../ffi/fd.ts";
 import { fchmod, fchmodat, type FileTimes, futimens, S, statat, utimensat } from "../../../ffi/sys_stat.ts";
 import { fsetxattr, lsetxattr } from "../../../ffi/sys_xattr.ts";
 import { fchownat } from "../../../ffi/unistd.ts";
+import { splitPath } from "../../archive/entry_path.ts";
 import type { TarEntry } from "../../archive/tar.ts";
 import { OVERLAY_XATTR_PREFIX } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString } from "../../base/bytes.ts";
-import { type ApplyTree, pathBelow, splitPath } from "./apply_tree.ts";
+import type { ApplyTree } from "./apply_tree.ts";
 import { NewFiles } from "./new_file.ts";
 
 /** The attributes of one layer's files. Methods throw {@link SyscallError}. */

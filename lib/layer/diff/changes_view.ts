@@ -15,11 +15,11 @@
 import { type DirectoryEntry, DT, readDirectory } from "../../../ffi/dirent.ts";
 import { isErrno } from "../../../ffi/errno.ts";
 import { AT, O, open, openat2, RESOLVE } from "../../../ffi/fcntl.ts";
-import { type Fd, procFdPath } from "../../../ffi/fd.ts";
-import { major, minor, S, type Stat, statat } from "../../../ffi/sys_stat.ts";
-import { getxattr, lgetxattr } from "../../../ffi/sys_xattr.ts";
-import { isOverlayWhiteout, OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE } from "../../archive/whiteout.ts";
-import { type ByteString, equalBytes, fromByteString, toByteString } from "../../base/bytes.ts";
+import { type Fd, pathBelow } from "../../../ffi/fd.ts";
+import { S, type Stat, statat } from "../../../ffi/sys_stat.ts";
+import { lgetxattr } from "../../../ffi/sys_xattr.ts";
+import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
+import { hasOpaqueMark, hasOpaqueMarkIn, isWhiteout } from "../overlay/overlay_marks.ts";
 
 /** A folder of the merged tree. */
 export interface StackFolder {
@@ -97,7 +97,9 @@ export class OpenStackFolder implements Disposable {
 
   /** The value of `security.capability`; empty if unset. */
   capability(child: StackChild): Uint8Array {
-    return xattrOrEmpty(() => lgetxattr(below(this.folderOf(child), child.name), "security.capability"));
+    return xattrOrEmpty(() =>
+      lgetxattr(pathBelow(this.folderOf(child), fromByteString(child.name)), "security.capability")
+    );
   }
 
   /** The open folder of the layer that has the child. */
@@ -122,7 +124,7 @@ export class OpenStackFolder implements Disposable {
       return;
     }
     const last = this.#folders.get(above.layers.at(-1) ?? "");
-    const isCut = last !== undefined && isOpaque(() => lgetxattr(below(last, name), OVERLAY_OPAQUE));
+    const isCut = last !== undefined && hasOpaqueMarkIn(last, entry.name);
     if (kind !== "folder" || isCut) above.merges = false;
     else above.layers.push(layer);
   }
@@ -141,7 +143,7 @@ function kindOf(folder: Fd, { name, type }: DirectoryEntry): MergingChild["kind"
   const stat = ifPresent(() => statat(folder, name, AT.SYMLINK_NOFOLLOW));
   if (stat === undefined) return "other";
   if ((stat.mode & S.IFMT) === S.IFDIR) return "folder";
-  return isOverlayWhiteout(stat.mode, major(stat.rdev), minor(stat.rdev)) ? "whiteout" : "other";
+  return isWhiteout(stat) ? "whiteout" : "other";
 }
 
 function openBelow(layer: string, path: ByteString): Fd {
@@ -150,20 +152,7 @@ function openBelow(layer: string, path: ByteString): Fd {
   return openat2(root, path === "" ? "." : fromByteString(path), { flags: O.RDONLY | O.DIRECTORY, resolve });
 }
 
-function below(folder: Fd, name: ByteString): Uint8Array {
-  return fromByteString(`${procFdPath(folder)}/${name}`);
-}
-
-/** Whether the folder hides its contents in lower layers. */
-export function hasOpaqueMark(folder: string | Fd): boolean {
-  const path = typeof folder === "string" ? folder : procFdPath(folder);
-  return isOpaque(() => getxattr(path, OVERLAY_OPAQUE));
-}
-
-function isOpaque(read: () => Uint8Array): boolean {
-  return equalBytes(xattrOrEmpty(read), OVERLAY_OPAQUE_VALUE);
-}
-
+/** The attribute of a file; empty if it is unset, or the file has vanished. */
 function xattrOrEmpty(read: () => Uint8Array): Uint8Array {
   try {
     return read();

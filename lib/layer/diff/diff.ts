@@ -17,17 +17,9 @@ import type { Fd } from "../../../ffi/fd.ts";
 import { S, type Stat, statat } from "../../../ffi/sys_stat.ts";
 import { OPAQUE_MARKER, whiteoutName } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
-import { isWhiteout } from "../apply/apply_tree.ts";
+import { hasOpaqueMark, isWhiteout } from "../overlay/overlay_marks.ts";
 import { compareStacks, type Difference, type StackPair } from "./changes.ts";
-import {
-  childFolder,
-  childPath,
-  hasOpaqueMark,
-  ifPresent,
-  OpenStackFolder,
-  type StackFolder,
-  stackRoot,
-} from "./changes_view.ts";
+import { childFolder, childPath, ifPresent, OpenStackFolder, type StackFolder, stackRoot } from "./changes_view.ts";
 import { DiffOutput, type Pieces } from "./diff_output.ts";
 import { type IdMaps, NO_ID_MAPS } from "../userns/id_maps.ts";
 

@@ -16,17 +16,17 @@
  */
 import { isErrno } from "../../../ffi/errno.ts";
 import { O, openat } from "../../../ffi/fcntl.ts";
-import { type Fd, procFdPath } from "../../../ffi/fd.ts";
+import { type Fd, pathBelow, procFdPath } from "../../../ffi/fd.ts";
 import { fstat, major, minor, S, type Stat } from "../../../ffi/sys_stat.ts";
 import { getxattr, lgetxattr, listxattr, llistxattr } from "../../../ffi/sys_xattr.ts";
 import { pread, readlinkat } from "../../../ffi/unistd.ts";
+import { entryName, printable } from "../../archive/entry_path.ts";
 import { NODE_TYPES, type NodeType } from "../../archive/node_type.ts";
 import { type TarEntry, tarEntry } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
 import { OVERLAY_XATTR_PREFIX } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { entryName, pathBelow, printable } from "../apply/apply_tree.ts";
 import { type IdMaps, toContainer } from "../userns/id_maps.ts";
 import { ifPresent } from "./changes_view.ts";
 

@@ -3,9 +3,8 @@
  *
  * @module
  */
-import { isErrno } from "../../../ffi/errno.ts";
-import { getxattr } from "../../../ffi/sys_xattr.ts";
 import { bootstrapOf } from "../lazy/bootstrap_layer.ts";
+import { hasOpaqueMark } from "../overlay/overlay_marks.ts";
 import type { RecognisedLayer } from "./layer_record.ts";
 import type { ImageRoot } from "../lazy/lazy_images.ts";
 
@@ -21,20 +20,8 @@ export interface BootstrapVerifier {
  */
 export async function recogniseLayer(diffDir: string, images: BootstrapVerifier): Promise<RecognisedLayer> {
   const path = await bootstrapOf(diffDir);
-  if (path === undefined) return { opaque: isOpaque(diffDir) };
+  if (path === undefined) return { opaque: hasOpaqueMark(diffDir) };
   const root = await images.verify(`${diffDir}/${path}`);
   const bootstrap = { path, root: { mode: root.mode & 0o7777, uid: root.uid, gid: root.gid } };
   return { opaque: false, bootstrap };
-}
-
-const OPAQUE = "trusted.overlay.opaque";
-
-/** Whether the folder has overlay's opaque mark. */
-function isOpaque(folder: string): boolean {
-  try {
-    return getxattr(folder, OPAQUE)[0] === 0x79;
-  } catch (error) {
-    if (isErrno(error, "ENODATA", "EOPNOTSUPP")) return false;
-    throw error;
-  }
 }

@@ -5,10 +5,9 @@
  * @module
  */
 import { AT, O, openat } from "../../../../ffi/fcntl.ts";
-import type { Fd } from "../../../../ffi/fd.ts";
+import { type Fd, pathBelow } from "../../../../ffi/fd.ts";
 import { PATH_MAX } from "../../../../ffi/libc.ts";
 import { SLASH } from "../../../base/path_bytes.ts";
-import { pathBelow } from "../../../layer/apply/apply_tree.ts";
 
 /** Maximum path length that leaves room for "/proc/self/fd/N/" in front. */
 const LONGEST = PATH_MAX - 32;
