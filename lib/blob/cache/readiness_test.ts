@@ -80,6 +80,23 @@ Deno.test("a reader that began in an earlier epoch cannot tell what it has read"
     assert.ok(isKept(synced, fd, epochOf(synced)));
   }));
 
+Deno.test("while another thread asks about a file, nobody can tell: the kernel tells only one of them of a failure", () =>
+  withReadiness((readiness, files) => {
+    const { synced } = readiness;
+    const epoch = epochOf(synced), { fd } = files.data;
+    let whileAsking: boolean | undefined;
+    const asked = Object.create(fd, {
+      raw: {
+        get: () => {
+          whileAsking ??= isKept(synced, fd, epoch);
+          return fd.raw;
+        },
+      },
+    });
+    assert.deepEqual([isKept(synced, asked, epoch), whileAsking], [true, false]);
+    return Promise.resolve();
+  }));
+
 Deno.test("until a loss is handled, nobody can tell what is read, and nothing that is written becomes ready", () =>
   withReadiness(async (readiness, files) => {
     const { synced, ready } = readiness;
