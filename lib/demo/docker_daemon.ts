@@ -8,11 +8,10 @@ import { NydusGdError } from "../base/errors.ts";
 import { getOverUnix, unixErrorCode } from "../base/unix_http.ts";
 import { PROGRAM_PATH } from "./programs.ts";
 import { kill, type Sandbox } from "./sandbox.ts";
+import { lastLine, whenUsable } from "./starting.ts";
 
-/** Timeouts for dockerd to answer and to stop. */
-const START_TIMEOUT_MS = 60_000;
+/** Timeout for dockerd to stop. */
 const STOP_TIMEOUT_MS = 30_000;
-const POLL_MS = 50;
 /** Timeout for containers to end when dockerd stops. */
 const CONTAINER_STOP_TIMEOUT_S = 1;
 
@@ -87,15 +86,11 @@ export class DockerDaemon implements AsyncDisposable {
       ...(options.flags ?? []),
     ], { logPath: `${dir}/dockerd.log`, env: { PATH: PROGRAM_PATH } });
     const daemon = new DockerDaemon(options, child);
-    const deadline = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), ...(signal ? [signal] : [])]);
-    const ended = child.status.then(() => true);
-    while (!await answers(`${dir}/docker.sock`, deadline)) {
-      const stop = await Promise.race([ended, new Promise<false>((r) => setTimeout(() => r(false), POLL_MS))]);
-      if (stop || deadline.aborted) {
-        await daemon[Symbol.asyncDispose]();
-        signal?.throwIfAborted();
-        throw new NydusGdError("environment", `Cannot start dockerd: ${await daemon.#lastLogLine()}`);
-      }
+    const isUsable = await whenUsable(child, (over) => answers(`${dir}/docker.sock`, over), signal);
+    if (!isUsable) {
+      await daemon[Symbol.asyncDispose]();
+      signal?.throwIfAborted();
+      throw new NydusGdError("environment", `Cannot start dockerd: ${await lastLine(`${dir}/dockerd.log`)}`);
     }
     return daemon;
   }
@@ -162,19 +157,14 @@ export class DockerDaemon implements AsyncDisposable {
     await this.child.status;
     clearTimeout(timer);
   }
-
-  async #lastLogLine(): Promise<string> {
-    const log = await Deno.readTextFile(`${this.options.dir}/dockerd.log`);
-    return log.trim().split("\n").at(-1) || "it printed nothing";
-  }
 }
 
-/** Whether dockerd answers. Uses no docker client: starting one per poll would slow down dockerd on a slow machine. */
-async function answers(socket: string, signal: AbortSignal): Promise<boolean> {
+/** Undefined until dockerd answers. Uses no docker client: one per look would slow down dockerd on a slow machine. */
+async function answers(socket: string, signal: AbortSignal): Promise<true | undefined> {
   try {
-    return (await getOverUnix(socket, "/_ping", signal)).status === 200;
+    return (await getOverUnix(socket, "/_ping", signal)).status === 200 || undefined;
   } catch (error) {
-    if (unixErrorCode(error) === undefined) throw error;
-    return false;
+    if (!signal.aborted && unixErrorCode(error) === undefined) throw error;
+    return undefined;
   }
 }

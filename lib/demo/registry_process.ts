@@ -3,11 +3,9 @@
  *
  * @module
  */
-import { delay } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
+import { lastLine, whenUsable } from "./starting.ts";
 
-const START_TIMEOUT_MS = 60_000;
-const POLL_MS = 50;
 /** What it logs once it accepts connections; the address has the port that it was given. */
 const LISTENING = /msg="listening on ([\d.]+:\d+)/;
 
@@ -39,12 +37,11 @@ export class RegistryProcess implements AsyncDisposable {
     await Deno.writeTextFile(`${dir}/config.json`, JSON.stringify(config));
     await Deno.writeTextFile(`${dir}/log`, "");
     const child = spawn(dir);
-    const host = await listening(dir, child);
+    const host = await whenUsable(child, () => addressIn(`${dir}/log`));
     if (host !== undefined) return new RegistryProcess(child, host);
     end(child, "SIGKILL");
     await child.status;
-    const said = (await Deno.readTextFile(`${dir}/log`)).trim().split("\n").at(-1);
-    throw new NydusGdError("environment", `Cannot start docker-registry: ${said || "it printed nothing"}`);
+    throw new NydusGdError("environment", `Cannot start docker-registry: ${await lastLine(`${dir}/log`)}`);
   }
 
   /** Kills it, although clients are connected. */
@@ -71,16 +68,9 @@ function spawn(dir: string): Deno.ChildProcess {
   }).spawn();
 }
 
-/** Waits for the address at which the program listens; undefined if it ended or takes too long. */
-async function listening(dir: string, child: Deno.ChildProcess): Promise<string | undefined> {
-  const deadline = AbortSignal.timeout(START_TIMEOUT_MS);
-  let ended = false;
-  child.status.then(() => ended = true);
-  for (;;) {
-    const host = LISTENING.exec(await Deno.readTextFile(`${dir}/log`))?.[1];
-    if (host !== undefined || ended || deadline.aborted) return host;
-    await delay(POLL_MS);
-  }
+/** The address at which the program listens; undefined until it is in the log. */
+async function addressIn(logPath: string): Promise<string | undefined> {
+  return LISTENING.exec(await Deno.readTextFile(logPath))?.[1];
 }
 
 function end(child: Deno.ChildProcess, signal: Deno.Signal): void {
