@@ -14,7 +14,7 @@ import { fileSystemFill } from "../blob/cache/cache_usage.ts";
 import { writeUserland } from "./debian_userland.ts";
 import { buildDemoImages } from "./demo_images.ts";
 import { DockerDaemon } from "./docker_daemon.ts";
-import { DRIVER_NAME, GraphDriverProcess } from "./graph_driver.ts";
+import { DRIVER_NAME, SandboxedServe } from "./graph_driver.ts";
 import { missingPrograms } from "./programs.ts";
 import { pushImage } from "./push_image.ts";
 import { RegistryProcess } from "./registry_process.ts";
@@ -104,7 +104,7 @@ export async function runDemo(
 
   progress("nydus-gd: starting before it is downloaded");
   await Deno.mkdir(`${dir}/l`);
-  await using _driver = await GraphDriverProcess.start({ sandbox, dir: `${dir}/l` });
+  await using _driver = await SandboxedServe.start({ sandbox, dir: `${dir}/l` });
   const lazy = await measure(
     { name: "nydus-gd", sandbox, dir: `${dir}/l`, driver: DRIVER_NAME },
     link,

@@ -3,21 +3,19 @@
  *
  * @module
  */
-import { delay } from "../base/abort.ts";
 import { ignore, NydusGdError } from "../base/errors.ts";
 import { selfCommand } from "../base/self_command.ts";
 import { kill, programPid, type Sandbox } from "./sandbox.ts";
+import { lastLine, whenUsable } from "./starting.ts";
 
 /** Name of the storage driver, which is the file name of its socket. */
 export const DRIVER_NAME = "nydus-gd";
 
 /** Where dockerd looks for plugins. A sandbox has its own /run. */
 const SOCKET = `/run/docker/plugins/${DRIVER_NAME}.sock`;
-const START_TIMEOUT_MS = 60_000;
-const POLL_MS = 50;
 
-/** Options of {@link GraphDriverProcess.start}. */
-export interface GraphDriverProcessOptions {
+/** Options of {@link SandboxedServe.start}. */
+export interface SandboxedServeOptions {
   readonly sandbox: Sandbox;
   /** Directory for state, cache and the log of this process. */
   readonly dir: string;
@@ -32,11 +30,11 @@ export interface GraphDriverProcessOptions {
 }
 
 /** A running `serve` process. */
-export class GraphDriverProcess implements AsyncDisposable {
+export class SandboxedServe implements AsyncDisposable {
   private constructor(private readonly child: Deno.ChildProcess, readonly logPath: string) {}
 
   /** Starts the process and waits until its sockets accept connections. */
-  static async start(options: GraphDriverProcessOptions): Promise<GraphDriverProcess> {
+  static async start(options: SandboxedServeOptions): Promise<SandboxedServe> {
     const { sandbox, dir, config, snapshotterSocket, env } = options;
     const logPath = `${dir}/serve.log`;
     const [program, ...first]: [string, ...string[]] = options.program === undefined
@@ -54,21 +52,11 @@ export class GraphDriverProcess implements AsyncDisposable {
       logPath,
       ...(env === undefined ? {} : { env: { ...env } }),
     });
-    let ended = false;
-    child.status.then(() => ended = true);
-    const deadline = AbortSignal.timeout(START_TIMEOUT_MS);
-    const process = new GraphDriverProcess(child, logPath);
-    while (!(await acceptAll(sockets))) {
-      if (ended || deadline.aborted) {
-        await process[Symbol.asyncDispose]();
-        // At log level debug, a stack trace follows the message.
-        const lines = (await Deno.readTextFile(logPath)).trim().split("\n");
-        const said = lines.findLast((line) => line.startsWith("nydus-gd:")) ?? lines.at(-1);
-        throw new NydusGdError("environment", `Cannot start nydus-gd serve: ${said || "it printed nothing"}`);
-      }
-      await delay(POLL_MS);
-    }
-    return process;
+    const process = new SandboxedServe(child, logPath);
+    if (await whenUsable(child, () => acceptAll(sockets))) return process;
+    await process[Symbol.asyncDispose]();
+    // at log level debug, a stack trace follows the message
+    throw new NydusGdError("environment", `Cannot start nydus-gd serve: ${await lastLine(logPath, "nydus-gd:")}`);
   }
 
   /** Process id on the host. */
@@ -89,8 +77,9 @@ export class GraphDriverProcess implements AsyncDisposable {
   }
 }
 
-async function acceptAll(paths: readonly string[]): Promise<boolean> {
-  return (await Promise.all(paths.map(accepts))).every((isServed) => isServed);
+/** Undefined until all accept connections. */
+async function acceptAll(paths: readonly string[]): Promise<true | undefined> {
+  return (await Promise.all(paths.map(accepts))).every((isServed) => isServed) || undefined;
 }
 
 /** Whether a server listens. The existence of the socket is not enough: a killed process leaves it behind. */

@@ -5,7 +5,7 @@
  */
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { DockerDaemon } from "../../lib/demo/docker_daemon.ts";
-import { DRIVER_NAME, GraphDriverProcess } from "../../lib/demo/graph_driver.ts";
+import { DRIVER_NAME, SandboxedServe } from "../../lib/demo/graph_driver.ts";
 import { Sandbox } from "../../lib/demo/sandbox.ts";
 import type { Throttle } from "../../lib/demo/throttle.ts";
 import { type Bench, dropCaches } from "./row.ts";
@@ -46,7 +46,7 @@ export async function coldStart({ scratch, program }: Bench, options: ColdStartO
     await using sandbox = await Sandbox.start();
     await using parts = new AsyncDisposableStack();
     if (driver === DRIVER_NAME) {
-      parts.use(await GraphDriverProcess.start({ sandbox, dir, program, ...(env === undefined ? {} : { env }) }));
+      parts.use(await SandboxedServe.start({ sandbox, dir, program, ...(env === undefined ? {} : { env }) }));
     }
     await using daemon = await DockerDaemon.start({ sandbox, dir, storageDriver: driver });
     await dropCaches();

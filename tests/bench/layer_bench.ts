@@ -13,7 +13,7 @@ import { writeAll } from "../../ffi/unistd.ts";
 import { tarEntry } from "../../lib/archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../lib/archive/tar_writer.ts";
 import { DockerDaemon } from "../../lib/demo/docker_daemon.ts";
-import { DRIVER_NAME, GraphDriverProcess } from "../../lib/demo/graph_driver.ts";
+import { DRIVER_NAME, SandboxedServe } from "../../lib/demo/graph_driver.ts";
 import { Sandbox } from "../../lib/demo/sandbox.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { median } from "./report.ts";
@@ -104,9 +104,9 @@ async function measureLayers({ runs, megabytes, shapes }: LayerBenchOptions): Pr
   return figures;
 }
 
-async function startDriver(sandbox: Sandbox, dir: string): Promise<GraphDriverProcess> {
+async function startDriver(sandbox: Sandbox, dir: string): Promise<SandboxedServe> {
   await Deno.mkdir(dir);
-  return await GraphDriverProcess.start({ sandbox, dir });
+  return await SandboxedServe.start({ sandbox, dir });
 }
 
 function emptySystems(): Record<string, number[]> {

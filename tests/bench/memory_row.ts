@@ -9,7 +9,7 @@ import { encodeTarHeader } from "../../lib/archive/tar_writer.ts";
 import { tarEntry } from "../../lib/archive/tar.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { DockerDaemon } from "../../lib/demo/docker_daemon.ts";
-import { DRIVER_NAME, GraphDriverProcess } from "../../lib/demo/graph_driver.ts";
+import { DRIVER_NAME, SandboxedServe } from "../../lib/demo/graph_driver.ts";
 import { Sandbox } from "../../lib/demo/sandbox.ts";
 import { PREFETCH } from "./cold_start.ts";
 import { buildOwn, push, removeIfThere } from "./rafs_images.ts";
@@ -84,7 +84,7 @@ async function memoryWith({ scratch, program }: Bench, references: readonly stri
   await Deno.mkdir(dir);
   try {
     await using sandbox = await Sandbox.start();
-    await using driver = await GraphDriverProcess.start({ sandbox, dir, program, env: PREFETCH.off });
+    await using driver = await SandboxedServe.start({ sandbox, dir, program, env: PREFETCH.off });
     await using daemon = await DockerDaemon.start({ sandbox, dir, storageDriver: DRIVER_NAME });
     for (const reference of references) {
       await daemon.must(["pull", "--quiet", reference]);

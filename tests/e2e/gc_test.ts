@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { selfCommand } from "../../lib/base/self_command.ts";
 import type { GarbageReport } from "../../lib/image/gc/collect_garbage.ts";
 import type { StatusDocument } from "../../lib/image/lazy/report/status_document.ts";
-import type { Outcome } from "../support/process/command.ts";
+import type { RunResult } from "../support/process/command.ts";
 import type { DockerStack } from "../support/docker/docker_stack.ts";
 import { testsOn } from "../support/docker/dockerds.ts";
 import { INSTALLED } from "../support/docker/docker_stack.ts";
@@ -37,11 +37,11 @@ function cachedBecomes(stack: DockerStack, ids: readonly string[]): Promise<void
 }
 
 /** Runs `nydus-gd gc ARGS` next to the stack. */
-function gc(stack: DockerStack, ...args: string[]): Promise<Outcome> {
+function gc(stack: DockerStack, ...args: string[]): Promise<RunResult> {
   return runBeside(stack, ["gc", "--root", `${stack.dir}/root`, ...args]);
 }
 
-async function runBeside(stack: DockerStack, args: readonly string[]): Promise<Outcome> {
+async function runBeside(stack: DockerStack, args: readonly string[]): Promise<RunResult> {
   const [program, ...words] = selfCommand();
   const child = stack.sandbox.spawn(program, [...words, ...args], {
     env: { NO_COLOR: "1" },

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { commandLine, fails, run } from "../support/process/command.ts";
-import { ImageCopy } from "../support/damage/damage.ts";
+import { FixtureCopy } from "../support/damage/damage.ts";
 import { FakeRegistry } from "../support/backend/fake_registry.ts";
 import { storeLazy } from "../support/image/lazy_images.ts";
 import { fixtureOf, RAFS_FIXTURES, storedListing } from "../support/rafs/rafs_fixtures.ts";
@@ -36,7 +36,7 @@ Deno.test("check states what was checked, and exits 0", async () => {
 
 Deno.test("check exits 3 with a line for each finding", async () => {
   using temp = TempDir.make();
-  const copy = await ImageCopy.of("v6-layers-merged");
+  const copy = await FixtureCopy.of("v6-layers-merged");
   copy.blob(0)[0] = (copy.blob(0)[0] as number) ^ 1;
   copy.blobs.delete(copy.id(1));
   const { source, blobDir } = await copy.write(temp.path);

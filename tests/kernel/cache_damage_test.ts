@@ -12,7 +12,7 @@ import { CHUNK_MAP } from "../../lib/blob/cache/chunk_map.ts";
 import { VERIFIED } from "../../lib/blob/cache/verified.ts";
 import { MappedBootstrap } from "../../lib/image/mapped_bootstrap.ts";
 import { OpenImage } from "../../lib/image/open_image.ts";
-import { ImageCopy, Patch } from "../support/damage/damage.ts";
+import { FixtureCopy, Patch } from "../support/damage/damage.ts";
 import { fuseTest, TestSession } from "../support/mount/fuse_mount_kit.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { listRafsFixtures, type RafsFixture, readListing } from "../support/rafs/rafs_fixtures.ts";
@@ -190,7 +190,7 @@ for (const image of ["v5-layers-merged", "v6-layers-merged"]) {
 }
 
 fuseTest("a corrupt chunk fails no file but its own, also while its registry is down", async () => {
-  const copy = await ImageCopy.of("v6-prefetch-fs");
+  const copy = await FixtureCopy.of("v6-prefetch-fs");
   const { fixture } = copy;
   const at = copy.columns(0).compressedOffset[2] as number;
   new Patch(copy.blob(0)).flip(at);

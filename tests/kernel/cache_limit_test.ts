@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { bootstrapLayerTar } from "../../lib/image/build/image_builder.ts";
 import type { FsDriver } from "../../lib/mount/data_path.ts";
-import { buildFrom, type BuiltImage } from "../support/rafs/built_rafs.ts";
+import { buildFrom, type BuiltRafs } from "../support/rafs/built_rafs.ts";
 import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
 import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/serve/graph_driver_process.ts";
@@ -47,7 +47,7 @@ class Images implements AsyncDisposable {
   }
 
   /** Makes an image and a container of it. */
-  async create(name: string, image: BuiltImage): Promise<void> {
+  async create(name: string, image: BuiltRafs): Promise<void> {
     await Deno.writeFile(`${this.scratch}/blobs/${image.blobId}`, image.blob);
     await this.driver.call("GraphDriver.Create", { ID: name });
     await this.driver.apply(name, bootstrapLayerTar(image.bytes));
@@ -65,7 +65,7 @@ class Images implements AsyncDisposable {
   }
 
   /** Whether the cache has data of the image. */
-  has({ blobId }: BuiltImage): boolean {
+  has({ blobId }: BuiltRafs): boolean {
     try {
       return Deno.statSync(`${this.scratch}/root/cache/${blobId}.blob.data`).isFile;
     } catch (error) {
@@ -75,7 +75,7 @@ class Images implements AsyncDisposable {
   }
 
   /** Waits until the cache has no data of the image. */
-  gone(image: BuiltImage): Promise<void> {
+  gone(image: BuiltRafs): Promise<void> {
     return until("the image's data is removed from the cache", () => !this.has(image));
   }
 
@@ -93,8 +93,8 @@ for (const fsDriver of TESTED_DATA_PATHS) {
       const built = await Promise.all(
         contents.map((content) => buildFrom(tarOf(file("data", content)), { chunkSize: 65_536 })),
       );
-      const [a, b, c] = built as [BuiltImage, BuiltImage, BuiltImage];
-      for (const [index, name] of ["a", "b", "c"].entries()) await images.create(name, built[index] as BuiltImage);
+      const [a, b, c] = built as [BuiltRafs, BuiltRafs, BuiltRafs];
+      for (const [index, name] of ["a", "b", "c"].entries()) await images.create(name, built[index] as BuiltRafs);
       assert.deepEqual(await images.start("a"), contents[0]);
       await images.stop("a");
       assert.deepEqual(await images.start("b"), contents[1]);

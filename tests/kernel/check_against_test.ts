@@ -16,7 +16,7 @@ import { checkImage } from "../../lib/image/check/check_image.ts";
 import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { TarFile } from "../../lib/image/unpack/tar_output.ts";
 import { TarSink } from "../../lib/image/unpack/tar_sink.ts";
-import { ImageCopy } from "../support/damage/damage.ts";
+import { FixtureCopy } from "../support/damage/damage.ts";
 import { fixtureOf, listRafsFixtures, MORE_FIXTURES, storedListing } from "../support/rafs/rafs_fixtures.ts";
 import { rootTest } from "../support/root_test.ts";
 import { anonymousAccess } from "../support/image/source_access.ts";
@@ -144,7 +144,7 @@ rootTest("a corrupt chunk is reported with its files, and the others are compare
   using temp = new Tmpfs();
   const fixture = fixtureOf("v6-layers-merged");
   await unpackInto(temp.join("rootfs"), fixture);
-  const copy = await ImageCopy.of("v6-layers-merged");
+  const copy = await FixtureCopy.of("v6-layers-merged");
   const bytes = copy.blob(0);
   bytes[0] = (bytes[0] as number) ^ 1;
   const files = copy.filesIn([{ blob: copy.id(0), from: 0, to: 1 }]);

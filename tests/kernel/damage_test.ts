@@ -16,7 +16,7 @@ import { CHUNK_DATA, COMPRESSION_INFO } from "../support/damage/damage_data.ts";
 import { LAYERS } from "../support/damage/damage_layers.ts";
 import { V5_BOOTSTRAP } from "../support/damage/damage_v5.ts";
 import { V6_BOOTSTRAP } from "../support/damage/damage_v6.ts";
-import { type Damage, type Fallout, ImageCopy } from "../support/damage/damage.ts";
+import { type Damage, type Fallout, FixtureCopy } from "../support/damage/damage.ts";
 import { dataPathTest, type TestMounts } from "../support/mount/mounts_kit.ts";
 import { type ListedEntry, readListing } from "../support/rafs/rafs_fixtures.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
@@ -36,7 +36,7 @@ type Outcome = { readonly refused: string } | {
   readonly fsDriver: string;
 };
 
-async function mountAndWalk(copy: ImageCopy, number: number, kit: TestMounts, walker: TreeWalker): Promise<Outcome> {
+async function mountAndWalk(copy: FixtureCopy, number: number, kit: TestMounts, walker: TreeWalker): Promise<Outcome> {
   const folder = kit.temp.join(`image-${number}`);
   const { source, blobDir } = await copy.write(folder);
   try {
@@ -73,7 +73,7 @@ async function isDoneWithin(timeoutMs: number, done: Promise<void>): Promise<boo
 }
 
 /** What is wrong with a result. */
-function complaints(outcome: Outcome, fallout: Fallout, copy: ImageCopy, listing: readonly ListedEntry[]): string[] {
+function complaints(outcome: Outcome, fallout: Fallout, copy: FixtureCopy, listing: readonly ListedEntry[]): string[] {
   if ("refused" in outcome) {
     const { refused } = outcome;
     if (!/^Cannot [^\n]+: [^\n]+$/.test(refused)) return [`refused with ${JSON.stringify(refused)}`];
@@ -122,7 +122,7 @@ async function survive(kit: TestMounts, all: readonly Damage[]): Promise<void> {
   const found: string[] = [];
   const sofar: Record<string, number> = {};
   for (const [index, { name, fixture, apply }] of kinds.entries()) {
-    const copy = await ImageCopy.of(fixture);
+    const copy = await FixtureCopy.of(fixture);
     const fallout = apply(copy);
     assert.ok(await copy.isDamaged(), `${name} does nothing to ${fixture}`);
     const { now } = memory();

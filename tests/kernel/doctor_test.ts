@@ -10,7 +10,7 @@ import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { processStat } from "../../ffi/procfs.ts";
 import type { CheckResult } from "../../lib/doctor/check.ts";
 import { keeperPath } from "../../lib/mount/keeper/keeper.ts";
-import { commandLine, type CommandOptions, inNamespace, run, Server } from "../support/process/command.ts";
+import { commandLine, inNamespace, run, type RunOptions, Server } from "../support/process/command.ts";
 import { plainDocker, serveFakeDocker } from "../support/docker/fake_docker.ts";
 import { LazyServe } from "../support/serve/lazy_serve.ts";
 import { fixtureOf, RAFS_FIXTURES } from "../support/rafs/rafs_fixtures.ts";
@@ -22,7 +22,7 @@ import { until } from "../support/until.ts";
 async function doctor(
   temp: TempDir,
   args: readonly string[] = [],
-  options: CommandOptions = {},
+  options: RunOptions = {},
 ): Promise<{ code: number; checks: Map<string, CheckResult> }> {
   const places = ["--root", temp.join("root"), "--admin-socket", temp.join("root.admin.sock")];
   const files = ["--socket", temp.join("gd.sock"), "--docker-host", `unix://${temp.join("docker.sock")}`];

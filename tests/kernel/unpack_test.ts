@@ -11,7 +11,7 @@ import { NydusGdError } from "../../lib/base/errors.ts";
 import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";
 import { TarFile, TarStream } from "../../lib/image/unpack/tar_output.ts";
 import { TarSink } from "../../lib/image/unpack/tar_sink.ts";
-import { ImageCopy } from "../support/damage/damage.ts";
+import { FixtureCopy } from "../support/damage/damage.ts";
 import {
   allRafsFixtures,
   fixtureOf,
@@ -154,7 +154,7 @@ rootTest("an aborted unpack leaves no tar, and an existing file is not overwritt
 
 rootTest("an image with a corrupt chunk unpacks to nothing", async () => {
   using temp = TempDir.make();
-  const copy = await ImageCopy.of("v6-layers-merged");
+  const copy = await FixtureCopy.of("v6-layers-merged");
   const bytes = copy.blob(0);
   bytes[0] = (bytes[0] as number) ^ 1;
   const { source, blobDir } = await copy.write(temp.join("image"));

@@ -27,9 +27,9 @@ function sharedNames(sources: ReadonlyMap<string, string>): string[] {
 }
 
 Deno.test("no two modules export different types of the same name", async () => {
-  const isProduct = (path: string) => /^(ffi|lib|plugin)\/.*(?<!_test)\.ts$/.test(path);
+  const isShared = (path: string) => /^(ffi|lib|plugin|tests)\/.*(?<!_test)\.ts$/.test(path);
   const sources = new Map<string, string>();
-  for (const path of (await sourceFiles()).filter(isProduct)) sources.set(path, await readSource(path));
+  for (const path of (await sourceFiles()).filter(isShared)) sources.set(path, await readSource(path));
   assert.ok(sources.size > 0);
   assert.deepEqual(sharedNames(sources), []);
 });

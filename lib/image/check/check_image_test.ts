@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { CHUNK_DATA, COMPRESSION_INFO } from "../../../tests/support/damage/damage_data.ts";
 import { V5_BOOTSTRAP } from "../../../tests/support/damage/damage_v5.ts";
 import { V6_BOOTSTRAP } from "../../../tests/support/damage/damage_v6.ts";
-import { type Damage, ImageCopy } from "../../../tests/support/damage/damage.ts";
+import { type Damage, FixtureCopy } from "../../../tests/support/damage/damage.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { allRafsFixtures, listBootstrap, MemoryImage } from "../../../tests/support/rafs/rafs_fixtures.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
@@ -46,7 +46,7 @@ for (const fixture of fixtures) {
 }
 
 /** The verdict of a minimal reader: whether the image can be read to the last byte. */
-async function isReadable(copy: ImageCopy, folder: string): Promise<boolean> {
+async function isReadable(copy: FixtureCopy, folder: string): Promise<boolean> {
   const fixture = { ...copy.fixture, directory: folder };
   const bootstrap = copy.fixture.container === undefined
     ? join(folder, "bootstrap")
@@ -67,7 +67,7 @@ async function findEach(kinds: readonly Damage[]): Promise<void> {
   let found = 0;
   for (const { name, fixture, apply } of kinds) {
     using temp = TempDir.make();
-    const copy = await ImageCopy.of(fixture);
+    const copy = await FixtureCopy.of(fixture);
     const fallout = apply(copy);
     const { source, blobDir } = await copy.write(temp.path);
     const complain = (state: string) => missed.push(`${fixture}, ${name}: ${state}`);
@@ -92,7 +92,7 @@ async function findEach(kinds: readonly Damage[]): Promise<void> {
 Deno.test("uncompressed compression info is accepted", async () => {
   using temp = TempDir.make();
   const { apply, fixture } = COMPRESSION_INFO.find(({ name }) => /otherwise right$/.test(name)) ?? assert.fail();
-  const copy = await ImageCopy.of(fixture);
+  const copy = await FixtureCopy.of(fixture);
   apply(copy);
   const { source, blobDir } = await copy.write(temp.path);
   assert.deepEqual(lines(await check({ source, blobDir, chunks: true, folder: temp.path })), []);
@@ -113,10 +113,10 @@ const shown = (path: string) =>
 for (const name of ["v5-layers-merged", "v6-layers-merged", "v6-zstd-batch", "v6-inline-toc"]) {
   Deno.test(`a flipped byte in any chunk of ${name} is reported, with the files that use it`, async () => {
     using temp = TempDir.make();
-    const clean = await ImageCopy.of(name);
+    const clean = await FixtureCopy.of(name);
     const { compressedOffset, compressedSize, count, batch } = clean.columns(0);
     const chunks = new Set(Array.from({ length: 12 }, (_, k) => Math.floor(k * (count - 1) / 11)));
-    const copy = await ImageCopy.of(name);
+    const copy = await FixtureCopy.of(name);
     const bytes = copy.blob(0);
     for (const chunk of chunks) {
       if ((compressedSize[chunk] as number) === 0) chunks.delete(chunk);

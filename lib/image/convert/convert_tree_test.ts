@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { QUIET } from "../../../tests/support/blob/blob_setup.ts";
-import { buildFrom, buildVisited, type BuiltImage, refusal, show } from "../../../tests/support/rafs/built_rafs.ts";
+import { buildFrom, buildVisited, type BuiltRafs, refusal, show } from "../../../tests/support/rafs/built_rafs.ts";
 import { noise } from "../../../tests/support/image/convert_kit.ts";
 import {
   device,
@@ -25,8 +25,8 @@ import { OpenImage } from "../open_image.ts";
 
 const CHUNK = 4096;
 
-const pathsOf = async (image: BuiltImage) => [...(await show(image)).keys()];
-const chunkCount = ({ bootstrap }: BuiltImage) => bootstrap.blobs[0]?.chunkCount ?? 0;
+const pathsOf = async (image: BuiltRafs) => [...(await show(image)).keys()];
+const chunkCount = ({ bootstrap }: BuiltRafs) => bootstrap.blobs[0]?.chunkCount ?? 0;
 
 Deno.test("an image has the tree of its tar", async () => {
   const image = await buildFrom(tarOf(

@@ -35,7 +35,7 @@ export interface Damage {
   readonly name: string;
   readonly fixture: string;
   /** Applies the damage. */
-  readonly apply: (copy: ImageCopy) => Fallout;
+  readonly apply: (copy: FixtureCopy) => Fallout;
 }
 
 /** Little-endian numbers in bytes, for modification. */
@@ -75,7 +75,7 @@ export class Patch {
 const fixtures = new Map(listRafsFixtures().map((fixture) => [fixture.name, fixture]));
 
 /** A copy of an image in memory to be damaged; blobs by id. */
-export class ImageCopy {
+export class FixtureCopy {
   #bootstrap: Patch;
   /** Undefined: the blob is missing; "directory": there is a directory of its name. */
   readonly blobs: Map<string, Uint8Array<ArrayBuffer> | "directory">;
@@ -91,7 +91,7 @@ export class ImageCopy {
     this.blobs = new Map(blobs);
   }
 
-  static async of(name: string): Promise<ImageCopy> {
+  static async of(name: string): Promise<FixtureCopy> {
     const fixture = fixtures.get(name);
     if (fixture === undefined) throw new Error(`Cannot damage ${name}: there is no such image`);
     const original = await MemoryImage.open(fixture);
@@ -104,7 +104,7 @@ export class ImageCopy {
         await Deno.readFile(join(fixture.directory, "blobs", id)),
       ]),
     );
-    return new ImageCopy(fixture, original, await Deno.readFile(fixture.bootstrap), blobs);
+    return new FixtureCopy(fixture, original, await Deno.readFile(fixture.bootstrap), blobs);
   }
 
   /** The bootstrap's bytes; meaningless for an image whose bootstrap is inside a blob. */
@@ -174,7 +174,7 @@ export class ImageCopy {
 
   /** Whether anything differs from the original. */
   async isDamaged(): Promise<boolean> {
-    const fresh = await ImageCopy.of(this.fixture.name);
+    const fresh = await FixtureCopy.of(this.fixture.name);
     const differs = (a: Uint8Array | string | undefined, b: Uint8Array | string | undefined) =>
       !(a instanceof Uint8Array && b instanceof Uint8Array)
         ? a !== b

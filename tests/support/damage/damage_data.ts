@@ -6,14 +6,14 @@
 import { CI_HEADER } from "../../../lib/rafs/blob/blob_meta.ts";
 import { CI } from "../../../lib/rafs/blob/blob_layout.ts";
 import { BLOB } from "../../../lib/rafs/v6/layout.ts";
-import { type Damage, type Fallout, type ImageCopy, Patch, type Spoiled } from "./damage.ts";
+import { type Damage, type Fallout, type FixtureCopy, Patch, type Spoiled } from "./damage.ts";
 import { decompress } from "../rafs/rafs_fixtures.ts";
 import { V6Places } from "./damage_v6_places.ts";
 
 const EVERYTHING = Number.POSITIVE_INFINITY;
 
 /** End of the stored chunks of a blob. */
-function dataEnd(copy: ImageCopy, index: number): number {
+function dataEnd(copy: FixtureCopy, index: number): number {
   const { compressedOffset, compressedSize, count } = copy.columns(index);
   let end = 0;
   for (let i = 0; i < count; i++) {
@@ -23,24 +23,33 @@ function dataEnd(copy: ImageCopy, index: number): number {
 }
 
 /** Changes `length` bytes of a blob at `at`. */
-function spoil(copy: ImageCopy, index: number, at: number, length: number, change: (old: number, i: number) => number) {
+function spoil(
+  copy: FixtureCopy,
+  index: number,
+  at: number,
+  length: number,
+  change: (old: number, i: number) => number,
+) {
   const bytes = copy.blob(index);
   for (let i = at; i < at + length; i++) bytes[i] = change(bytes[i] as number, i);
   return [{ blob: copy.id(index), from: at, to: at + length }];
 }
 
 /** The whole blob is unreadable. */
-export const lost = (copy: ImageCopy, index: number): Spoiled[] => [{ blob: copy.id(index), from: 0, to: EVERYTHING }];
+export const lost = (
+  copy: FixtureCopy,
+  index: number,
+): Spoiled[] => [{ blob: copy.id(index), from: 0, to: EVERYTHING }];
 
 /** Truncates a blob; without its compression info nothing of it can be read. */
-function cut(copy: ImageCopy, index: number, length: number): Spoiled[] {
+function cut(copy: FixtureCopy, index: number, length: number): Spoiled[] {
   copy.setBlob(index, copy.blob(index).slice(0, length));
   const { meta } = copy.descriptor(index);
   if (meta !== undefined && length < meta.offset + meta.compressedSize + CI.HEADER_SIZE) return lost(copy, index);
   return [{ blob: copy.id(index), from: length, to: EVERYTHING }];
 }
 
-function swapEqualChunks(copy: ImageCopy, index: number): Spoiled[] {
+function swapEqualChunks(copy: FixtureCopy, index: number): Spoiled[] {
   const { compressedOffset, compressedSize, count } = copy.columns(index);
   const seen = new Map<number, number>();
   for (let i = 0; i < count; i++) {
@@ -58,7 +67,7 @@ function swapEqualChunks(copy: ImageCopy, index: number): Spoiled[] {
 /** A pattern that occurs in no fixture. */
 const noise = (i: number) => (Math.imul(i + 1, 2654435761) >>> 13) & 0xff;
 
-export type Kind = readonly [name: string, apply: (copy: ImageCopy, index: number) => Fallout];
+export type Kind = readonly [name: string, apply: (copy: FixtureCopy, index: number) => Fallout];
 
 /** Damage to the bytes of chunks. */
 export const DATA: readonly Kind[] = [
@@ -129,7 +138,7 @@ interface PlainCi {
 }
 
 /** Replaces the compression info of blob `index` by an uncompressed one, and adjusts bootstrap and header. */
-function plainCi(copy: ImageCopy, index: number): PlainCi {
+function plainCi(copy: FixtureCopy, index: number): PlainCi {
   const { meta, compressedSize, chunkCount } = copy.descriptor(index);
   if (meta === undefined) throw new Error("Cannot damage the compression info: there is none");
   const old = copy.blob(index);
@@ -152,7 +161,7 @@ function plainCi(copy: ImageCopy, index: number): PlainCi {
   return { patch, entries: meta.offset, contexts: meta.offset + 24 * chunkCount, header, table };
 }
 
-type CiKind = readonly [name: string, damage: (ci: PlainCi, copy: ImageCopy) => void, fallout?: Fallout];
+type CiKind = readonly [name: string, damage: (ci: PlainCi, copy: FixtureCopy) => void, fallout?: Fallout];
 
 /**
  * 1: entries of 16 bytes, uncompressed offset in bits 12 to 43 of the first word.
@@ -266,7 +275,7 @@ export function each(what: string, images: readonly string[], kinds: readonly Ki
     kinds.map(([name, apply]) => ({
       name: `${what}: ${name}`,
       fixture,
-      apply: (copy: ImageCopy) => apply(copy, 0),
+      apply: (copy: FixtureCopy) => apply(copy, 0),
     }))
   );
 }

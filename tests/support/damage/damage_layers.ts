@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { type Damage, type ImageCopy, Patch } from "./damage.ts";
+import { type Damage, type FixtureCopy, Patch } from "./damage.ts";
 import { DATA, each, type Kind, lost } from "./damage_data.ts";
 
 /**
@@ -31,7 +31,7 @@ const allOf = (kinds: readonly Kind[]) =>
 
 /** Changes the blob that holds the compression info. */
 function ofMeta(name: string, change: (bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer> | void): Kind {
-  return [name, (copy: ImageCopy, index) => {
+  return [name, (copy: FixtureCopy, index) => {
     const id = copy.metaId(index);
     const bytes = copy.blobs.get(id);
     if (!(bytes instanceof Uint8Array)) throw new Error(`Cannot damage blob ${id}: it is gone`);

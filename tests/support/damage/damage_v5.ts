@@ -5,7 +5,7 @@
  */
 import { CHUNK_INFO } from "../../../lib/rafs/format/chunk_info.ts";
 import { EXT_BLOB, INODE, INODE_FLAG, SUPER, UNIT } from "../../../lib/rafs/v5/layout.ts";
-import type { Damage, Fallout, ImageCopy, Patch } from "./damage.ts";
+import type { Damage, Fallout, FixtureCopy, Patch } from "./damage.ts";
 
 const padded = (size: number) => Math.ceil(size / UNIT) * UNIT;
 
@@ -13,7 +13,7 @@ const padded = (size: number) => Math.ceil(size / UNIT) * UNIT;
 class V5Places {
   readonly #patch: Patch;
 
-  constructor(private readonly copy: ImageCopy) {
+  constructor(private readonly copy: FixtureCopy) {
     this.#patch = copy.bootstrap;
   }
 
@@ -50,7 +50,7 @@ class V5Places {
   }
 }
 
-type Row = readonly [name: string, damage: (p: Patch, at: V5Places, copy: ImageCopy) => void, fallout?: Fallout];
+type Row = readonly [name: string, damage: (p: Patch, at: V5Places, copy: FixtureCopy) => void, fallout?: Fallout];
 
 const NEGATIVE = 1n << 63n;
 const EVERY_BIT = 0xffffffff;
@@ -156,7 +156,7 @@ const u64 = (path: string, field: number, value: number | bigint) => (p: Patch, 
   p.u64(at.inode(path) + field, value);
 const u16 = (path: string, field: number, value: number) => (p: Patch, at: V5Places) =>
   p.u16(at.inode(path) + field, value);
-const entry = (index: (copy: ImageCopy) => number, value: number) => (p: Patch, at: V5Places, copy: ImageCopy) =>
+const entry = (index: (copy: FixtureCopy) => number, value: number) => (p: Patch, at: V5Places, copy: FixtureCopy) =>
   p.u32(at.entry(index(copy)), value);
 
 const INODES: readonly Row[] = [

@@ -6,10 +6,10 @@
 import { CHUNK_INFO } from "../../../lib/rafs/format/chunk_info.ts";
 import { BLOB, DEVICE, EXT_SUPER, SUPER } from "../../../lib/rafs/v6/layout.ts";
 import type { Damage, Patch } from "./damage.ts";
-import { BLOCK, ext, NEGATIVE, type Row, rows, sb, type V6Places } from "./damage_v6_places.ts";
+import { BLOCK, type DamageRow, ext, NEGATIVE, rows, sb, type V6Places } from "./damage_v6_places.ts";
 import { V6_TREE } from "./damage_v6_tree.ts";
 
-const SUPER_BLOCK: readonly Row[] = [
+const SUPER_BLOCK: readonly DamageRow[] = [
   ["magic", (p) => p.flip(sb(SUPER.magic)), "refused"],
   ["checksum", (p) => p.flip(sb(SUPER.checksum)), "refused"],
   ["no RAFS bit", (p) => p.u32(sb(SUPER.featureCompat), 0), "refused"],
@@ -82,8 +82,8 @@ const SUPER_BLOCK: readonly Row[] = [
 ];
 
 /** Damage to the bootstrap as a whole. */
-const WHOLE: readonly Row[] = [
-  ...[0, 3, 100, 1023, 1028, 1200, 4096, 8192, 12289].map((length): Row => [
+const WHOLE: readonly DamageRow[] = [
+  ...[0, 3, 100, 1023, 1028, 1200, 4096, 8192, 12289].map((length): DamageRow => [
     `cut to ${length} bytes`,
     (p, _, copy) => copy.replaceBootstrap(p.bytes.slice(0, length)),
     "refused",
@@ -99,7 +99,7 @@ const blobU32 = (field: number, value: number) => (p: Patch, at: V6Places) => p.
 const blobU64 = (field: number, value: number | bigint) => (p: Patch, at: V6Places) => p.u64(at.blob(0) + field, value);
 const blobId = (id: string) => (p: Patch, at: V6Places) => p.text(at.blob(0), id);
 
-const BLOB_TABLE: readonly Row[] = [
+const BLOB_TABLE: readonly DamageRow[] = [
   ["id with ../", blobId("../../../../etc/passwd"), "refused"],
   ["id with a slash", blobId("ab/cd"), "refused"],
   ["id absolute", blobId("/etc/passwd"), "refused"],
@@ -180,7 +180,7 @@ const everyChunk = (field: number, value: number) => (p: Patch, at: V6Places) =>
   for (let k = 0; k < at.chunkCount; k++) p.u32(at.chunk(k) + field, value);
 };
 
-const CHUNK_TABLE: readonly Row[] = [
+const CHUNK_TABLE: readonly DamageRow[] = [
   ["bit of a digest", (p, at) => p.flip(at.chunk(3) + 7)],
   ["last bit of the last digest", (p, at) => p.flip(at.chunk(at.chunkCount - 1) + 31)],
   ["digests of two chunks exchanged", (p, at) => p.swap(at.chunk(0), at.chunk(1), 32)],
@@ -212,7 +212,7 @@ const CHUNK_TABLE: readonly Row[] = [
   ["every CRC", everyChunk(CHUNK_INFO.crc32, 1)],
 ];
 
-const PREFETCH: readonly Row[] = [
+const PREFETCH: readonly DamageRow[] = [
   ["inode beyond the image", (p) => p.u32(p.getU64(ext(EXT_SUPER.prefetchTableOffset)), 0xffffffff), []],
   ["an inode that does not exist", (p) => p.u32(p.getU64(ext(EXT_SUPER.prefetchTableOffset)), 1), []],
   ["half an entry", (p) => p.u32(ext(EXT_SUPER.prefetchTableSize), 3), "refused"],

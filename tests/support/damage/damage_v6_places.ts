@@ -5,7 +5,7 @@
  */
 import { CHUNK_INFO } from "../../../lib/rafs/format/chunk_info.ts";
 import { BLOB, CHUNK_INDEX, DIRENT, EXT_SUPER, EXTENDED, SUPER } from "../../../lib/rafs/v6/layout.ts";
-import type { Damage, Fallout, ImageCopy, Patch } from "./damage.ts";
+import type { Damage, Fallout, FixtureCopy, Patch } from "./damage.ts";
 
 export const BLOCK = 4096;
 const EROFS_SUPER = 1024;
@@ -14,7 +14,7 @@ const EROFS_SUPER = 1024;
 export class V6Places {
   readonly #patch: Patch;
 
-  constructor(private readonly copy: ImageCopy) {
+  constructor(private readonly copy: FixtureCopy) {
     this.#patch = copy.bootstrap;
   }
 
@@ -67,7 +67,11 @@ export class V6Places {
 }
 
 /** A kind of damage; `fallout` defaults to "any". */
-export type Row = readonly [name: string, damage: (p: Patch, at: V6Places, copy: ImageCopy) => void, fallout?: Fallout];
+export type DamageRow = readonly [
+  name: string,
+  damage: (p: Patch, at: V6Places, copy: FixtureCopy) => void,
+  fallout?: Fallout,
+];
 
 /** Offset of a field of the EROFS super block. */
 export const sb = (field: number): number => EROFS_SUPER + field;
@@ -77,7 +81,7 @@ export const ext = (field: number): number => EXT_SUPER.AT + field;
 export const NEGATIVE = 1n << 63n;
 
 /** Applies these kinds of damage to one image. */
-export function rows(what: string, fixture: string, kinds: readonly Row[]): Damage[] {
+export function rows(what: string, fixture: string, kinds: readonly DamageRow[]): Damage[] {
   return kinds.map(([name, damage, fallout = "any"]) => ({
     name: `v6 ${what}: ${name}`,
     fixture,

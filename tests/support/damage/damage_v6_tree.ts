@@ -5,7 +5,7 @@
  */
 import { CHUNK_INDEX, DIRENT, EXTENDED } from "../../../lib/rafs/v6/layout.ts";
 import type { Damage, Patch } from "./damage.ts";
-import { NEGATIVE, type Row, rows, type V6Places } from "./damage_v6_places.ts";
+import { type DamageRow, NEGATIVE, rows, type V6Places } from "./damage_v6_places.ts";
 
 const inode = (path: string, field: number, value: number) => (p: Patch, at: V6Places) =>
   p.u16(at.inode(path) + field, value);
@@ -14,7 +14,7 @@ const sizeOf = (path: string, value: number | bigint) => (p: Patch, at: V6Places
 const index = (k: number, field: number, value: number) => (p: Patch, at: V6Places) =>
   p.u16(at.chunkIndex("/new3/f", k) + field, value);
 
-const INODES: readonly Row[] = [
+const INODES: readonly DamageRow[] = [
   ["file is compact", inode("/keep/k2", 0, 8)],
   ["file is flat", inode("/keep/k2", 0, 1)],
   ["file is inline", inode("/keep/k2", 0, 5)],
@@ -111,7 +111,7 @@ const firstNameOf = (path: string, name: string) => (p: Patch, at: V6Places) => 
   p.u16(at.dirent(path, 3) + DIRENT.nameOffset, p.getU16(at.dirent(path, 2) + DIRENT.nameOffset) + name.length);
 };
 
-const DIRECTORIES: readonly Row[] = [
+const DIRECTORIES: readonly DamageRow[] = [
   ["names at 0", nameOffset("/etc", 0, 0)],
   ["names at 7", nameOffset("/etc", 0, 7)],
   ["names beyond the block", nameOffset("/etc", 0, 0xfffc)],
@@ -150,7 +150,7 @@ const DIRECTORIES: readonly Row[] = [
 ];
 
 /** Attributes of "/", the only inode that has any. */
-const XATTRS: readonly Row[] = [
+const XATTRS: readonly DamageRow[] = [
   ["shared attributes", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 4, 1)],
   ["name of 255 bytes", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 12, 255)],
   ["name empty", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 12, 0)],

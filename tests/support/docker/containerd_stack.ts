@@ -5,7 +5,7 @@
  */
 import { parseMountinfo } from "../../../ffi/mountinfo.ts";
 import { ignore } from "../../../lib/base/errors.ts";
-import { GraphDriverProcess, type GraphDriverProcessOptions } from "../../../lib/demo/graph_driver.ts";
+import { SandboxedServe, type SandboxedServeOptions } from "../../../lib/demo/graph_driver.ts";
 import { Sandbox } from "../../../lib/demo/sandbox.ts";
 import { SNAPSHOTTER } from "../../../lib/setup/containerd/containerd_config.ts";
 import { Containerd } from "./containerd.ts";
@@ -67,9 +67,9 @@ export class ContainerdStack implements AsyncDisposable {
     readonly dir: string,
     readonly registry: CountedRegistry,
     readonly sandbox: Sandbox,
-    private driver: GraphDriverProcess,
+    private driver: SandboxedServe,
     readonly containerd: Containerd,
-    private readonly driverOptions: GraphDriverProcessOptions,
+    private readonly driverOptions: SandboxedServeOptions,
     private readonly parts: AsyncDisposableStack,
   ) {}
 
@@ -91,7 +91,7 @@ export class ContainerdStack implements AsyncDisposable {
       env: { ...NO_PREFETCH, NYDUS_GD_PREFETCH_READ_AHEAD: "0", NYDUS_GD_FETCH_TRUSTED_ORIGINS: registry.host },
       ...(EXECUTABLE === undefined ? {} : { program: EXECUTABLE }),
     };
-    const driver = await GraphDriverProcess.start(options);
+    const driver = await SandboxedServe.start(options);
     const containerd = parts.use(
       await Containerd.start({ sandbox: system ?? sandbox, dir, snapshotterSocket, hasCri: true }),
     );
@@ -147,7 +147,7 @@ export class ContainerdStack implements AsyncDisposable {
   /** Kills `serve`, and starts another. */
   async crashDriver(): Promise<void> {
     await this.driver.kill();
-    this.driver = await GraphDriverProcess.start(this.driverOptions);
+    this.driver = await SandboxedServe.start(this.driverOptions);
     await this.containerd.reconnected(NAMESPACE);
   }
 

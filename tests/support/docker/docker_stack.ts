@@ -4,10 +4,8 @@
  * @module
  */
 import { fixtureOf, RAFS_FIXTURES, readFixtureBootstrap } from "../rafs/rafs_fixtures.ts";
-import { encodeTarHeader, TAR_END, tarPadding } from "../../../lib/archive/tar_writer.ts";
-import { tarEntry } from "../../../lib/archive/tar.ts";
 import { DockerDaemon, type DockerDaemonOptions } from "../../../lib/demo/docker_daemon.ts";
-import { DRIVER_NAME, GraphDriverProcess, type GraphDriverProcessOptions } from "../../../lib/demo/graph_driver.ts";
+import { DRIVER_NAME, SandboxedServe, type SandboxedServeOptions } from "../../../lib/demo/graph_driver.ts";
 import { missingPrograms } from "../../../lib/demo/programs.ts";
 import { pushImage } from "../../../lib/demo/push_image.ts";
 import { RegistryProcess } from "../../../lib/demo/registry_process.ts";
@@ -16,8 +14,8 @@ import { Throttle } from "../../../lib/demo/throttle.ts";
 import { bootstrapLayerTar, buildImage, digestOf } from "../../../lib/image/build/image_builder.ts";
 import { openBootstrap } from "../../../lib/rafs/open.ts";
 import { parseMountinfo } from "../../../ffi/mountinfo.ts";
-import { concatenate } from "../../../lib/base/bytes.ts";
 import { Containerd } from "./containerd.ts";
+import { dir, file, symlink, tarOf } from "../archive/tar_builder.ts";
 import { NO_PREFETCH } from "../serve/graph_driver_process.ts";
 import { EXECUTABLE } from "../process/program.ts";
 import { TempDir } from "../temp_dir.ts";
@@ -30,22 +28,16 @@ export function dockerMissing(): string | undefined {
   return missing.length === 0 ? undefined : `${missing.join(", ")} not installed`;
 }
 
+/** The programs of busybox that tests run in a container. */
+const APPLETS = ["sh", "cat", "ls", "sleep", "touch", "rm", "sha256sum", "stat", "echo", "mkdir", "tar"] as const;
+
 /** Makes a layer with Debian's static busybox and the links that the tests use. */
-export async function busyboxLayer(): Promise<Uint8Array> {
-  const name = (text: string) => new TextEncoder().encode(text);
-  const busybox = await Deno.readFile("/bin/busybox");
-  return concatenate([
-    encodeTarHeader(tarEntry({ type: "directory", name: name("bin/") })),
-    encodeTarHeader(
-      tarEntry({ type: "file", name: name("bin/busybox"), mode: 0o755, sizeBytes: busybox.length }),
-    ),
-    busybox,
-    tarPadding(busybox.length),
-    ...["sh", "cat", "ls", "sleep", "touch", "rm", "sha256sum", "stat", "echo", "mkdir", "tar"].map((applet) =>
-      encodeTarHeader(tarEntry({ type: "symlink", name: name(`bin/${applet}`), linkName: name("busybox") }))
-    ),
-    TAR_END,
-  ]);
+export async function busyboxLayer(): Promise<Uint8Array<ArrayBuffer>> {
+  return tarOf(
+    dir("bin/"),
+    file("bin/busybox", await Deno.readFile("/bin/busybox"), { mode: 0o755 }),
+    ...APPLETS.map((applet) => symlink(`bin/${applet}`, "busybox")),
+  );
 }
 
 /** A registry behind a counting proxy. */
@@ -181,9 +173,9 @@ export async function withStack(test: (parts: Stack) => Promise<void>, options: 
 export class DockerStack implements AsyncDisposable {
   private constructor(
     readonly sandbox: Sandbox,
-    public driver: GraphDriverProcess,
+    public driver: SandboxedServe,
     public daemon: DockerDaemon,
-    private readonly driverOptions: GraphDriverProcessOptions,
+    private readonly driverOptions: SandboxedServeOptions,
     private readonly daemonOptions: DockerDaemonOptions,
     private readonly containerd: Containerd | undefined,
     private readonly parts: AsyncDisposableStack,
@@ -211,7 +203,7 @@ export class DockerStack implements AsyncDisposable {
       ...(config === undefined ? {} : { config }),
       ...(EXECUTABLE === undefined ? {} : { program: EXECUTABLE }),
     };
-    const driver = await GraphDriverProcess.start(driverOptions);
+    const driver = await SandboxedServe.start(driverOptions);
     const inside = system ?? sandbox;
     const containerd = usesContainerd
       ? parts.use(await Containerd.start({ sandbox: inside, dir, snapshotterSocket }))
@@ -268,7 +260,7 @@ export class DockerStack implements AsyncDisposable {
 
   async restartDriver(): Promise<void> {
     await this.driver[Symbol.asyncDispose]();
-    this.driver = await GraphDriverProcess.start(this.driverOptions);
+    this.driver = await SandboxedServe.start(this.driverOptions);
     await this.containerd?.reconnected("moby");
   }
 

@@ -5,7 +5,7 @@
  */
 import { selfCommand } from "../../../lib/base/self_command.ts";
 import type { DockerStack } from "./docker_stack.ts";
-import type { Outcome } from "../process/command.ts";
+import type { RunResult } from "../process/command.ts";
 
 /** Runs `nydus-gd pull ARGS`. */
 export function startPull(
@@ -34,7 +34,7 @@ export async function pull(
   stack: DockerStack,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
-): Promise<Outcome> {
+): Promise<RunResult> {
   return await runBeside(stack, ["pull", ...args], env);
 }
 
@@ -43,7 +43,7 @@ export async function runBeside(
   stack: DockerStack,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
-): Promise<Outcome> {
+): Promise<RunResult> {
   const { code, stdout, stderr } = await startBeside(stack, args, env).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, stdout: text(stdout), stderr: text(stderr) };

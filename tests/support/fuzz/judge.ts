@@ -6,7 +6,7 @@
 import { quietLogs } from "../quiet_logs.ts";
 import type { AllocationMeter } from "./allocations.ts";
 import { Random } from "./random.ts";
-import { type FuzzTarget, type Inputs, isRefusal, type Run } from "./target.ts";
+import { type FuzzRun, type FuzzTarget, type Inputs, isRefusal } from "./target.ts";
 
 /** Allowance of an input in typed arrays regardless of its length, bytes. */
 const BASE_ALLOCATION = 32 << 20;
@@ -20,7 +20,7 @@ export class FuzzJudge implements AsyncDisposable {
   private constructor(
     private readonly target: FuzzTarget,
     private readonly inputs: Inputs<Uint8Array | string>,
-    private readonly run: Run<Uint8Array | string>,
+    private readonly run: FuzzRun<Uint8Array | string>,
     private readonly meter: AllocationMeter,
   ) {}
 

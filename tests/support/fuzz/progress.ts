@@ -7,8 +7,8 @@
 /** Size of the file in bytes. */
 export const PROGRESS_BYTES = 16;
 
-/** Progress of a child. */
-export interface Progress {
+/** How far a child is. */
+export interface CampaignProgress {
   /** The current input; the end of the range when all are done. */
   readonly position: number;
   /** Number of inputs accepted without an error; written when all are done. */
@@ -16,7 +16,7 @@ export interface Progress {
 }
 
 /** Reads the file. */
-export function readProgress(path: string): Progress {
+export function readProgress(path: string): CampaignProgress {
   const view = new DataView(Deno.readFileSync(path).buffer);
   return { position: view.getFloat64(0, true), accepted: view.getFloat64(8, true) };
 }

@@ -26,7 +26,7 @@ export interface Inputs<T extends Uint8Array | string> {
 }
 
 /** Passes one input to the parser and throws what the parser throws. Disposed of at the end if it holds resources. */
-export type Run<T> = ((input: T) => unknown) & Partial<AsyncDisposable>;
+export type FuzzRun<T> = ((input: T) => unknown) & Partial<AsyncDisposable>;
 
 /** One parser. */
 export interface FuzzTarget<T extends Uint8Array | string = Uint8Array | string> {
@@ -34,7 +34,7 @@ export interface FuzzTarget<T extends Uint8Array | string = Uint8Array | string>
   readonly name: string;
   readonly inputs: () => Inputs<T> | Promise<Inputs<T>>;
   /** @param scratch an empty directory of this process */
-  readonly open: (scratch: string) => Run<T> | Promise<Run<T>>;
+  readonly open: (scratch: string) => FuzzRun<T> | Promise<FuzzRun<T>>;
   /** Errors besides {@link NydusGdError} that the parser documents. */
   readonly allows?: (error: unknown) => boolean;
   /** Maximum bytes of typed arrays for an input of `length` bytes. Default: 32 MiB plus 64 times its length. */

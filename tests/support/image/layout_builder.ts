@@ -31,11 +31,11 @@ export interface TestImage {
   /** Attestation in its index, as by BuildKit. */
   readonly attested?: string;
   /** The manifest that it refers to. */
-  readonly subject?: Descriptor;
+  readonly subject?: LayoutDescriptor;
 }
 
-/** Descriptor of content. */
-export interface Descriptor {
+/** A descriptor of content in a layout. */
+export interface LayoutDescriptor {
   readonly mediaType: string;
   readonly digest: string;
   readonly size: number;
@@ -63,7 +63,7 @@ async function put(
   bytes: Uint8Array | string,
   mediaType: string,
   stored = bytes,
-): Promise<Descriptor> {
+): Promise<LayoutDescriptor> {
   const digest = sha256(bytes);
   const content = typeof stored === "string" ? new TextEncoder().encode(stored) : stored;
   await Deno.writeFile(`${dir}/blobs/${digest.replace(":", "/")}`, content);
@@ -71,10 +71,10 @@ async function put(
 }
 
 /** Writes an image, or an index of several, as `dir`:1. @returns the descriptors of the images */
-export async function writeLayout(dir: string, ...images: readonly TestImage[]): Promise<Descriptor[]> {
+export async function writeLayout(dir: string, ...images: readonly TestImage[]): Promise<LayoutDescriptor[]> {
   await Deno.mkdir(`${dir}/blobs/sha256`, { recursive: true });
   const entries: object[] = [];
-  const written: Descriptor[] = [];
+  const written: LayoutDescriptor[] = [];
   for (const image of images) {
     const { architecture = "amd64", osFeatures, attested } = image;
     const descriptor = await putImage(dir, image);
@@ -95,17 +95,22 @@ export async function writeLayout(dir: string, ...images: readonly TestImage[]):
 /** Adds a referrer of `subject` to a layout: a manifest with one layer, `text`. */
 export async function addReferrer(
   dir: string,
-  subject: Descriptor,
+  subject: LayoutDescriptor,
   artifactType: string,
   text: string,
-): Promise<Descriptor> {
+): Promise<LayoutDescriptor> {
   const descriptor = await put(dir, JSON.stringify(await artifact(dir, subject, artifactType, text)), MANIFEST);
   const { manifests } = JSON.parse(await Deno.readTextFile(`${dir}/index.json`)) as { manifests: object[] };
   await writeIndex(dir, [...manifests, { ...descriptor, artifactType }]);
   return descriptor;
 }
 
-async function artifact(dir: string, { mediaType, digest, size }: Descriptor, artifactType: string, text: string) {
+async function artifact(
+  dir: string,
+  { mediaType, digest, size }: LayoutDescriptor,
+  artifactType: string,
+  text: string,
+) {
   return {
     ...{ schemaVersion: 2, mediaType: MANIFEST, artifactType },
     config: await put(dir, "{}", EMPTY),
@@ -118,7 +123,7 @@ async function writeIndex(dir: string, manifests: readonly object[]): Promise<vo
   await Deno.writeTextFile(`${dir}/index.json`, JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests }));
 }
 
-async function putImage(dir: string, image: TestImage): Promise<Descriptor> {
+async function putImage(dir: string, image: TestImage): Promise<LayoutDescriptor> {
   const { architecture = "amd64", layers, config = {}, history = [], annotations = {}, subject } = image;
   const descriptors = [];
   for (const layer of layers) {

@@ -9,14 +9,14 @@ import { PROGRAM } from "./program.ts";
 import { PATIENCE_MS } from "../until.ts";
 
 /** Result of a command. */
-export interface Outcome {
+export interface RunResult {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
 /** Options of a command. */
-export interface CommandOptions {
+export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Words before the program, such as `unshare --mount`. */
   readonly within?: readonly string[];
@@ -34,7 +34,7 @@ export function inNamespace(script: string): string[] {
 }
 
 /** Runs `nydus-gd ARGS` to completion. @throws {Error} with its output if it does not end within {@link PATIENCE_MS} */
-export async function run(args: readonly string[], { env = {}, within = [] }: CommandOptions = {}): Promise<Outcome> {
+export async function run(args: readonly string[], { env = {}, within = [] }: RunOptions = {}): Promise<RunResult> {
   const [program, ...words] = commandLine(args, within);
   const signal = AbortSignal.timeout(PATIENCE_MS);
   const { code, stdout, stderr } = await new Deno.Command(program, {
@@ -55,7 +55,7 @@ export async function fails(
   args: readonly string[],
   sentence: RegExp,
   hint: RegExp | undefined,
-  options: CommandOptions & { readonly code?: number } = {},
+  options: RunOptions & { readonly code?: number } = {},
 ): Promise<void> {
   const { code, stdout, stderr } = await run(args, options);
   const [first = "", second = "", ...more] = stderr.trimEnd().split("\n");
@@ -71,7 +71,7 @@ export class Server implements AsyncDisposable {
   private constructor(readonly process: Deno.ChildProcess, readonly firstLine: string) {}
 
   /** Starts it; resolves when a line of its log or output matches `usable`. */
-  static async start(args: readonly string[], usable: RegExp, options: CommandOptions = {}): Promise<Server> {
+  static async start(args: readonly string[], usable: RegExp, options: RunOptions = {}): Promise<Server> {
     const [program, ...words] = commandLine(args, ["sh", "-c", 'exec "$@" 2>&1', "sh", ...(options.within ?? [])]);
     const env = { NO_COLOR: "1", ...options.env };
     const process = new Deno.Command(program, { args: words, env, stdin: "null", stdout: "piped" }).spawn();

@@ -20,7 +20,7 @@ import { MemoryBlob } from "./rafs_fixtures.ts";
 import { tarOf, type TestEntry } from "../archive/tar_builder.ts";
 
 /** An image in memory. */
-export interface BuiltImage {
+export interface BuiltRafs {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly bootstrap: Bootstrap;
   readonly blob: Uint8Array<ArrayBuffer>;
@@ -28,7 +28,7 @@ export interface BuiltImage {
 }
 
 /** Converts `entries` in this thread. */
-export async function buildWith(options: Partial<RafsOptions>, entries: Entries): Promise<BuiltImage> {
+export async function buildWith(options: Partial<RafsOptions>, entries: Entries): Promise<BuiltRafs> {
   const pieces: Uint8Array[] = [];
   const rafs = rafsOptions(options);
   const write = (bytes: Uint8Array) => void pieces.push(bytes.slice());
@@ -44,7 +44,7 @@ export async function buildWith(options: Partial<RafsOptions>, entries: Entries)
 }
 
 /** Converts what `visit` adds to the builder. */
-export function buildVisited(chunkSize: number, visit: (builder: LayerBuilder) => void): Promise<BuiltImage> {
+export function buildVisited(chunkSize: number, visit: (builder: LayerBuilder) => void): Promise<BuiltRafs> {
   return buildWith({ chunkSize }, (builder) => Promise.resolve(visit(builder)));
 }
 
@@ -53,7 +53,7 @@ export function buildFrom(
   archive: Uint8Array,
   options: Partial<RafsOptions> = { chunkSize: 4096 },
   pieceBytes = 1000,
-): Promise<BuiltImage> {
+): Promise<BuiltRafs> {
   return buildWith(options, fromTar(pieces(archive, pieceBytes)));
 }
 
@@ -89,7 +89,7 @@ export interface Shown {
 }
 
 /** Reads the whole tree by path ("/" is the root), verifying every chunk that a file uses. */
-export async function show({ bootstrap, blob }: BuiltImage): Promise<Map<string, Shown>> {
+export async function show({ bootstrap, blob }: BuiltRafs): Promise<Map<string, Shown>> {
   const memory = bootstrap.blobs.map((descriptor) => MemoryBlob.open(bootstrap, descriptor, blob));
   const chunks = await Promise.all(memory.map(async (each) => {
     const all: Uint8Array[] = [];

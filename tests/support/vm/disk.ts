@@ -19,7 +19,7 @@ export interface DiskOptions {
 }
 
 /** A sparse file with a file system. */
-export interface Disk extends DiskOptions {
+export interface GuestDisk extends DiskOptions {
   readonly path: string;
 }
 
@@ -29,7 +29,7 @@ export interface Disk extends DiskOptions {
  * @param path must not exist; the owner of its folder removes it
  * @throws {NydusGdError} "environment" with the output of mkfs
  */
-export async function makeDisk(path: string, options: DiskOptions): Promise<Disk> {
+export async function makeDisk(path: string, options: DiskOptions): Promise<GuestDisk> {
   await Deno.writeFile(path, new Uint8Array());
   await Deno.truncate(path, options.sizeBytes);
   const args = ["-q", ...options.makeOptions ?? [], path];
@@ -40,7 +40,7 @@ export async function makeDisk(path: string, options: DiskOptions): Promise<Disk
 }
 
 /** Script that mounts the disks in a machine, in the order in which they are attached. */
-export function mountScript(disks: readonly Disk[]): string {
+export function mountScript(disks: readonly GuestDisk[]): string {
   return disks.map(({ fsType, mountPoint, mountOptions = "defaults" }, index) => {
     const device = `/dev/vd${String.fromCharCode("a".charCodeAt(0) + index)}`;
     return `modprobe ${fsType} && mkdir -p ${mountPoint} && mount -t ${fsType} -o ${mountOptions} ${device} ${mountPoint}`;

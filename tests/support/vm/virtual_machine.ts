@@ -22,7 +22,7 @@
 import { ignore, NydusGdError } from "../../../lib/base/errors.ts";
 import { endProcess } from "../process/end_process.ts";
 import { TempDir } from "../temp_dir.ts";
-import { type Disk, mountScript } from "./disk.ts";
+import { type GuestDisk, mountScript } from "./disk.ts";
 import { GuestPort } from "./guest_port.ts";
 import { type Kernel, type KernelSeries, prepareKernel } from "./kernel.ts";
 import { makeInitrd, QEMU, qemuArguments } from "./qemu.ts";
@@ -41,7 +41,7 @@ export interface MachineOptions {
   readonly kernel: KernelSeries;
   /** Default 3072. Memory is allocated as used. */
   readonly memoryMib?: number;
-  readonly disks?: readonly Disk[];
+  readonly disks?: readonly GuestDisk[];
   /** Maximum lifetime in milliseconds. */
   readonly watchdogMs: number;
 }

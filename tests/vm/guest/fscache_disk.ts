@@ -12,7 +12,7 @@ import { fuseTest } from "../../support/mount/fuse_mount_kit.ts";
 import { CHUNK, CHUNKS } from "../../support/mount/mounted_synthetic.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 import { Ballast } from "./ballast.ts";
-import { Place } from "./fscache_place.ts";
+import { FscachePlace } from "./fscache_place.ts";
 
 /** The images of a test take 1% of it. */
 const DISK_BYTES = 128 << 20;
@@ -28,7 +28,7 @@ mount -o loop "$1/disk" "$1/fs"`;
 
 /** A small file system with a place on it. */
 class SmallDisk implements AsyncDisposable {
-  private constructor(private readonly dir: TempDir, readonly place: Place) {}
+  private constructor(private readonly dir: TempDir, readonly place: FscachePlace) {}
 
   static async make(minFree?: SizeLimit): Promise<SmallDisk> {
     const dir = TempDir.make();
@@ -36,7 +36,7 @@ class SmallDisk implements AsyncDisposable {
     assert.ok(success, new TextDecoder().decode(stderr));
     return new SmallDisk(
       dir,
-      await Place.make({ parent: dir.join("fs"), ...(minFree === undefined ? {} : { minFree }) }),
+      await FscachePlace.make({ parent: dir.join("fs"), ...(minFree === undefined ? {} : { minFree }) }),
     );
   }
 

@@ -10,7 +10,7 @@ import { mountAt } from "../../../ffi/mountinfo.ts";
 import { fuseTest } from "../../support/mount/fuse_mount_kit.ts";
 import { mountPointsBelow } from "../../support/mount/mount_points.ts";
 import { CHUNK, CHUNKS } from "../../support/mount/mounted_synthetic.ts";
-import { Place } from "./fscache_place.ts";
+import { FscachePlace } from "./fscache_place.ts";
 import { runProgram } from "./run_program.ts";
 
 /** Twice the limit for fetching a chunk from a backend that never answers. */
@@ -19,7 +19,7 @@ const DEADLINE_MS = 20_000;
 const NO_SUCH_IMAGE = /can't read superblock|No buffer space available/;
 
 fuseTest("the kernel's own cache", async (t) => {
-  await using place = await Place.make({ deadlineMs: DEADLINE_MS });
+  await using place = await FscachePlace.make({ deadlineMs: DEADLINE_MS });
   const { kit: { mounts, temp } } = place;
 
   for (const packed of [false, true]) {

@@ -11,7 +11,7 @@ import { BlobCache } from "../../../lib/blob/blob_cache.ts";
 import { MappedBootstrap } from "../../../lib/image/mapped_bootstrap.ts";
 import { OpenImage } from "../../../lib/image/open_image.ts";
 import type { RafsOptions } from "../../../lib/image/convert/format/rafs_options.ts";
-import { buildFrom, type BuiltImage } from "../../support/rafs/built_rafs.ts";
+import { buildFrom, type BuiltRafs } from "../../support/rafs/built_rafs.ts";
 import { Prober } from "../../support/mount/fs_probe.ts";
 import { fuseTest } from "../../support/mount/fuse_mount_kit.ts";
 import { TestMounts } from "../../support/mount/mounts_kit.ts";
@@ -41,7 +41,7 @@ class Lies implements AsyncDisposable {
   }
 
   /** Publishes an image that claims that its blob is the one of `victim`; by default its own. */
-  async publish(name: string, content: Uint8Array, options: Partial<RafsOptions>, victim?: BuiltImage) {
+  async publish(name: string, content: Uint8Array, options: Partial<RafsOptions>, victim?: BuiltRafs) {
     const { temp } = this.kit;
     const image = await buildFrom(tarOf(file("file", content)), {
       chunkSize: 64 << 10,

@@ -19,14 +19,14 @@ const READS_TIMEOUT_MS = 60_000;
 const ALL_CHUNKS: readonly number[] = Array.from({ length: CHUNKS }, (_, chunk) => chunk);
 
 /** Mounts and reads single-file images; shared by many tests. */
-export class Place implements AsyncDisposable {
+export class FscachePlace implements AsyncDisposable {
   readonly #prober = new Prober();
   #images = 0;
 
   private constructor(readonly kit: TestMounts) {}
 
-  static async make(options: TestMountsOptions = {}): Promise<Place> {
-    return new Place(await TestMounts.start(FS_DRIVER, true, options));
+  static async make(options: TestMountsOptions = {}): Promise<FscachePlace> {
+    return new FscachePlace(await TestMounts.start(FS_DRIVER, true, options));
   }
 
   /** A single-file image that shares nothing with others, not mounted yet. Dispose it after its mounts. */
@@ -55,7 +55,7 @@ class FileImage implements AsyncDisposable {
   readonly #synthetic: SyntheticFile;
   #mounts: ImageMount[] = [];
 
-  constructor(private readonly place: Place, readonly number: number, packed: boolean) {
+  constructor(private readonly place: FscachePlace, readonly number: number, packed: boolean) {
     this.#synthetic = new SyntheticFile(place.kit.temp.path, packed, `image-${number}`);
   }
 

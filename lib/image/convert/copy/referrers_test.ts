@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { ConvertKit } from "../../../../tests/support/image/convert_kit.ts";
 import {
   addReferrer,
-  type Descriptor,
+  type LayoutDescriptor,
   type TestImage,
   writeLayout,
 } from "../../../../tests/support/image/layout_builder.ts";
@@ -15,7 +15,7 @@ import { file, tarOf } from "../../../../tests/support/archive/tar_builder.ts";
 
 const IMAGE: TestImage = { layers: [{ tar: tarOf(file("a", "1")) }] };
 
-interface Entry extends Descriptor {
+interface Entry extends LayoutDescriptor {
   readonly artifactType?: string;
   readonly annotations?: Record<string, string>;
   readonly platform?: { readonly os: string; readonly "os.features"?: readonly string[] };
@@ -27,8 +27,8 @@ interface Listed {
 }
 
 interface Parts {
-  readonly subject?: Descriptor;
-  readonly layers: readonly Descriptor[];
+  readonly subject?: LayoutDescriptor;
+  readonly layers: readonly LayoutDescriptor[];
 }
 
 function indexOf(kit: ConvertKit, digest: string): Listed {
@@ -45,7 +45,7 @@ Deno.test("signatures, countersignatures and attestations are copied with the or
   using kit = new ConvertKit();
   const source = kit.temp.join("source");
   const [image] = await writeLayout(source, { ...IMAGE, attested: "how it was built" });
-  const signature = await addReferrer(source, image as Descriptor, "application/x-signature", "signed");
+  const signature = await addReferrer(source, image as LayoutDescriptor, "application/x-signature", "signed");
   const countersigned = await addReferrer(source, signature, "application/x-signature", "signed again");
   for (let time = 0; time < 2; time++) {
     const { digest } = await kit.convert(kit.named("source"), kit.named("target"), {}, { withOci: true });
@@ -68,7 +68,7 @@ Deno.test("without the original none of its referrers is copied", async () => {
   using kit = new ConvertKit();
   const source = kit.temp.join("source");
   const [image] = await writeLayout(source, { ...IMAGE, attested: "how it was built" });
-  await addReferrer(source, image as Descriptor, "application/x-signature", "signed");
+  await addReferrer(source, image as LayoutDescriptor, "application/x-signature", "signed");
   const { digest } = await kit.convert(kit.named("source"), kit.named("target"));
   assert.equal(indexOf(kit, digest).manifests.length, 2);
   assert.deepEqual(unnamed(kit), []);
@@ -77,7 +77,7 @@ Deno.test("without the original none of its referrers is copied", async () => {
 Deno.test("the subject of an image stays its subject after conversion", async () => {
   using kit = new ConvertKit();
   const [subject] = await writeLayout(kit.temp.join("other"), IMAGE);
-  await writeLayout(kit.temp.join("source"), { ...IMAGE, subject: subject as Descriptor });
+  await writeLayout(kit.temp.join("source"), { ...IMAGE, subject: subject as LayoutDescriptor });
   const { digest } = await kit.convert(kit.named("source"), kit.named("target"));
   const { manifests } = indexOf(kit, digest);
   assert.deepEqual(manifests.map((entry) => (kit.json(entry.digest) as unknown as Parts).subject), [subject, subject]);
@@ -101,7 +101,7 @@ Deno.test("a signature is not an image, and is refused as such", async () => {
   using kit = new ConvertKit();
   const source = kit.temp.join("source");
   const [image] = await writeLayout(source, IMAGE);
-  await addReferrer(source, image as Descriptor, "application/x-signature", "signed");
+  await addReferrer(source, image as LayoutDescriptor, "application/x-signature", "signed");
   await kit.convert(`oci:${source}`, kit.named("target"));
   assert.deepEqual(await kit.paths(), ["/", "/a"]);
   const index = JSON.parse(await Deno.readTextFile(`${source}/index.json`)) as { manifests: Entry[] };
