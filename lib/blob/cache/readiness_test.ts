@@ -67,6 +67,30 @@ Deno.test("a chunk whose writing began before others were lost is neither ready 
     assert.deepEqual([countBits(readiness.ready), countBits(files.map.bits)], [0, 0]);
   }));
 
+Deno.test("chunks that are lost while the disk is told to keep them are not recorded", () =>
+  withReadiness(async (readiness, files) => {
+    const { data } = files;
+    const syncData = data.syncData.bind(data);
+    data.syncData = async () => {
+      await syncData(); // whose error another thread was told of
+      noteLoss(readiness.synced);
+    };
+    decode(readiness, 0, 1);
+    readiness.add([0, 1], readiness.epoch);
+    await readiness.flush();
+    assert.deepEqual([countBits(readiness.ready), countBits(readiness.synced.recorded), countBits(files.map.bits)], [
+      0,
+      0,
+      0,
+    ]);
+    assert.deepEqual(Array.from(files.verified.matching(COLUMNS, SUBJECT.dataSize) ?? []), [0]);
+    data.syncData = syncData;
+    decode(readiness, 0);
+    readiness.add([0], readiness.epoch);
+    await readiness.flush();
+    assert.deepEqual(Array.from(readiness.synced.recorded), [0b1000_0000]);
+  }));
+
 Deno.test("a reader that began in an earlier epoch cannot tell what it has read", () =>
   withReadiness(async (readiness, files) => {
     const { synced } = readiness;

@@ -6,8 +6,18 @@ import { openBlob } from "../../../tests/support/blob/open_blob.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { concatenate } from "../../base/bytes.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
+import { noteLoss } from "../../blob/cache/lost_writes.ts";
 import { HOLE } from "../../rafs/erofs/device_table.ts";
-import { coveredLength, isReadable, readExtents, testAndClearWatch } from "./cached_read.ts";
+import {
+  areStored,
+  coveredLength,
+  isPassable,
+  isReadable,
+  LostChunks,
+  readExtents,
+  requirePassable,
+  testAndClearWatch,
+} from "./cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
 
 const CHUNK_BYTES = 256 * 1024;
@@ -83,6 +93,36 @@ Deno.test("an extent is readable if its chunk is ready and where the image says,
   assert.ok(!readable({ chunkLength: CHUNK_BYTES + 1 }), "another length");
   blob.ready[0] = 0x7f;
   assert.ok(!readable({}), "a chunk that is not ready, with all others ready");
+});
+
+Deno.test("bytes that the disk may have lost are not given out, unless they are known to be on disk", () => {
+  using temp = TempDir.make();
+  using file = open(temp.join("data"), O.CREAT | O.RDWR);
+  pwriteAll(file, new Uint8Array(CHUNK_BYTES), 0);
+  const blob = blobIn(file.raw), piece = pieceAt(0, 100);
+  const read = () => readExtents([piece], [blob], new Uint8Array(100));
+  const pass = () => requirePassable([piece], [blob]);
+  read();
+  pass();
+  assert.equal(areStored([piece], [blob]), false);
+  noteLoss(blob.synced);
+  assert.throws(read, LostChunks);
+  assert.throws(pass, LostChunks);
+  assert.equal(isPassable([piece], [blob]), false);
+  blob.synced.recorded.fill(0xff);
+  read();
+  pass();
+  assert.ok(areStored([piece], [blob]));
+});
+
+Deno.test("bytes of a chunk that is not ready any more when its file is read are not given out", () => {
+  using temp = TempDir.make();
+  using file = open(temp.join("data"), O.CREAT | O.RDWR);
+  pwriteAll(file, new Uint8Array(CHUNK_BYTES), 0);
+  const blob = blobIn(file.raw);
+  blob.ready.fill(0);
+  assert.throws(() => readExtents([pieceAt(0, 100)], [blob], new Uint8Array(100)), LostChunks);
+  assert.throws(() => requirePassable([pieceAt(0, 100)], [blob]), LostChunks);
 });
 
 Deno.test("a watched chunk is reported once", () => {
