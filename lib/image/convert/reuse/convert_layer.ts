@@ -118,8 +118,7 @@ async function storeBlob(
   try {
     const blob = { digest, size: blobBytes };
     if (!await target.has(blob, signal)) await target.putFile(blob, path, onPut, signal);
-    const { place } = target;
-    if (key !== undefined) await cache.record(key, { blobId, blobBytes, ...(place === undefined ? {} : { place }) });
+    if (key !== undefined) await cache.record(key, { blobId, blobBytes }, target.place);
   } finally {
     await removeIfThere(path);
   }

@@ -14,7 +14,7 @@ import type { ImageMemory } from "../../../rafs/memory/image_memory.ts";
 import { extractBootstrap } from "../../../rafs/blob/toc.ts";
 import { bootstrapCodecs } from "../../source/find_bootstrap.ts";
 import type { ConvertedLayer } from "./converted_layer.ts";
-import type { ImageTarget } from "../target/image_target.ts";
+import type { ImageTarget, Put } from "../target/image_target.ts";
 import type { KnownLayer, LayerCache } from "./layer_cache.ts";
 
 const log = logger("image");
@@ -81,22 +81,28 @@ export class EarlierLayers implements AsyncDisposable {
     const signal = this.#signal;
     for (const layer of [await cache.find(key), known.get(key)]) {
       if (layer === undefined) continue;
-      const { blobId, blobBytes, place } = layer;
+      const { blobId, blobBytes, places } = layer;
       const digest = sha256Digest(blobId);
       const blob = { digest, size: blobBytes };
       try {
-        const isThere = await target.has(blob, signal) ||
-          place !== undefined && await target.mount(blob, place, signal);
-        if (!isThere) continue;
+        if (!await target.has(blob, signal) && !await this.#mount(blob, places)) continue;
         const source = target.blobs.blob(blobId);
         const read = (offset: number, length: number) => source.read(offset, length, { priority: "on-demand", signal });
         const bootstrap = await extractBootstrap(read, blobBytes, bootstrapCodecs(memory));
-        if (bootstrap !== undefined) return { digest, blobId, blobBytes, bootstrap, key, reused: true };
+        if (bootstrap === undefined) continue;
+        await cache.record(key, layer, target.place);
+        return { digest, blobId, blobBytes, bootstrap, key, reused: true };
       } catch (error) {
         if (!hasCode(error, "not-found", "invalid-image", "unsupported", "unavailable")) throw error;
         log.warn("converted layer not reused", { blob: blobId, reason: messageOf(error) });
       }
     }
     return undefined;
+  }
+
+  /** Mounts the blob at the target from one of the repositories. */
+  async #mount(blob: Put, places: KnownLayer["places"]): Promise<boolean> {
+    for (const place of places) if (await this.options.target.mount(blob, place, this.#signal)) return true;
+    return false;
   }
 }

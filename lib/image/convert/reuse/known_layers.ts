@@ -40,7 +40,7 @@ export async function knownLayers(target: ImageTarget, signal: AbortSignal): Pro
 function knownLayer({ digest, size, annotations }: Descriptor): [source: string, layer: KnownLayer][] {
   const source = annotations?.[SOURCE_LAYER_ANNOTATION];
   if (source === undefined || digestAlgorithm(digest) !== "sha256") return [];
-  return [[source, { blobId: digestHex(digest), blobBytes: size }]];
+  return [[source, { blobId: digestHex(digest), blobBytes: size, places: [] }]];
 }
 
 /** Yields the manifests among the documents, and those of their indexes down to `depth`. */
