@@ -11,7 +11,7 @@ import { writeLayout } from "../support/image/layout_builder.ts";
 import { ImagePusher, PLATFORM, type PushedManifest } from "../support/image/nydus_images.ts";
 import { PushRecorder } from "../support/backend/push_recorder.ts";
 import { RegistryClient } from "../support/backend/registry_client.ts";
-import { file, tarOf } from "../support/archive/tar_builder.ts";
+import { file, tarOf, whiteout } from "../support/archive/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 if (dockerRegistryMissing !== undefined) console.log(`skipped, conversions to a registry: ${dockerRegistryMissing}`);
@@ -138,6 +138,55 @@ registryTest("an image that refers to layers has none of their data uploaded", a
   const names = (await listed(full)).map(({ digest }) => digest);
   assert.deepEqual(originals.filter((digest) => !names.includes(digest)), [], "a registry may remove them");
 });
+
+registryTest(
+  "layers that go to another registry with an image that refers to them are read once",
+  async (registry, temp) => {
+    await using source = new PushRecorder(registry.host);
+    await using other = await DockerRegistry.start();
+    await using target = new PushRecorder(other.host);
+    const pusher = new ImagePusher(new RegistryClient(registry.url, "app"));
+    await pusher.classic([...LAYERS.map(({ tar }) => tar), tarOf(whiteout("f1"))], { tag: "1" });
+    const { layers } = await manifestAt<{ layers: Described[] }>(registry.host, "app", "1") ?? { layers: [] };
+    const digests = layers.map(({ digest }) => digest);
+    const [from, to] = [`${source.host}/app:1`, `${target.host}/app:lazy`];
+    const { code, stderr } = await run([
+      "convert",
+      "--oci-ref",
+      from,
+      to,
+      "--work-dir",
+      temp.join("work"),
+      "-o",
+      "json",
+    ]);
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(digests.map((digest) => source.downloaded.filter((each) => each === digest).length), [1, 1, 1, 1]);
+    const uploads = digests.map((digest) => target.uploaded.filter((each) => each === digest).length);
+    assert.deepEqual(uploads, [1, 1, 1, 0], "a layer without data is not needed");
+    assert.equal((await run(["check", "--blobs", to, "--against", from])).code, 0);
+    assert.deepEqual([...Deno.readDirSync(temp.join("work/partial"))], []);
+  },
+);
+
+registryTest(
+  "a layer is mounted from where it is in the registry, although another has got it since",
+  async (registry, temp) => {
+    await using recorder = new PushRecorder(registry.host);
+    await using other = await DockerRegistry.start();
+    await writeLayout(temp.join("source"), { layers: LAYERS });
+    const convert = async (target: string) => {
+      const work = ["--work-dir", temp.join("work"), "-o", "json"];
+      const { code, stdout, stderr } = await run(["convert", `oci:${temp.join("source")}:1`, target, ...work]);
+      assert.equal(code, 0, stderr);
+      return reused(stdout);
+    };
+    assert.deepEqual(await convert(`${recorder.host}/one:1`), [false, false, false]);
+    assert.deepEqual(await convert(`${other.host}/one:1`), [false, false, false]);
+    assert.deepEqual(await convert(`${recorder.host}/two:1`), [true, true, true]);
+    assert.equal(recorder.mounted.length, LAYERS.length);
+  },
+);
 
 registryTest("referrers of the original are copied with it, and listed under their tag", async (registry, temp) => {
   const from = new RegistryClient(registry.url, "from");

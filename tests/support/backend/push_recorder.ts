@@ -1,5 +1,5 @@
 /**
- * A proxy for a registry on loopback that records uploads and can delay them.
+ * A proxy for a registry on loopback that records uploads and downloads, and can delay uploads.
  *
  * ```ts
  * await using recorder = new PushRecorder(registry.host);
@@ -18,6 +18,8 @@ export class PushRecorder implements AsyncDisposable {
   readonly uploaded: string[] = [];
   /** Digests of the blobs mounted from another repository. */
   readonly mounted: string[] = [];
+  /** Digests of the blobs that were requested as a whole. */
+  readonly downloaded: string[] = [];
   #letThrough = Infinity;
   #onHeld = () => {};
   #released = Promise.withResolvers<void>();
@@ -69,6 +71,8 @@ export class PushRecorder implements AsyncDisposable {
     const url = `http://${this.upstream}${pathname}${search}`;
     const response = await fetch(url, { method, headers, body, redirect: "manual" });
     if (response.status === 201 && digest !== null) this.uploaded.push(digest);
+    const [, wanted] = /\/blobs\/(sha256:[0-9a-f]{64})$/.exec(pathname) ?? [];
+    if (method === "GET" && wanted !== undefined && !headers.has("range")) this.downloaded.push(wanted);
     const mounted = searchParams.get("mount");
     if (response.status === 201 && mounted !== null) this.mounted.push(mounted);
     return new Response(response.body, { status: response.status, headers: response.headers });

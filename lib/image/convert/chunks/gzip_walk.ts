@@ -62,6 +62,9 @@ export class GzipWalk {
   readonly #stored: Uint8Array[] = [];
   #storedFrom = 0;
 
+  /** @param keep awaited for each piece of the layer, before it is inflated */
+  constructor(private readonly keep: (stored: Uint8Array<ArrayBuffer>) => Promise<void> = () => Promise.resolve()) {}
+
   /** The piece that was yielded last. */
   get piece(): GzipPiece {
     return this.#piece;
@@ -117,10 +120,11 @@ export class GzipWalk {
    * @param stored the layer in pieces that stay unchanged
    * @throws {ZlibError} for a damaged layer; what `stored` throws
    */
-  async *inflate(stored: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  async *inflate(stored: AsyncIterable<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
     using stream = Inflate.open("gzip");
     const room = new Uint8Array(PIECE_BYTES);
     for await (const bytes of stored) {
+      await this.keep(bytes);
       if (this.#state === "after") continue;
       this.#stored.push(bytes);
       yield* this.#inflatePart(stream, bytes, room);

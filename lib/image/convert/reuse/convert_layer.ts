@@ -6,6 +6,7 @@
 import { hasCode, ignore, NydusGdError } from "../../../base/errors.ts";
 import { digestAlgorithm, digestHex, sha256Digest } from "../../../oci/digest.ts";
 import type { ImageMemory } from "../../../rafs/memory/image_memory.ts";
+import { openBootstrap } from "../../../rafs/open.ts";
 import type { OnBytes } from "../../source/counted.ts";
 import { SpoolFile } from "../../source/spool_file.ts";
 import type { BlobUploads } from "../target/blob_uploads.ts";
@@ -95,45 +96,65 @@ async function provide(
     refuseBootstrap(layer, found.bootstrap);
     return { ...found, refersTo };
   }
-  const path = await target.spoolPath();
+  const paths = { blob: await target.spoolPath(), original: await originalPath(layer, conversion) };
   try {
-    const { blobId, blobBytes, bootstrap } = await makeBlob(layer, path, conversion, progress.onRead);
+    const { blobId, blobBytes, bootstrap } = await makeBlob(layer, paths, conversion, progress.onRead);
     const made = { digest: sha256Digest(blobId), blobId, blobBytes, bootstrap, key, reused: false, refersTo };
-    await uploads.add(() => storeBlob(made, path, conversion, progress.onPut));
+    await uploads.add(() => storeBlobs(made, paths, conversion, progress.onPut));
     if (key !== undefined) earlier.add(key, made);
     return made;
   } catch (error) {
-    await removeIfThere(path);
+    await removeAll(paths);
     throw error;
   }
 }
 
-/** Stores the layer's blob and records it. Removes the file. */
-async function storeBlob(
-  { digest, blobId, blobBytes, key }: ConvertedLayer,
-  path: string,
+/** Temporary files of a layer: its new blob, and the layer as it is, if the target is to get it, too. */
+interface LayerPaths {
+  readonly blob: string;
+  readonly original: string | undefined;
+}
+
+/** Where to keep the layer while it is read, so that it is not read again to be copied; undefined if the target has it. */
+async function originalPath(layer: SourceLayer, conversion: LayerConversion): Promise<string | undefined> {
+  const { target, signal } = conversion;
+  const blob = referredBlob(layer, conversion);
+  const place = layer.stored?.home.place;
+  if (blob === undefined || await target.has(blob, signal)) return undefined;
+  if (place !== undefined && await target.mount(blob, place, signal)) return undefined;
+  return await target.spoolPath();
+}
+
+/** Stores the layer's blob and records it; before that the layer itself, if the blob describes any data of it. */
+async function storeBlobs(
+  { digest, blobId, blobBytes, bootstrap, key, refersTo }: ConvertedLayer,
+  paths: LayerPaths,
   { target, cache, signal }: LayerConversion,
   onPut: OnBytes,
 ): Promise<void> {
   try {
+    if (paths.original !== undefined && refersTo !== undefined && openBootstrap(bootstrap).blobs.length > 0) {
+      await target.putFile(refersTo, paths.original, () => {}, signal);
+    }
     const blob = { digest, size: blobBytes };
-    if (!await target.has(blob, signal)) await target.putFile(blob, path, onPut, signal);
+    if (!await target.has(blob, signal)) await target.putFile(blob, paths.blob, onPut, signal);
     if (key !== undefined) await cache.record(key, { blobId, blobBytes }, target.place);
   } finally {
-    await removeIfThere(path);
+    await removeAll(paths);
   }
 }
 
-async function removeIfThere(path: string): Promise<void> {
-  await ignore(Deno.errors.NotFound, Deno.remove(path));
+async function removeAll({ blob, original }: LayerPaths): Promise<void> {
+  for (const path of [blob, original]) if (path !== undefined) await ignore(Deno.errors.NotFound, Deno.remove(path));
 }
 
-async function makeBlob(layer: SourceLayer, path: string, conversion: LayerConversion, onRead: OnBytes) {
+async function makeBlob(layer: SourceLayer, paths: LayerPaths, conversion: LayerConversion, onRead: OnBytes) {
   const { rafs, pool, dictionary, memory, signal } = conversion;
   const blob = referredBlob(layer, conversion);
-  const walk = blob && new GzipWalk();
+  using original = paths.original === undefined ? undefined : SpoolFile.create(paths.original, `copy ${layer.what}`);
+  const walk = blob && new GzipWalk(original && ((stored) => original.append(stored)));
   const referred = blob && walk && { id: digestHex(blob.digest), sizeBytes: blob.size, walk };
-  using file = SpoolFile.create(path, `convert ${layer.what}`);
+  using file = SpoolFile.create(paths.blob, `convert ${layer.what}`);
   const write = (bytes: Uint8Array<ArrayBuffer>) => file.append(bytes);
   try {
     const options = { rafs, compressor: pool, dictionary, memory, referred, write };

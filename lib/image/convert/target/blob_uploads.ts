@@ -2,7 +2,7 @@
  * Stores blobs at the target while further layers are converted, one blob at a time.
  *
  * A slow link takes longer than a conversion. So at most two blobs are in temporary files: one that is stored, and one
- * that is made or waits.
+ * that is made or waits; and their layers, if these are stored as well.
  *
  * @module
  */
