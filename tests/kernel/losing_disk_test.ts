@@ -8,8 +8,10 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { SyscallError } from "../../ffi/errno.ts";
 import { dropPages, O, open } from "../../ffi/fcntl.ts";
+import { readProcessLink } from "../../ffi/procfs.ts";
 import { fdatasync } from "../../ffi/unistd.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { keepImage, keptDevices } from "../../lib/mount/erofs/kept_image.ts";
@@ -17,7 +19,8 @@ import type { FsDriver } from "../../lib/mount/data_path.ts";
 import { TESTED_DATA_PATHS } from "../support/mount/data_paths.ts";
 import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
 import { LAZY_IMAGE, LazyServe } from "../support/serve/lazy_serve.ts";
-import { readFixtureBootstrap } from "../support/rafs/rafs_fixtures.ts";
+import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs/rafs_fixtures.ts";
+import { Server } from "../support/process/command.ts";
 import { rootTest } from "../support/root_test.ts";
 import { sh } from "../support/process/shell.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -43,6 +46,16 @@ async function mountThinDisk(under: string, cache: string): Promise<void> {
     echo 4 >"/sys/block/$(basename "$(findmnt -no SOURCE "$2")")/queue/max_sectors_kb"`,
     under,
     cache,
+  );
+}
+
+/** Mounts an overlay on `dir` whose upper layer is on `disk`. */
+async function mountOverlay(disk: string, dir: string): Promise<void> {
+  await sh(
+    `mkdir "$1/lower" "$1/upper" "$1/work"
+    mount -t overlay -o "lowerdir=$1/lower,upperdir=$1/upper,workdir=$1/work" overlay "$2"`,
+    disk,
+    dir,
   );
 }
 
@@ -92,12 +105,8 @@ async function withThinServe(
   for (const folder of [under, disk, cache]) Deno.mkdirSync(folder);
   try {
     await mountThinDisk(under, disk);
-    await sh(
-      on === "disk" ? 'mount --bind "$1" "$2"' : `mkdir "$1/lower" "$1/upper" "$1/work"
-        mount -t overlay -o "lowerdir=$1/lower,upperdir=$1/upper,workdir=$1/work" overlay "$2"`,
-      disk,
-      cache,
-    );
+    if (on === "disk") await sh('mount --bind "$1" "$2"', disk, cache);
+    else await mountOverlay(disk, cache);
     const env = {
       NYDUS_GD_CACHE_DIR: cache,
       NYDUS_GD_MOUNT_FS_DRIVER: fsDriver,
@@ -171,6 +180,44 @@ fuseTest(
       relieve();
     }),
 );
+
+/** Data files of a cache that keeps nothing, which have no name. */
+function unnamedData(pid: number): string[] {
+  return [...Deno.readDirSync(`/proc/${pid}/fd`)].filter(({ name }) =>
+    readProcessLink(pid, `fd/${name}`)?.endsWith(".blob.data (deleted)")
+  ).map(({ name }) => `/proc/${pid}/fd/${name}`);
+}
+
+fuseTest("chunks that the disk of a cache that keeps nothing has lost are never zeros (fuse, overlay)", async () => {
+  using temp = TempDir.make();
+  const [under, disk, cache, mnt] = [temp.join("under"), temp.join("disk"), temp.join("cache"), temp.join("mnt")];
+  for (const folder of [under, disk, cache, mnt]) Deno.mkdirSync(folder);
+  const config = temp.join("config.json");
+  const backend = { type: "localfs", config: { dir: `${RAFS_FIXTURES}/blobs` } };
+  Deno.writeTextFileSync(
+    config,
+    JSON.stringify({ device: { backend, cache: { type: "dummycache" } }, mode: "direct" }),
+  );
+  try {
+    await mountThinDisk(under, disk);
+    await mountOverlay(disk, cache);
+    const words = ["mount", "--fs-driver", "fuse", "--config", config, "--cache-dir", cache];
+    const settings = { env: { NYDUS_GD_PREFETCH_READ_AHEAD: "0" } };
+    await using server = await Server.start([...words, LAZY_IMAGE.bootstrap, mnt], /^mounted /, settings);
+    await fillThinDisk(under, disk);
+    const listed = readListing(LAZY_IMAGE.listing).filter(({ type, size = 0 }) => type === "reg" && size > 0);
+    const wrong: string[] = [];
+    for (const { path, sha256 } of [...listed.slice(0, FILES), ...listed.slice(0, FILES)]) {
+      const file = mnt + decodeURIComponent(path);
+      const read = await Deno.readFile(file).catch(() => undefined); // what is lost is an error, too
+      if (read !== undefined && createHash("sha256").update(read).digest("hex") !== sha256) wrong.push(path);
+      drop([...unnamedData(server.process.pid), file]);
+    }
+    assert.deepEqual(wrong, []);
+  } finally {
+    unmountBelow(temp.path);
+  }
+});
 
 rootTest("an image for the kernel is not used if the disk does not keep it", async () => {
   using temp = TempDir.make();

@@ -10,7 +10,8 @@
  * without that evidence (set by nydusd, for another image, or before the file was altered) is a *claim*: the chunk is
  * read back and verified before it counts.
  *
- * A cache that keeps nothing has no flush options, and nothing is recorded.
+ * A cache that keeps nothing has no flush options, and nothing is recorded. Its data is synced only where nothing else
+ * tells whether the disk has lost it.
  *
  * If the data cannot be written to the disk, the kernel may have dropped it: all chunks not yet recorded lose their
  * readiness, whether a sync or a reader finds out (lost_writes.ts), and their places become holes (lost_content.ts). If
@@ -81,7 +82,7 @@ export class Readiness {
     const { map, verifiedBits } = files;
     this.ready = new Uint8Array(new SharedArrayBuffer(bitmapSize(columns.count)));
     for (let i = 0; i < this.ready.length; i++) this.ready[i] = (map.bits[i] as number) & (verifiedBits[i] as number);
-    this.synced = newSyncState(columns.count, options === undefined ? "told" : lossesIn(files.folder.path));
+    this.synced = newSyncState(columns.count, lossesIn(files.folder.path));
     this.synced.recorded.set(this.ready);
   }
 
@@ -179,6 +180,10 @@ export class Readiness {
     return true;
   }
 
+  get #syncs(): boolean {
+    return this.options !== undefined || mustSync(this.synced);
+  }
+
   /** Number of ready chunks. */
   count(): number {
     return countBits(this.ready);
@@ -206,24 +211,24 @@ export class Readiness {
       for (const row of rows) clearBit(this.ready, row);
       return;
     }
-    if (this.options === undefined) return;
+    if (!this.#syncs) return;
     for (const row of rows) {
       this.#unrecorded.push(row);
       this.#unrecordedBytes += this.columns.uncompressedSize[row] as number;
     }
     if (this.#unrecorded.length === 0) return;
-    if (this.#flushQueued) return;
+    if (this.#flushQueued || this.options === undefined) return;
     if (this.#unrecordedBytes >= this.options.flushAfterBytes) this.#flushSoon();
     else this.#timer ??= setTimeout(() => this.#flushSoon(), this.options.flushAfterMs);
   }
 
   /**
-   * Records every ready chunk on disk. Afterwards nothing accesses the files unless it is asked for.
+   * Records every ready chunk on disk, or only syncs it. Afterwards nothing accesses the files unless it is asked for.
    *
    * @throws {NydusGdError} "io" if the disk fails; the affected chunks are no longer ready
    */
   flush(): Promise<void> {
-    if (this.options === undefined) return this.#mending ?? Promise.resolve();
+    if (!this.#syncs) return this.#mending ?? Promise.resolve();
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#flushQueued = true;
@@ -255,7 +260,7 @@ export class Readiness {
     const rows = this.#takeUnrecorded();
     const { data, verified, map } = this.files;
     if (rows.length === 0) {
-      if (verified.seal(data.changedNs())) await verified.sync(); // covers writes of chunks that did not become ready
+      if (this.options !== undefined && verified.seal(data.changedNs())) await verified.sync(); // covers writes of chunks that did not become ready
       return;
     }
     try {
@@ -268,6 +273,7 @@ export class Readiness {
     await this.mend();
     if (epoch !== this.epoch) return; // lost or truncated: they are fetched again
     for (const row of rows) setBit(this.synced.recorded, row);
+    if (this.options === undefined) return;
     try {
       verified.record(rows, this.columns);
       verified.seal(data.changedNs());
