@@ -7,11 +7,12 @@ import assert from "node:assert/strict";
 import { readMountinfo } from "../../ffi/mountinfo.ts";
 import { readProcessFile } from "../../ffi/procfs.ts";
 import { groupFolders } from "../../lib/base/control_groups.ts";
-import { Server } from "../support/process/command.ts";
+import { commandLine, Server } from "../support/process/command.ts";
 import { fixtureOf, RAFS_FIXTURES } from "../support/rafs/rafs_fixtures.ts";
 import { isRoot, rootTest } from "../support/root_test.ts";
 import { sh } from "../support/process/shell.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 const { bootstrap } = fixtureOf("v6-prefetch-fs");
 const MOUNT = ["mount", "--blob-dir", `${RAFS_FIXTURES}/blobs`];
@@ -75,6 +76,24 @@ rootTest("few descriptors are warned of before they are missing", async () => {
   const options = { within: ["prlimit", "--nofile=500"] };
   await using server = await Server.start([...MOUNT, bootstrap, temp.path], /open files are limited/, options);
   assert.match(server.firstLine, /open files are limited to 500: .*ulimit -n|ulimit -n.*open files are limited to 500/);
+});
+
+rootTest("a background mount whose server is killed says so", async () => {
+  using temp = TempDir.make();
+  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 }); // accepts and never answers
+  const { port } = silent.addr as Deno.NetAddr;
+  const [program, ...args] = commandLine(["mount", "--background", `127.0.0.1:${port}/app:1`, temp.path]);
+  const process = new Deno.Command(program, { args, stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
+  const output = process.output();
+  let server = "";
+  await until("the server runs", async () => {
+    server = await sh('cat "/proc/$1/task/"*/children', `${process.pid}`);
+    return server !== "";
+  });
+  Deno.kill(Number(server), "SIGKILL");
+  const { code, stderr } = await output;
+  assert.equal(code, 1);
+  assert.match(new TextDecoder().decode(stderr), /its server was ended by SIGKILL\nhint: dmesg/);
 });
 
 Deno.test({

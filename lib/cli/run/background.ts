@@ -2,11 +2,12 @@
  * Implements `nydus-gd mount --background`: the same mount in a separate process, detached from the terminal.
  *
  * The child's line of output signals that the mount is usable. If it exits without one, it has failed: its standard
- * error is shown here, and its exit status is returned. Its log is in the state folder, which is removed with the
+ * error is shown here, and its exit status is returned, or the signal is named that ended it. Its log is in the state folder, which is removed with the
  * mount.
  *
  * @module
  */
+import { NydusGdError } from "../../base/errors.ts";
 import { selfCommand } from "../../base/self_command.ts";
 import { makeStateFolder, MountState, settleState } from "../../image/mount/mount_state.ts";
 import type { ActionContext } from "../actions.ts";
@@ -50,13 +51,21 @@ export async function startInBackground(
       child.unref();
       return 0;
     }
-    const { code } = await child.status;
+    const { code, signal: killedBy } = await child.status;
     stderr.write(await new Response(log.readable).text());
     await settleState(place, SETTLE_TIMEOUT_MS);
+    if (killedBy !== null) throw killed(dir, killedBy);
     return code;
   } finally {
     signal.removeEventListener("abort", stop);
   }
+}
+
+/** The server could not say anything. */
+function killed(dir: string, killedBy: Deno.Signal): NydusGdError {
+  return new NydusGdError("environment", `Cannot mount on ${dir}: its server was ended by ${killedBy}`, {
+    hint: killedBy === "SIGKILL" ? "dmesg tells whether the kernel ran out of memory for it" : "nydus-gd doctor",
+  });
 }
 
 /** Does the checks of a mount before starting a process, and creates the state folder. */
