@@ -154,7 +154,7 @@ export async function packedLayer(
   tar: readonly (Uint8Array | SequentialImage)[],
   memory: ImageMemory,
   pack: Pack,
-): Promise<{ readonly layer: ImageBlob; readonly diffId: string }> {
+): Promise<{ readonly layer: ImageBlob; readonly diffId: Digest }> {
   const hash = createHash("sha256");
   const parts = function* () {
     for (const piece of tar) {
@@ -165,5 +165,5 @@ export async function packedLayer(
     }
   };
   const packed = concatenate(await pack(parts()));
-  return { layer: blobOf(MEDIA_TYPE.ociLayerGzip, packed), diffId: `sha256:${hash.digest("hex")}` };
+  return { layer: blobOf(MEDIA_TYPE.ociLayerGzip, packed), diffId: sha256Digest(hash.digest("hex")) };
 }

@@ -11,16 +11,16 @@
  * @module
  */
 import type { Descriptor } from "../../oci/descriptor.ts";
+import { configOfOneLayer, createdOf, historyOf } from "../../oci/history.ts";
 import { writtenPlatform } from "../../oci/index_entry.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../oci/media_types.ts";
 import type { Pack } from "../build/gzip_blocks.ts";
 import { blobOfJson, descriptorOf, type ImageBlob, packedLayer } from "../build/image_builder.ts";
-import { createdOf } from "../pull/bootstrap_only.ts";
 import type { ImageMemory } from "../../rafs/memory/image_memory.ts";
 import type { SequentialImage } from "../../rafs/memory/sequential_image.ts";
 import type { ConvertedLayer } from "./reuse/converted_layer.ts";
 import { SOURCE_LAYER_ANNOTATION } from "./reuse/known_layers.ts";
-import { BOOTSTRAP_HISTORY, historyOf } from "./source/bootstrap_history.ts";
+import { BOOTSTRAP_HISTORY } from "./source/bootstrap_history.ts";
 import type { SourceImage } from "./source/source_image.ts";
 
 /** Annotations of a nydus manifest, as in nydusify. */
@@ -66,11 +66,7 @@ export async function nydusImage(
   const history = historyOf(source.config);
   const created = createdOf(source.config);
   const last = { ...created, ...BOOTSTRAP_HISTORY };
-  const small = blobOfJson(MEDIA_TYPE.ociConfig, {
-    ...source.config,
-    rootfs: { type: "layers", diff_ids: [diffId] },
-    history: [...history.map((item) => ({ ...item, empty_layer: true })), last],
-  });
+  const small = blobOfJson(MEDIA_TYPE.ociConfig, configOfOneLayer(source.config, diffId, BOOTSTRAP_HISTORY));
   const fits = history.filter((item) => item.empty_layer !== true).length === data.length;
   const full = blobOfJson(MEDIA_TYPE.ociConfig, {
     ...source.config,

@@ -10,6 +10,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { ImageMemory } from "../../rafs/memory/image_memory.ts";
+import { configOfOneLayer } from "../../oci/history.ts";
 import type { BlobOrigin } from "../build/blob_origin.ts";
 import type { BootstrapLayer } from "../source/bootstrap_layer_reader.ts";
 import { imageArchive } from "../docker/image_archive.ts";
@@ -51,30 +52,10 @@ export function bootstrapOnlyImage(
 ): BootstrapOnlyImage {
   const layerTar = bootstrapLayerPieces(bootstrap, origin, metas);
   const diffId = digestOfPieces(layerTar, memory);
-  const own = new TextEncoder().encode(JSON.stringify(configFor(config, diffId)));
+  const own = new TextEncoder().encode(
+    JSON.stringify(configOfOneLayer(parseObject(config), diffId, { created_by: PULLED_HISTORY })),
+  );
   return { archive: imageArchive(own, layerTar, diffId, name), id: digestOf(own), diffId };
-}
-
-/** The configuration adapted to the new layer. The history of the original layers is kept as steps without a layer. */
-function configFor(config: Uint8Array, diffId: Digest): Record<string, unknown> {
-  const document = parseObject(config);
-  const before = Array.isArray(document.history) ? document.history.filter(isObject) : [];
-  return {
-    ...document,
-    rootfs: { type: "layers", diff_ids: [diffId] },
-    history: [
-      ...before.map((step) => ({ ...step, empty_layer: true })),
-      { ...createdOf(document), created_by: PULLED_HISTORY },
-    ],
-  };
-}
-
-/**
- * The time of a step that is added to the history of a configuration: the image's own, so that the result depends on
- * nothing else. Some tools (nerdctl) fail for a step without one.
- */
-export function createdOf({ created }: Readonly<Record<string, unknown>>): { readonly created?: string } {
-  return typeof created === "string" ? { created } : {};
 }
 
 function parseObject(bytes: Uint8Array): Record<string, unknown> {
