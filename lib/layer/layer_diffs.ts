@@ -30,6 +30,7 @@ export type LayerDiffer = Pick<Differ, "tar" | "changes" | "sizeBytes">;
 
 /** What comparisons need. */
 export interface LayerDiffsParts {
+  readonly paths: HomePaths;
   readonly lazyImages: LazyImages;
   readonly views: ImageViews;
   readonly differ: LayerDiffer;
@@ -39,18 +40,12 @@ export interface LayerDiffsParts {
 
 /** Differences between the layers of one home. */
 export class LayerDiffs {
-  readonly #home: HomePaths;
-  readonly #parts: LayerDiffsParts;
-
-  constructor(home: HomePaths, parts: LayerDiffsParts) {
-    this.#home = home;
-    this.#parts = parts;
-  }
+  constructor(private readonly parts: LayerDiffsParts) {}
 
   /** The tar. Read it to its end or cancel it. */
   async tar(id: string, parent: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
-    const held = new HeldImages(this.#parts, id, signal);
-    const { differ, idMaps } = this.#parts;
+    const held = new HeldImages(this.parts, id, signal);
+    const { differ, idMaps } = this.parts;
     try {
       const tar = await differ.tar({ ...await this.#pair(id, parent, "content", held), idMaps }, signal);
       return afterwards(tar, () => held.release());
@@ -62,14 +57,14 @@ export class LayerDiffs {
 
   /** The list, as in `docker diff`. */
   async changes(id: string, parent: string, signal: AbortSignal): Promise<Change[]> {
-    await using held = new HeldImages(this.#parts, id, signal);
-    return await this.#parts.differ.changes(await this.#pair(id, parent, "names", held), signal);
+    await using held = new HeldImages(this.parts, id, signal);
+    return await this.parts.differ.changes(await this.#pair(id, parent, "names", held), signal);
   }
 
   /** Bytes of the files. */
   async sizeBytes(id: string, parent: string, signal: AbortSignal): Promise<number> {
-    await using held = new HeldImages(this.#parts, id, signal);
-    return await this.#parts.differ.sizeBytes(await this.#pair(id, parent, "content", held), signal);
+    await using held = new HeldImages(this.parts, id, signal);
+    return await this.parts.differ.sizeBytes(await this.#pair(id, parent, "content", held), signal);
   }
 
   /** @param wanted "names" includes what lies below, to tell modified from added */
@@ -77,9 +72,9 @@ export class LayerDiffs {
     const layer = await this.#load(id);
     const base = parent === "" ? undefined : await this.#load(parent);
     if (layer.finished?.bootstrap !== undefined) return { layers: [layer.paths.diff], below: [] };
-    if (base !== undefined && await parentOf(this.#home, layer) === base.id) {
+    if (base !== undefined && await parentOf(this.parts.paths, layer) === base.id) {
       if (wanted === "content") return { layers: [layer.paths.diff], below: [] };
-      const below = await held.folders(await stackBelow(this.#home, layer));
+      const below = await held.folders(await stackBelow(this.parts.paths, layer));
       return { layers: [layer.paths.diff, ...below], below };
     }
     return { layers: await this.#stack(layer, held), below: base === undefined ? [] : await this.#stack(base, held) };
@@ -87,13 +82,13 @@ export class LayerDiffs {
 
   /** All folders visible in the layer, topmost first. */
   async #stack(layer: Layer, held: HeldImages): Promise<string[]> {
-    const image = lazyImageOf(layer, this.#home);
+    const image = lazyImageOf(layer, this.parts.paths);
     if (image !== undefined) return await held.folders({ diffs: [], lazy: image });
-    return [layer.paths.diff, ...await held.folders(await foundationOf(this.#home, layer))];
+    return [layer.paths.diff, ...await held.folders(await foundationOf(this.parts.paths, layer))];
   }
 
   async #load(id: string): Promise<Layer> {
-    const layer = await loadLayer(this.#home, id);
+    const layer = await loadLayer(this.parts.paths, id);
     requireWhole(layer, "be compared");
     return layer;
   }
@@ -109,9 +104,9 @@ class HeldImages implements AsyncDisposable {
   readonly #holder: string;
 
   constructor(
-    readonly parts: Pick<LayerDiffsParts, "lazyImages" | "views">,
+    private readonly parts: Pick<LayerDiffsParts, "lazyImages" | "views">,
     id: string,
-    readonly signal: AbortSignal,
+    private readonly signal: AbortSignal,
   ) {
     this.#holder = `${id}:diff:${crypto.randomUUID()}`;
   }
@@ -167,8 +162,11 @@ function afterwards(stream: ReadableStream<Uint8Array>, end: () => Promise<void>
       controller.close();
     },
     async cancel(reason) {
-      await reader.cancel(reason);
-      await finish();
+      try {
+        await reader.cancel(reason);
+      } finally {
+        await finish();
+      }
     },
   }, { highWaterMark: 0 });
 }

@@ -21,9 +21,6 @@ const log = logger("layer");
 
 /** Mounts and unmounts the layers of one home. */
 export class LayerMounts {
-  readonly #home: HomePaths;
-  readonly #lazyImages: LazyImages;
-  readonly #views: ImageViews;
   /** References by layer id; no entry if not mounted, as far as this process knows. */
   readonly #counts = new Map<string, number>();
   /** Id of the lazy layer held, by holder. */
@@ -33,11 +30,11 @@ export class LayerMounts {
   /** Adopted mounts over a lazy image that may have shown zeros in the meantime. */
   readonly #suspect = new Set<string>();
 
-  constructor(home: HomePaths, lazyImages: LazyImages, views: ImageViews) {
-    this.#home = home;
-    this.#lazyImages = lazyImages;
-    this.#views = views;
-  }
+  constructor(
+    private readonly home: HomePaths,
+    private readonly lazyImages: LazyImages,
+    private readonly views: ImageViews,
+  ) {}
 
   /** Number of counted mounts. */
   get mountedCount(): number {
@@ -68,7 +65,7 @@ export class LayerMounts {
       return paths.merged;
     }
     this.#counts.delete(id);
-    const { diffs, lazy } = await foundationOf(this.#home, layer);
+    const { diffs, lazy } = await foundationOf(this.home, layer);
     const isAlone = diffs.length === 0 && lazy === undefined;
     if (isAlone || (lazy !== undefined && layer.apply.kind === "done")) return paths.diff;
     const started = performance.now();
@@ -95,10 +92,10 @@ export class LayerMounts {
   }
 
   /** Acquires a lazy image for `holder`. */
-  async #viewOf(lazy: LazyLayer, holder: string, signal: AbortSignal | undefined): Promise<ImageView> {
+  async #viewOf(lazy: LazyLayer, holder: string, signal: AbortSignal): Promise<ImageView> {
     this.#held.set(holder, lazy.id);
-    const { path } = await this.#lazyImages.acquire(lazy, holder, signal);
-    return await this.#views.place(path, this.#home.viewPlace(holder));
+    const { path } = await this.lazyImages.acquire(lazy, holder, signal);
+    return await this.views.place(path, this.home.viewPlace(holder));
   }
 
   /** Drops a reference; the last one unmounts. A layer that is not mounted is no error. */
@@ -114,7 +111,7 @@ export class LayerMounts {
    * Also removes the mount point, which ends copies of the mount in other mount namespaces.
    */
   async unmount(id: string): Promise<void> {
-    const { merged } = this.#home.layer(id);
+    const { merged } = this.home.layer(id);
     if (this.#held.has(id)) await unmountAllServed(merged);
     else unmountAll(merged);
     this.#counts.delete(id);
@@ -133,11 +130,11 @@ export class LayerMounts {
   /** Counts a mount made by an earlier process once, and acquires its lazy image again. */
   async adopt(layer: Layer): Promise<void> {
     this.#counts.set(layer.id, 1);
-    const { lazy } = await foundationOf(this.#home, layer);
+    const { lazy } = await foundationOf(this.home, layer);
     if (lazy === undefined) return;
     this.#stranded.add(layer.id);
     this.#held.set(layer.id, lazy.id);
-    const { continued, isSuspect } = await this.#lazyImages.acquire(lazy, layer.id);
+    const { continued, isSuspect } = await this.lazyImages.acquire(lazy, layer.id);
     if (continued) this.#stranded.delete(layer.id);
     if (isSuspect) this.#suspect.add(layer.id);
   }
@@ -153,7 +150,7 @@ export class LayerMounts {
 
   /** Ids of mounted layers, whoever mounted them. */
   mountedIds(): string[] {
-    return mountedLayerIds(this.#home.home);
+    return mountedLayerIds(this.home.home);
   }
 
   /** Ids that are counted or hold an image. */
@@ -165,6 +162,6 @@ export class LayerMounts {
     const lazyId = this.#held.get(holder);
     if (lazyId === undefined) return;
     this.#held.delete(holder);
-    await this.#lazyImages.release(lazyId, holder);
+    await this.lazyImages.release(lazyId, holder);
   }
 }

@@ -80,7 +80,7 @@ export class LayerStore implements AsyncDisposable {
     this.#inside = { ...parts, paths, views, calls, mounts, gone, lazyLayers };
     this.#writer = new LayerWriter(this.#inside);
     this.#remover = new LayerRemover(this.#inside, (id) => this.#writer.cancelApplies(id));
-    this.#diffs = new LayerDiffs(paths, this.#inside);
+    this.#diffs = new LayerDiffs(this.#inside);
   }
 
   /**

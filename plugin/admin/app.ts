@@ -50,7 +50,7 @@ const LogLevel = v.object({ level: v.picklist(LOG_LEVELS) });
 
 const MAX_BODY_BYTES = 64 * 1024;
 
-const STATUS_OF: Partial<Record<ErrorCode, 400 | 404 | 413>> = { usage: 400, "not-found": 404 };
+const STATUS_OF: Partial<Record<ErrorCode, 400 | 404>> = { usage: 400, "not-found": 404 };
 
 /** Creates the admin app. Serve it on a Unix socket that only root can reach. */
 export function createAdminApp(parts: AdminAppParts): Hono {

@@ -66,8 +66,8 @@ export class Applier implements AsyncDisposable {
   }
 
   async #run(begin: ApplyRequest, body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<AppliedLayer> {
+    using pieces = new PieceReader(body);
     const unpacking = new RemoteUnpacking(this.#pool, begin);
-    const pieces = new PieceReader(body);
     const onAbort = () => pieces.cancel(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
@@ -85,7 +85,6 @@ export class Applier implements AsyncDisposable {
       throw error;
     } finally {
       signal.removeEventListener("abort", onAbort);
-      pieces[Symbol.dispose]();
     }
   }
 }

@@ -53,20 +53,17 @@ export class Differ implements Disposable {
 
   /** Output of `docker diff`. */
   async changes(pair: StackPair, signal: AbortSignal): Promise<Change[]> {
-    const reply = await this.#once({ kind: "changes", pair }, signal);
-    return reply.kind === "changes" ? reply.changes : [];
+    return (await this.#once("changes", { kind: "changes", pair }, signal)).changes;
   }
 
   /** Bytes of the files that `layers` has and `below` has not. */
   async sizeBytes(pair: StackPair, signal: AbortSignal): Promise<number> {
-    const reply = await this.#once({ kind: "size", pair }, signal);
-    return reply.kind === "size" ? reply.sizeBytes : 0;
+    return (await this.#once("size", { kind: "size", pair }, signal)).sizeBytes;
   }
 
   /** The space that a tree takes on disk. @throws {NydusGdError} "io" */
   async usage(folder: string, signal: AbortSignal): Promise<DiskUsage> {
-    const reply = await this.#once({ kind: "usage", folder }, signal);
-    return reply.kind === "usage" ? reply.usage : { bytes: 0, inodes: 0 };
+    return (await this.#once("usage", { kind: "usage", folder }, signal)).usage;
   }
 
   /** Ends the Workers; running operations fail. They write nothing, so there is nothing to wait for. */
@@ -74,29 +71,38 @@ export class Differ implements Disposable {
     this.#pool[Symbol.dispose]();
   }
 
-  async #once(request: DiffRequest, signal: AbortSignal | undefined): Promise<DiffReply> {
+  async #once<K extends DiffReply["kind"]>(
+    kind: K,
+    request: DiffRequest,
+    signal: AbortSignal,
+  ): Promise<Extract<DiffReply, { kind: K }>> {
     throwIfAborted(signal);
     const answers = new Answers(this.#pool, signal);
     try {
-      return await answers.ask(request);
+      const reply = await answers.ask(request);
+      if (isOfKind(reply, kind)) return reply;
+      throw new NydusGdError("internal", `Cannot compare layers: the Worker answered ${reply.kind}, expected ${kind}`);
     } finally {
       answers.end();
     }
   }
 }
 
+function isOfKind<K extends DiffReply["kind"]>(reply: DiffReply, kind: K): reply is Extract<DiffReply, { kind: K }> {
+  return reply.kind === kind;
+}
+
 /** A request and its replies. */
 class Answers {
   readonly #channel: Channel<DiffRequest>;
-  readonly #signal: AbortSignal | undefined;
   #waiting: PromiseWithResolvers<DiffReply> | undefined;
   #failure: NydusGdError | undefined;
   readonly #onAbort = () => {
     this.end({ kind: "cancel" });
-    if (this.#signal !== undefined) this.#fail(interruption(this.#signal));
+    this.#fail(interruption(this.signal));
   };
 
-  constructor(pool: WorkerPool<DiffRequest, DiffReply>, signal: AbortSignal | undefined) {
+  constructor(pool: WorkerPool<DiffRequest, DiffReply>, private readonly signal: AbortSignal) {
     this.#channel = pool.open({
       onMessage: (reply) => {
         if (reply.kind === "failed") this.#fail(receiveError(reply.error));
@@ -104,8 +110,7 @@ class Answers {
       },
       onDeath: (error) => this.#fail(error),
     });
-    this.#signal = signal;
-    signal?.addEventListener("abort", this.#onAbort, { once: true });
+    signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
   ask(request: DiffRequest): Promise<DiffReply> {
@@ -117,7 +122,7 @@ class Answers {
 
   /** Ends the exchange; `last` is sent to a Worker that may be waiting. */
   end(last?: DiffRequest): void {
-    this.#signal?.removeEventListener("abort", this.#onAbort);
+    this.signal.removeEventListener("abort", this.#onAbort);
     if (last !== undefined) this.#channel.post(last);
     this.#channel.close();
   }
