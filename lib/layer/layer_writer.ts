@@ -53,19 +53,19 @@ export class LayerWriter {
     const { paths, idMaps, gone } = this.inside;
     const parentId = wanted || undefined;
     if (await layerExists(paths, id)) return await requireSameEmptyLayer(paths, id, parentId);
-    const parent = parentId === undefined ? undefined : await this.#commit(parentId, id);
+    const parent = parentId === undefined ? undefined : await this.#commit(parentId);
     await gone.deleteRest();
     await makeLayer(paths, id, parent, { idMaps, limitBytes, gone });
   }
 
   /**
-   * Loads the parent and makes it read-only. Its lock nests inside the child's; no deadlock, since a new layer is
-   * nobody's parent.
+   * Loads the parent and makes it read-only. Its lock nests inside that of a layer which is not there yet. No deadlock:
+   * whoever waits for a new layer finds before that it is not there.
    */
-  #commit(parent: string, child: string): Promise<Layer> {
+  async #commit(parent: string): Promise<Layer> {
     const { calls, paths, views, lazyLayers } = this.inside;
-    if (parent === child) throw new NydusGdError("not-found", `Cannot create layer ${child}: it is its own parent`);
-    return calls.exclusive(parent, async () => {
+    await loadLayer(paths, parent);
+    return await calls.exclusive(parent, async () => {
       const layer = await commitLayer(paths, parent, views);
       lazyLayers.add(layer);
       return layer;

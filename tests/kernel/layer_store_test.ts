@@ -19,6 +19,12 @@ async function shown(store: LayerStore, id: string, folder = ""): Promise<string
   }
 }
 
+storeTest("layers that name each other as parent are refused, and wait for nobody", async ({ store }) => {
+  const made = await Promise.allSettled([store.create("a", { parent: "b" }), store.create("b", { parent: "a" })]);
+  deepEqual(made.map((one) => one.status === "rejected" && one.reason.code), ["not-found", "not-found"]);
+  await rejects(store.create("a", { parent: "a" }), { code: "not-found" });
+});
+
 storeTest("a container sees its layers, writes to its own, and is removed completely", async (home) => {
   const { store } = home;
   await layer(store, "base", "", dir("d"), file("d/kept", "1"), file("d/gone", "2"));
