@@ -18,7 +18,7 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { throwIfAborted } from "../../lib/base/abort.ts";
+import { atMost, throwIfAborted } from "../../lib/base/abort.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { RunningTasks } from "../../lib/base/running_tasks.ts";
 import type { SnapshotStore } from "../../lib/snapshot/snapshot_store.ts";
@@ -55,7 +55,7 @@ export class SnapshotterServer implements AsyncDisposable {
 
   /**
    * Serves on until no call is running, and ends then: clients that connect afterwards have to wait for the next daemon.
-   * Calls that run longer than {@link STOP_GRACE_MS} are aborted.
+   * Calls that run {@link STOP_GRACE_MS} longer are aborted.
    */
   stop(): Promise<void> {
     return this.#stopping ??= this.#stop();
@@ -67,13 +67,18 @@ export class SnapshotterServer implements AsyncDisposable {
 
   async #stop(): Promise<void> {
     this.#opened.reject(new NydusGdError("interrupted", "Cannot continue: the snapshotter is stopping"));
-    const late = Promise.withResolvers<void>();
-    const timer = setTimeout(() => late.resolve(this.#server.forceShutdown()), STOP_GRACE_MS);
+    const deadline = performance.now() + STOP_GRACE_MS;
+    await atMost(STOP_GRACE_MS, this.#calls.settled());
+    await this.listener.close();
+    await this.#shutDown(Math.max(0, deadline - performance.now()));
+    await this.listener.parted();
+  }
+
+  /** Ends all connections as soon as no call of theirs is running, or `graceMs` have passed, which aborts the calls. */
+  async #shutDown(graceMs: number): Promise<void> {
+    const timer = setTimeout(() => this.#server.forceShutdown(), graceMs);
     try {
-      await Promise.race([this.#calls.settled(), late.promise]);
-      await this.listener.close();
       await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
-      await this.listener.parted();
     } finally {
       clearTimeout(timer);
     }
