@@ -85,6 +85,23 @@ Deno.test("a page instead of a blob is not taken for it", () =>
     await refuses(read(), "unavailable", /the answer has 6 bytes, not 10485760$/);
   }));
 
+Deno.test("a stream does not go on with an answer about other bytes", () =>
+  withBlob(async ({ registry, read, ranges }) => {
+    registry.faults.push({ kind: "truncate", keep: 1 << 20 });
+    registry.faults.push({ kind: "content-range", value: `bytes ${2 << 20}-${BYTES.length - 1}/${BYTES.length}` });
+    assert.deepEqual(await read(), BYTES);
+    const rest = `bytes=${1 << 20}-${BYTES.length - 1}`;
+    assert.deepEqual(ranges(), [undefined, rest, rest]);
+  }));
+
+Deno.test("an answer that tells no length and is shorter than the blob is not its end", () =>
+  withBlob(async ({ registry, read, ranges }) => {
+    const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+    registry.lasting = { kind: "raw", text: `${head}5\r\nhello\r\n0\r\n\r\n` };
+    await refuses(read(), "unavailable", /the answer has 5 bytes, not 10485760$/);
+    assert.equal(ranges().length, 3 + 3, "five bytes are progress once");
+  }));
+
 Deno.test("a slow reader is no timeout of the server", () =>
   withBlob(async ({ read, ranges }) => {
     let isFirst = true;
