@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { KeepingProcess, KEPT } from "../../../tests/support/mount/keeping_process.ts";
+import { endProcess } from "../../../tests/support/process/end_process.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { until } from "../../../tests/support/until.ts";
 import type { Fd } from "../../../ffi/fd.ts";
@@ -44,6 +45,29 @@ Deno.test("a keeper survives if its daemon is killed after recording it, before 
   await until("the keeper sleeps", () => Deno.readTextFileSync(`/proc/${pid}/comm`) === "sleep\n");
   await Keeper.discard(record);
   await daemon.ended();
+});
+
+Deno.test("a process that has the pid of a recorded keeper is neither asked nor killed", async () => {
+  using temp = TempDir.make();
+  const record = temp.join("keeper.json");
+  const bootId = Deno.readTextFileSync("/proc/sys/kernel/random/boot_id").trim();
+  const stranger = new Deno.Command("sleep", { args: ["1000"], stdin: "null", stdout: "null" }).spawn();
+  using _ended = { [Symbol.dispose]: () => endProcess(stranger) };
+  const { pid } = stranger;
+  const itself = { pid, startTime: Deno.readTextFileSync(`/proc/${pid}/stat`).split(" ")[21] };
+  const earlier = { pid, startTime: "1" };
+  const kept = (keeper: typeof itself, boot: string, former = earlier) =>
+    Deno.writeTextFileSync(record, JSON.stringify({ ...keeper, bootId: boot, descriptors: [[KEPT, 0]], former }));
+  for (const [keeper, boot] of [[earlier, bootId], [itself, "an earlier boot"]] as const) {
+    kept(keeper, boot);
+    assert.equal(await Keeper.pidOf(record), undefined);
+    assert.equal(await Keeper.take(record), undefined);
+    await Keeper.discard(record);
+  }
+  kept(itself, bootId);
+  assert.equal(await Keeper.pidOf(record), pid, "it lives on");
+  await Keeper.discard(record);
+  assert.equal((await stranger.status).signal, "SIGKILL");
 });
 
 Deno.test("a keeper that cannot be recorded ends", async () => {
