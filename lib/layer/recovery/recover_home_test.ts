@@ -1,4 +1,4 @@
-import { deepEqual, equal, rejects } from "node:assert/strict";
+import { deepEqual, equal, match, rejects } from "node:assert/strict";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { type Layer, loadLayer, stackBelow } from "../record/layer.ts";
 import { damagedLayersIn } from "../record/layer_damage.ts";
@@ -107,6 +107,19 @@ test("a layer whose unpacking was interrupted is removed", async (home) => {
   equal((await recover(home)).layers.length, 0);
   deepEqual(namesIn(home.home), [".making", ".removing", "l"]);
   deepEqual(namesIn(home.links), []);
+});
+
+test("a layer whose unpacking failed stays if dockerd has it, and is named", async (home) => {
+  await using _quiet = await quietLogs();
+  await makePlainLayer(home, "base");
+  const { paths } = await loadLayer(home, "base");
+  await markApplyBegun(paths);
+  await markApplyFailed(paths, "broken");
+  await Deno.writeTextFile(`${paths.diff}/part`, "of a layer");
+  const { layers, damaged } = await recover(home, { base: { diffId: "sha256:aa" } });
+  deepEqual([layers, damaged.map(({ id }) => id)], [[], ["base"]]);
+  match(damaged[0]?.reason ?? "", /its ApplyDiff failed \(broken\)$/);
+  equal(await Deno.readTextFile(`${paths.diff}/part`), "of a layer");
 });
 
 test("a layer whose removal was interrupted is removed at the next start", async (home) => {
