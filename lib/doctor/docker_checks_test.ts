@@ -4,7 +4,7 @@ import { type FakeDockerState, plainDocker, serveFakeDocker } from "../../tests/
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { loadLayer } from "../layer/record/layer.ts";
 import { HomePaths } from "../layer/record/layer_paths.ts";
-import { makePlainLayer } from "../../tests/support/plain_layer.ts";
+import { makePlainLayer } from "../../tests/support/layer/plain_layer.ts";
 import { servedHomePath } from "../layer/home/served_home.ts";
 import type { CheckResult } from "./check.ts";
 import { dockerChecks } from "./docker_checks.ts";

@@ -15,7 +15,7 @@ import { fuseTest } from "../support/mount/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/serve/graph_driver_process.ts";
 import { LazyContainer } from "../support/serve/lazy_container.ts";
 import { fixtureOf, readFixtureBootstrap } from "../support/rafs/rafs_fixtures.ts";
-import { makePlainLayer } from "../support/plain_layer.ts";
+import { makePlainLayer } from "../support/layer/plain_layer.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 

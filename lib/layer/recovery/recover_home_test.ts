@@ -4,7 +4,7 @@ import { type Layer, loadLayer, stackBelow } from "../record/layer.ts";
 import { damagedLayersIn } from "../record/layer_damage.ts";
 import { formatLower, HomePaths, newShortName } from "../record/layer_paths.ts";
 import { markApplyBegun, markApplyFailed, writeFinished } from "../record/layer_record.ts";
-import { makePlainLayer } from "../../../tests/support/plain_layer.ts";
+import { makePlainLayer } from "../../../tests/support/layer/plain_layer.ts";
 import type { DockerLayer } from "../record/docker_records.ts";
 import { GoneLayers } from "../remove/gone_layers.ts";
 import { discardLayer } from "../remove/discard_layer.ts";
