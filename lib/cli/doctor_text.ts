@@ -42,13 +42,13 @@ export class DoctorText {
     return `nydus-gd ${VERSION} on Linux ${Deno.osRelease()}\n`;
   }
 
-  /** Returns the text of a result, and below it the fix if there is one. */
+  /** Returns the text of a result, and below it the fix if there is one; of a check that was skipped, nothing is wrong. */
   result({ group, name, verdict, seen, mend }: CheckResult): string {
     const heading = group === this.#group ? "" : `\n${this.#style("bold", group)}\n`;
     this.#group = group;
     const word = this.#style(COLOURS[verdict], WORDS[verdict].padEnd(WORD_WIDTH));
     const [first = "", ...more] = this.#wrapped(oneLine(seen));
-    if (mend !== undefined) more.push(...this.#wrapped(`fix: ${oneLine(mend)}`));
+    if (mend !== undefined) more.push(...this.#wrapped(`${verdict === "skipped" ? "try" : "fix"}: ${oneLine(mend)}`));
     const below = more.map((line) => `${" ".repeat(INDENT)}${line}\n`).join("");
     return `${heading}  ${word}${oneLine(name).padEnd(NAME_WIDTH - 1)} ${first}\n${below}`;
   }

@@ -20,6 +20,11 @@ kernel
   );
 });
 
+Deno.test("what could be done about a check that was skipped is not called a fix", () => {
+  const shown = new DoctorText({ hasColours: false, columns: undefined }).result({ ...RESULT, verdict: "skipped" });
+  assert.match(shown, /^ {2}- {5}FUSE .*\n +try: modprobe fuse/m);
+});
+
 Deno.test("on a terminal texts are wrapped between words, below each other", () => {
   const shown = new DoctorText({ hasColours: false, columns: 80 }).result(RESULT);
   assert.equal(

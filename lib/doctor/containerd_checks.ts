@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { othersAt, SNAPSHOTTER } from "../setup/containerd/containerd_config.ts";
+import { othersBeside, type Registration, SNAPSHOTTER } from "../setup/containerd/containerd_config.ts";
 import { criProblem } from "../setup/containerd/containerd_cri.ts";
-import { snapshotterState } from "../setup/containerd/containerd_state.ts";
+import { type ContainerdFiles, snapshotterState } from "../setup/containerd/containerd_state.ts";
 import { CONTAINERD_SERVICE } from "../setup/unit_files.ts";
 import { snapshotProblems } from "../snapshot/snapshot_damage.ts";
 import { readSnapshots } from "../snapshot/snapshot_files.ts";
@@ -14,7 +14,7 @@ import { SnapshotPaths, snapshotterDir } from "../snapshot/snapshot_paths.ts";
 import { countText } from "../base/count_text.ts";
 import { type Check, fail, failedWith, ok, type Outcome, skipped, warn } from "./check.ts";
 import { checkSocket } from "./daemon_checks.ts";
-import type { ContainerdFiles, Installation } from "./installation.ts";
+import type { Installation } from "./installation.ts";
 
 const GROUP = "containerd";
 const SETUP = "nydus-gd setup --target containerd";
@@ -23,12 +23,15 @@ const SETUP = "nydus-gd setup --target containerd";
 export function containerdChecks(installation: Installation): Check[] {
   const { containerdFiles, containerdSocket } = installation;
   /** Skips the check if the snapshotter is not set up: only the first check reports that. */
-  const check = (name: string, run: (address: string, signal: AbortSignal) => Promise<Outcome> | Outcome): Check => ({
+  const check = (
+    name: string,
+    run: (registered: Registration, signal: AbortSignal) => Promise<Outcome> | Outcome,
+  ): Check => ({
     group: GROUP,
     name,
     run(signal) {
-      const address = installation.snapshotterAddress;
-      return address === undefined ? skipped(`no snapshotter ${SNAPSHOTTER} is set up`) : run(address, signal);
+      const { snapshotter } = installation;
+      return snapshotter === undefined ? skipped(`no snapshotter ${SNAPSHOTTER} is set up`) : run(snapshotter, signal);
     },
   });
   return [
@@ -37,27 +40,33 @@ export function containerdChecks(installation: Installation): Check[] {
       name: "proxy plugin",
       run() {
         if ("error" in containerdFiles) return failedWith(containerdFiles.error);
-        const address = installation.snapshotterAddress;
-        const [other] = address === undefined ? [] : othersAt(address, containerdFiles.value.files);
-        if (other !== undefined) return fail(`${other} leads to ${address} as well`, `remove proxy_plugins.${other}`);
-        if (address !== undefined) return ok(`${SNAPSHOTTER} at ${address}`);
+        const { snapshotter } = installation;
+        if (snapshotter !== undefined) return judgeRegistration(snapshotter, containerdFiles.value);
         return containerdFiles.value.isThere
           ? skipped(`containerd has none of the name ${SNAPSHOTTER}`, SETUP)
           : skipped("containerd is not installed");
       },
     },
-    check("snapshotter socket", (address) => checkSocket(address)),
-    check("snapshotter", (_address, signal) => checkPlugin(containerdSocket, signal)),
+    check("snapshotter socket", ({ address }) => checkSocket(address)),
+    check("snapshotter", ({ name }, signal) => checkPlugin(name, containerdSocket, signal)),
     { group: GROUP, name: "snapshot records", run: () => checkSnapshots(installation) },
     check(
       "Kubernetes",
-      (_address, signal) => "error" in containerdFiles ? skipped("unknown") : judgeCri(containerdFiles.value, signal),
+      (_registered, signal) =>
+        "error" in containerdFiles ? skipped("unknown") : judgeCri(containerdFiles.value, signal),
     ),
   ];
 }
 
-async function checkPlugin(socket: string, signal: AbortSignal): Promise<Outcome> {
-  const state = await snapshotterState({ socket, signal });
+function judgeRegistration(registered: Registration, { files }: ContainerdFiles): Outcome {
+  const { name, address } = registered;
+  const [other] = othersBeside(registered, files);
+  if (other !== undefined) return fail(`${other} leads to ${address} as well`, `remove proxy_plugins.${other}`);
+  return ok(`${name} at ${address}`);
+}
+
+async function checkPlugin(name: string, socket: string, signal: AbortSignal): Promise<Outcome> {
+  const state = await snapshotterState(name, { socket, signal });
   switch (state) {
     case undefined:
       return skipped("containerd cannot be asked: it does not run, or there is no ctr", "systemctl status containerd");

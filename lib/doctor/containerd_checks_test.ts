@@ -47,6 +47,18 @@ Deno.test("a second name for the snapshotter is a failure that names it", async 
   assert.deepEqual([verdict, mend], ["fail", "remove proxy_plugins.nydus"]);
 });
 
+Deno.test("a snapshotter that leads to our socket by another name is known by that", async () => {
+  const named = REGISTERED.replaceAll("nydus-gd]", "nydus]").replace("nydus-gd.exports", "nydus.exports")
+    .replace("SOCKET", "/run/nydus-gd/snapshotter.sock");
+  const cri = '[plugins."io.containerd.grpc.v1.cri".containerd]\nsnapshotter = "nydus"\n';
+  const say = await judge(named + cri);
+  assert.deepEqual([say("proxy plugin").verdict, say("proxy plugin").seen], [
+    "ok",
+    "nydus at /run/nydus-gd/snapshotter.sock",
+  ]);
+  assert.match(say("Kubernetes").seen, /keeps from nydus what it prepares/);
+});
+
 Deno.test("a configuration that containerd cannot read is a failure with its line", async () => {
   const { verdict, seen } = (await judge("version = 2\nx = [\n"))("proxy plugin");
   assert.equal(verdict, "fail");

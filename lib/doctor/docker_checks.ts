@@ -29,7 +29,7 @@ const INSTALL = "install Docker 20.10 or later";
 
 /** Checks of reachability, version, driver, and of settings that prevent lazy images from starting. */
 export function dockerChecks(installation: Installation): Check[] {
-  const { docker, driverName: driver } = installation;
+  const { docker } = installation;
   let asked: Promise<DockerInfo> | undefined;
   const ask = (signal: AbortSignal) => asked ??= docker.info(signal);
   /** Skips the check if Docker does not answer: only the first check reports that. */
@@ -51,7 +51,7 @@ export function dockerChecks(installation: Installation): Check[] {
           const { version } = await ask(signal);
           return ok(`${version} at ${docker.host}`);
         } catch (error) {
-          if (installation.snapshotterAddress !== undefined && !await isInstalled(installation)) {
+          if (installation.snapshotter !== undefined && !await isInstalled(installation)) {
             return skipped("there is no Docker; containerd is set up");
           }
           return (isOfTheUnit(docker.host) ? await whyFailed() : undefined) ?? failedWith(error);
@@ -60,11 +60,11 @@ export function dockerChecks(installation: Installation): Check[] {
     },
     check("version", ({ version }) => judgeVersion(version)),
     check("storage driver", async (info) => {
-      const finding = judgeDriver(info, driver);
+      const finding = judgeDriver(info, driverFor(info, installation));
       if (finding.verdict !== "fail" || !await isLeftAlone(installation, info)) return finding;
       return skipped(`${info.driver} is in use; only containerd is set up`, `${SETUP} --target docker`);
     }),
-    check("image store", (info) => judgeStore(info, driver)),
+    check("image store", (info) => judgeStore(info, driverFor(info, installation))),
     check("user namespaces", (info) => judgeNamespaces(info, installation)),
     { group: GROUP, name: "layer records", run: () => checkLayers(installation) },
   ];
@@ -83,9 +83,14 @@ async function checkLayers({ isRoot, options: { root } }: Installation): Promise
   return fail(problems.map(({ message }) => message).join("; "), first.remedy);
 }
 
+/** Name by which this Docker knows us. */
+function driverFor({ usesContainerdStore }: DockerInfo, { snapshotter, driverName }: Installation): string {
+  return usesContainerdStore && snapshotter !== undefined ? snapshotter.name : driverName;
+}
+
 /** Whether setup was told to set up containerd, beside a Docker with graph drivers. */
-async function isLeftAlone({ host, snapshotterAddress }: Installation, { version }: DockerInfo): Promise<boolean> {
-  if (snapshotterAddress === undefined || pluginSupport(version).kind === "removed") return false;
+async function isLeftAlone({ host, snapshotter }: Installation, { version }: DockerInfo): Promise<boolean> {
+  if (snapshotter === undefined || pluginSupport(version).kind === "removed") return false;
   return (await readFileState(host.at(DROP_IN_PATH))).kind === "none";
 }
 

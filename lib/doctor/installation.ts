@@ -17,16 +17,9 @@ import { type ConfigPath, examineNydusdConfig, readSettings } from "../backend/c
 import { DockerEngine, dockerHost } from "../image/docker/engine.ts";
 import { STATE_FOLDERS } from "../image/gc/state_left_overs.ts";
 import { PulledImages } from "../image/lazy/records/pulled_images.ts";
-import {
-  CONTAINERD_CONFIG,
-  type ContainerdConfig,
-  parseContainerdConfig,
-  readImports,
-  registeredAddress,
-} from "../setup/containerd/containerd_config.ts";
-import { CONTAINERD_SOCKET, effectiveConfig, lookAtContainerd } from "../setup/containerd/containerd_state.ts";
+import { type Registration, registrationOf } from "../setup/containerd/containerd_config.ts";
+import { CONTAINERD_SOCKET, type ContainerdFiles, readContainerdFiles } from "../setup/containerd/containerd_state.ts";
 import { insecureRegistries } from "../setup/docker/docker_registries.ts";
-import { readFileState } from "../setup/file_state.ts";
 import { Host } from "../setup/host.ts";
 
 /** Location of the installation, as for `serve`. */
@@ -43,16 +36,6 @@ export interface InstallationOptions {
   readonly host?: Host;
   /** Socket of containerd. Default: that of the machine's. */
   readonly containerdSocket?: string;
-}
-
-/** What containerd is configured by. */
-export interface ContainerdFiles {
-  /** Whether it is installed. */
-  readonly isThere: boolean;
-  /** The main file, and its imports. */
-  readonly files: readonly ContainerdConfig[];
-  /** Asks it what it makes of them; undefined if it does not tell. */
-  effective(signal: AbortSignal): Promise<ContainerdConfig | undefined>;
 }
 
 /** A value, or the error that prevented reading it. */
@@ -127,12 +110,12 @@ export class Installation implements Disposable {
     return hostOf(this.options);
   }
 
-  /** Where containerd looks for our snapshotter; undefined if that is not set up, or its files are invalid. */
-  get snapshotterAddress(): string | undefined {
-    return registeredAddress(valueOf(this.containerdFiles)?.files ?? []);
+  /** Our snapshotter, as containerd knows it; undefined if it is not set up, or containerd's files are invalid. */
+  get snapshotter(): Registration | undefined {
+    return registrationOf(valueOf(this.containerdFiles)?.files ?? []);
   }
 
-  /** Name of our storage driver: Docker finds a plugin by the name of its socket. */
+  /** Name of our graph driver: Docker finds a plugin by the name of its socket. */
   get driverName(): string {
     return this.options.socket.replace(/^.*\//, "").replace(/\.sock$/, "");
   }
@@ -153,14 +136,6 @@ export class Installation implements Disposable {
 
 function hostOf({ host = new Host("/") }: InstallationOptions): Host {
   return host;
-}
-
-async function readContainerdFiles(host: Host): Promise<ContainerdFiles> {
-  const state = await lookAtContainerd(host);
-  const path = state.unit.flags.configFile?.value ?? CONTAINERD_CONFIG;
-  const main = parseContainerdConfig(await readFileState(host.at(path), { follow: true }), path);
-  const files = [main, ...await readImports(host, main)];
-  return { isThere: state.isThere, files, effective: (signal) => effectiveConfig(host, state, path, signal) };
 }
 
 /** Captures the result of a promise. */

@@ -130,7 +130,7 @@ async function checkLayers(installation: Installation, askDocker: AskDocker): Pr
 
 /** Tries an overlay where snapshots of containerd are stored. */
 async function checkSnapshots(installation: Installation, askDocker: AskDocker): Promise<Outcome> {
-  if (installation.snapshotterAddress === undefined) {
+  if (installation.snapshotter === undefined) {
     const info = await askDocker();
     if (info === undefined || !keepsInContainerd(info)) return skipped("no snapshotter is set up");
   }

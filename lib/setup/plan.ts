@@ -22,7 +22,7 @@ import { SetupRecord } from "./record.ts";
 import { hasSystemd, isStarted, showUnit } from "./systemd.ts";
 import { planContainerd } from "./containerd/target_containerd.ts";
 import { planDocker } from "./docker/target_docker.ts";
-import { DRIVER, type SetupTarget, targetFor, type TargetPlan } from "./target_plan.ts";
+import { type SetupTarget, targetFor, type TargetPlan } from "./target_plan.ts";
 import {
   CONTAINERD_DROP_IN_PATH,
   CONTAINERD_SERVICE,
@@ -87,7 +87,7 @@ export async function planSetup(options: SetupOptions, signal: AbortSignal): Pro
     notes: [
       ...notesOn(options, part, docker),
       ...host.isLive && !isBooted ? [noSystemd(target)] : [],
-      ...restartsDocker ? restartWarnings(docker, { force }) : [],
+      ...restartsDocker ? restartWarnings(docker, { driver: part.driver, force }) : [],
     ],
   };
 }
@@ -100,14 +100,14 @@ function noSystemd(target: SetupTarget): string {
 /** Arguments for systemctl. */
 async function servicesOf(
   changes: readonly FileChange[],
-  { dockerReads, containerdReads }: TargetPlan,
+  { driver, dockerReads, containerdReads }: TargetPlan,
   docker: DockerState,
 ): Promise<(readonly string[])[]> {
   const isChanged = (...paths: readonly string[]) => changes.some(({ path }) => paths.includes(path));
   const daemon = await showUnit(SERVICE);
-  const usesOurs = docker.running?.info.driver === DRIVER;
+  const usesOurs = docker.running?.info.driver === driver;
   const restartsContainerd = containerdReads !== undefined && await isStarted(CONTAINERD_SERVICE) &&
-    (isChanged(...containerdReads) || await snapshotterState() === "none");
+    (isChanged(...containerdReads) || await snapshotterState(driver) === "none");
   const restartsDocker = dockerReads !== undefined && docker.unit.isThere && await isStarted(DOCKER_SERVICE) &&
     (isChanged(...dockerReads) || !usesOurs);
   return [
@@ -128,7 +128,7 @@ function notesOn({ host, command }: SetupOptions, part: TargetPlan, { running }:
   if (part.dockerReads === undefined) return notes;
   const info = running?.info;
   if (host.isLive && info === undefined) notes.push("Docker does not answer: its containers and images are unknown.");
-  if (info !== undefined && info.driver !== DRIVER) notes.push(...whatDockerHides(info));
+  if (info !== undefined && info.driver !== part.driver) notes.push(...whatDockerHides(info));
   return notes;
 }
 
@@ -149,12 +149,15 @@ function whatDockerHides({ driver, dataRoot, imageCount, usesContainerdStore }: 
 }
 
 /** Effects of a Docker restart on running containers. @throws {NydusGdError} "busy" */
-function restartWarnings({ running }: DockerState, { force }: { readonly force: boolean }): string[] {
+function restartWarnings(
+  { running }: DockerState,
+  { driver, force }: { readonly driver: string; readonly force: boolean },
+): string[] {
   if (running === undefined || running.containers.length === 0) return [];
   const { info, containers } = running;
   const names = containers.map(({ name }) => name).join(", ");
   const count = countText(containers.length, "running container");
-  if (info.driver === DRIVER) {
+  if (info.driver === driver) {
     return [
       info.hasLiveRestore
         ? `Kept running while Docker restarts (live-restore): ${names}.`

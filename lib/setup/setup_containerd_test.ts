@@ -133,6 +133,38 @@ Deno.test("a snapshotter that somebody has registered is neither registered agai
   }
 });
 
+/** The table as nerdctl needs it. */
+const NAMED_NYDUS = `[proxy_plugins.nydus]\ntype = "snapshot"\naddress = "${SOCKET}"\n`;
+
+Deno.test("a snapshotter that somebody has given another name is used by that name", async () => {
+  using machine = new PrefixMachine();
+  machine.hasDocker("29.7.2");
+  const cri = '[plugins."io.containerd.grpc.v1.cri".containerd]\nsnapshotter = "nydus"\n';
+  machine.hasContainerd(`version = 2\n${NAMED_NYDUS}${cri}`);
+  const [tree, before] = [machine.tree(), machine.read(CONFIG)];
+  assert.match((await plan(machine)).notes.join(), /keeps from nydus what it prepares/);
+  await setUp(machine, "none");
+  assert.equal(machine.read(CONFIG), before);
+  assert.equal(JSON.parse(machine.read(DAEMON_JSON))["storage-driver"], "nydus");
+  assert.ok(isEmpty(await plan(machine)));
+  await undoSetup(machine);
+  assert.deepEqual(machine.tree(), tree);
+});
+
+Deno.test("a snapshotter that was given another name since setup is used by that name", async () => {
+  using machine = new PrefixMachine();
+  machine.hasDocker("29.7.2");
+  machine.hasContainerd();
+  await setUp(machine, "none");
+  machine.write(CONFIG, machine.read(CONFIG).replaceAll("proxy_plugins.nydus-gd", "proxy_plugins.nydus"));
+  const renamed = machine.read(CONFIG);
+  await setUp(machine, "none");
+  assert.equal(machine.read(CONFIG), renamed);
+  assert.equal(JSON.parse(machine.read(DAEMON_JSON))["storage-driver"], "nydus");
+  assert.match(machine.read(UNIT_PATH), /--snapshotter-socket/);
+  assert.ok(isEmpty(await plan(machine)));
+});
+
 Deno.test("a Docker that got a new version is set up for that, and undo restores what was before the first", async () => {
   using machine = new PrefixMachine();
   machine.hasContainerd();
@@ -207,8 +239,10 @@ Deno.test({
     for (const config of [of1, of2]) {
       using machine = new PrefixMachine();
       machine.hasContainerd(config);
-      await Deno.remove(machine.host.at(CONTAINERD));
-      await Deno.symlink(CONTAINERD, machine.host.at(CONTAINERD));
+      // beside another, which does not print anything: that of the unit counts
+      machine.write("/lib/systemd/system/containerd.service", "[Service]\nExecStart=-/opt/bin/containerd -l info\n");
+      await Deno.mkdir(machine.host.at("/opt/bin"), { recursive: true });
+      await Deno.symlink(CONTAINERD, machine.host.at("/opt/bin/containerd"));
       notes.push((await plan(machine)).notes.filter((note) => note.startsWith("Kubernetes")).join());
     }
     assert.equal(notes[0], "");
@@ -228,7 +262,14 @@ Deno.test("obstacles in containerd's configuration are refused by name before an
     ],
     [elsewhere.replace("/run/other.sock", SOCKET).replace('"snapshot"', '"content"'), /of type "content"/],
     ["version = 2\nplugins = [\n", /Cannot read \/etc\/containerd\/config\.toml: line \d+: /],
-    [elsewhere.replace("nydus-gd", "nydus").replace("other", "nydus-gd/snapshotter"), /proxy_plugins\.nydus leads to/],
+    [
+      [NAMED_NYDUS, NAMED_NYDUS.replace("nydus]", "nydus-gd]")].join("\n"),
+      /proxy_plugins\.nydus leads to .*\.sock as well/,
+    ],
+    [
+      `disabled_plugins = ["io.containerd.snapshotter.v1.nydus"]\n${NAMED_NYDUS}`,
+      /disabled_plugins in .* has io\.containerd\.snapshotter\.v1\.nydus$/,
+    ],
     ['proxy_plugins = "none"\n', /proxy_plugins is not what containerd expects there/],
     ["proxy_plugins = {}\n", /proxy_plugins in .* is written so that nothing can be appended to it/],
     [

@@ -8,7 +8,7 @@ import { pluginSupport } from "./docker/docker_version.ts";
 import type { FileChange } from "./file_change.ts";
 import type { PlanSource } from "./plan_files.ts";
 
-/** Name of our storage driver and of its socket. */
+/** Name of our storage driver and of its socket; that of our snapshotter may be another. */
 export const DRIVER = "nydus-gd";
 
 /** Who uses the daemon. */
@@ -21,6 +21,8 @@ export interface TargetSource extends PlanSource {
 
 /** Changes of files that are not the daemon's own, and who has to read them. */
 export interface TargetPlan {
+  /** Name by which Docker knows us: its storage driver. */
+  readonly driver: string;
   readonly changes: readonly FileChange[];
   /** Paths that Docker reads when it starts; absent: Docker does not get our driver. */
   readonly dockerReads?: readonly string[];

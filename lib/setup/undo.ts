@@ -58,8 +58,9 @@ export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal
   if (host.isLive && record.files.some(({ block }) => block !== undefined)) notes.push(...lostByContainerd({ force }));
   if (host.isLive && record.files.length > 0 && await hasSystemd()) {
     const { running } = await lookAtDocker(host, signal);
-    const isUsed = running?.info.driver === DRIVER;
-    if (running !== undefined && isUsed) notes.push(...lostContainers({ ...running, force }));
+    const driver = driverIn(record);
+    const isUsed = running?.info.driver === driver;
+    if (running !== undefined && isUsed) notes.push(...lostContainers({ ...running, driver, force }));
     if (changes.some((change) => !isOwn(change))) services.push(["daemon-reload"]);
     const isRead = (by: (file: RecordedFile) => boolean) =>
       changes.some(({ path }) => record.files.some((file) => file.path === path && by(file)));
@@ -155,17 +156,28 @@ async function undoOf(
   return { ...change, after: current.kind === "file" ? withText(current, text) : current };
 }
 
+/** Name by which Docker was told to use us: that of a snapshotter can be chosen. */
+function driverIn({ files }: SetupRecord): string {
+  const members = files.flatMap(({ members = [] }) => members);
+  const driver = members.find(({ name }) => name === "storage-driver")?.ours;
+  return typeof driver === "string" ? driver : DRIVER;
+}
+
 /** Containers on our driver, which Docker will lose. @throws {NydusGdError} "busy" */
 function lostContainers(
-  { containers, force }: { readonly containers: readonly { readonly name: string }[]; readonly force: boolean },
+  { containers, driver, force }: {
+    readonly containers: readonly { readonly name: string }[];
+    readonly driver: string;
+    readonly force: boolean;
+  },
 ): string[] {
   if (containers.length === 0) return [];
   const names = containers.map(({ name }) => name).join(", ");
   const count = countText(containers.length, "running container");
-  if (force) return [`Docker loses ${count} on ${DRIVER}: ${names}.`];
+  if (force) return [`Docker loses ${count} on ${driver}: ${names}.`];
   throw new NydusGdError(
     "busy",
-    `Cannot undo setup: Docker would lose ${count} on ${DRIVER}: ${names}`,
+    `Cannot undo setup: Docker would lose ${count} on ${driver}: ${names}`,
     { hint: "docker stop them first, or --force" },
   );
 }

@@ -11,7 +11,8 @@ import { registryAt } from "../../image/lazy/open/backend_candidates.ts";
 import type { LazyDaemon, PullEvent, PullResult } from "../../image/pull/pull.ts";
 import { pullImage } from "../../image/pull/pull_image.ts";
 import { SeenLogins } from "../../image/pull/seen_logins.ts";
-import { SNAPSHOTTER } from "../../setup/containerd/containerd_config.ts";
+import { snapshotterName } from "../../setup/containerd/containerd_state.ts";
+import { Host } from "../../setup/host.ts";
 import { formatPlatform, parsePlatform } from "../../oci/platform.ts";
 import { familiarReference, parseReference } from "../../oci/reference.ts";
 import type { ActionContext, PullArgs } from "../actions.ts";
@@ -44,7 +45,7 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
       logins,
       openMemory: async () => scratch.use(new PagedMemory(scratch.use(await ScratchFolder.make()).path)),
       docker: access.docker(args.dockerHost),
-      snapshotter: SNAPSHOTTER,
+      snapshotter: await snapshotterName(new Host("/")),
       daemon: daemonAt(adminSocket, access.settings.fetch.deadlineMs),
       onEvent(event) {
         if (output === "jsonl") stdout.write(`${JSON.stringify(jsonOf(event))}\n`);

@@ -31,20 +31,22 @@ import { DAEMON_ROOT, type Host } from "../host.ts";
 export const CONTAINERD_CONFIG = "/etc/containerd/config.toml";
 /** Socket of the snapshotter. */
 export const SNAPSHOTTER_SOCKET = "/run/nydus-gd/snapshotter.sock";
-/** Name of the snapshotter for containerd and its clients. */
+/** Name that setup gives the snapshotter. One that was registered by hand may have another. */
 export const SNAPSHOTTER = "nydus-gd";
 
 /** Types that containerd accepts for a snapshotter. */
 const SNAPSHOT_TYPES = ["snapshot", "io.containerd.snapshotter.v1"];
-/** Plugins without which containerd has no proxy snapshotter; the short names are those of version 1. */
-const NEEDED_PLUGINS = [
-  `io.containerd.snapshotter.v1.${SNAPSHOTTER}`,
-  "io.containerd.service.v1.snapshots-service",
-  "io.containerd.grpc.v1.snapshots",
-  SNAPSHOTTER,
-  "snapshots-service",
-  "snapshots",
-];
+/** Plugins without which containerd has no proxy snapshotter of this name; the short names are those of version 1. */
+function neededPlugins(name: string): string[] {
+  return [
+    `io.containerd.snapshotter.v1.${name}`,
+    "io.containerd.service.v1.snapshots-service",
+    "io.containerd.grpc.v1.snapshots",
+    name,
+    "snapshots-service",
+    "snapshots",
+  ];
+}
 
 /** The folder that tells a kubelet how full the file system of snapshots is. */
 export const EXPORTED_ROOT = snapshotterDir(DAEMON_ROOT);
@@ -147,16 +149,10 @@ async function matching(host: Host, pattern: string): Promise<string[]> {
   return names.filter((name) => expected.test(name)).sort().map((name) => join(dirname(pattern), name));
 }
 
-/**
- * Address of a proxy snapshotter with our name, as containerd sees it; undefined if there is none.
- *
- * @param files the main one, and its imports
- */
-export function registeredAddress(files: readonly ContainerdConfig[]): string | undefined {
-  return registrationOf(files)?.address;
-}
-
-interface Registration {
+/** Our snapshotter, as containerd knows it. */
+export interface Registration {
+  readonly name: string;
+  /** The file. */
   readonly path: string;
   readonly type: string;
   readonly address: string;
@@ -164,20 +160,28 @@ interface Registration {
   readonly exports: Readonly<Record<string, unknown>>;
 }
 
-/** The table that counts: that of the last file which has one. */
+/**
+ * The table of our snapshotter: the one with the name that setup gives it, else one that leads to its socket by another
+ * name. Undefined if there is none. Of tables of one name, that of the last file counts.
+ *
+ * @param files the main one, and its imports
+ */
 export function registrationOf(files: readonly ContainerdConfig[]): Registration | undefined {
-  const last = files.findLast(({ content }) => content.proxy_plugins[SNAPSHOTTER] !== undefined);
-  const table = last?.content.proxy_plugins[SNAPSHOTTER];
-  return last === undefined || table === undefined ? undefined : { path: last.path, ...table };
+  const tables = tablesOf(files);
+  return tables.find(({ name }) => name === SNAPSHOTTER) ??
+    tables.find(({ address }) => address === SNAPSHOTTER_SOCKET);
 }
 
-/** Other names under which a proxy plugin leads to `address`: containerd would delete the snapshots of one for the other. */
-export function othersAt(address: string, files: readonly ContainerdConfig[]): string[] {
-  const tables = Object.entries(Object.assign({}, ...files.map(({ content }) => content.proxy_plugins))) as [
-    string,
-    { readonly address: string },
-  ][];
-  return tables.filter(([name, table]) => name !== SNAPSHOTTER && table.address === address).map(([name]) => name);
+/** Names of other proxy plugins that lead to the same address: containerd would delete the snapshots of one for another. */
+export function othersBeside({ name, address }: Registration, files: readonly ContainerdConfig[]): string[] {
+  return tablesOf(files).filter((table) => table.name !== name && table.address === address).map(({ name }) => name);
+}
+
+function tablesOf(files: readonly ContainerdConfig[]): Registration[] {
+  const tables = files.flatMap(({ path, content }) =>
+    Object.entries(content.proxy_plugins).map(([name, table]) => [name, { ...table, name, path }] as const)
+  );
+  return [...new Map(tables).values()];
 }
 
 /**
@@ -187,17 +191,14 @@ export function othersAt(address: string, files: readonly ContainerdConfig[]): s
  * @throws {NydusGdError} "config" for a conflicting setting
  */
 export function blockFor(main: ContainerdConfig, imports: readonly ContainerdConfig[]): string | undefined {
-  refuseDisabled([main, ...imports]);
-  const [other] = othersAt(SNAPSHOTTER_SOCKET, [main, ...imports]);
-  if (other !== undefined) {
-    throw refusal(`proxy_plugins.${other} leads to ${SNAPSHOTTER_SOCKET} already`, `remove proxy_plugins.${other}`);
-  }
-  const registered = registrationOf([main, ...imports]);
+  const files = [main, ...imports];
+  const registered = registrationOf(files);
+  refuseDisabled(files, registered?.name ?? SNAPSHOTTER);
   if (registered !== undefined) {
-    if (registered.address === SNAPSHOTTER_SOCKET && SNAPSHOT_TYPES.includes(registered.type)) return undefined;
-    const state = `${registered.path} has a proxy plugin ${SNAPSHOTTER} of type "${registered.type}" at ` +
-      `"${registered.address}"`;
-    throw refusal(state, `remove proxy_plugins.${SNAPSHOTTER} from ${registered.path}`);
+    refuseUnlike(registered);
+    const [other] = othersBeside(registered, files);
+    if (other === undefined) return undefined;
+    throw refusal(`proxy_plugins.${other} leads to ${SNAPSHOTTER_SOCKET} as well`, `remove proxy_plugins.${other}`);
   }
   const start = main.text === "" || main.text.endsWith("\n") ? "" : "\n";
   const head = /^\s*$/.test(main.text) ? "version = 2\n\n" : "\n";
@@ -207,9 +208,16 @@ export function blockFor(main: ContainerdConfig, imports: readonly ContainerdCon
   return block;
 }
 
-function refuseDisabled(files: readonly ContainerdConfig[]): void {
+function refuseUnlike({ name, path, type, address }: Registration): void {
+  if (address === SNAPSHOTTER_SOCKET && SNAPSHOT_TYPES.includes(type)) return;
+  const state = `${path} has a proxy plugin ${name} of type "${type}" at "${address}"`;
+  throw refusal(state, `remove proxy_plugins.${name} from ${path}`);
+}
+
+function refuseDisabled(files: readonly ContainerdConfig[], name: string): void {
+  const needed = neededPlugins(name);
   for (const { path, content } of files) {
-    const disabled = content.disabled_plugins.find((name) => NEEDED_PLUGINS.includes(name));
+    const disabled = content.disabled_plugins.find((plugin) => needed.includes(plugin));
     if (disabled !== undefined) {
       throw refusal(`disabled_plugins in ${path} has ${disabled}`, `remove it from disabled_plugins in ${path}`);
     }

@@ -12,7 +12,7 @@
  */
 import type { TomlTable } from "smol-toml";
 import * as v from "valibot";
-import { type ContainerdConfig, EXPORTED_ROOT, registrationOf, SNAPSHOTTER } from "./containerd_config.ts";
+import { type ContainerdConfig, EXPORTED_ROOT, registrationOf } from "./containerd_config.ts";
 
 /** Table of the CRI plugin with the keys below, in containerd 2.x. */
 const TABLE_OF_2 = ["io.containerd.cri.v1.images"];
@@ -38,33 +38,33 @@ export async function criProblem(
   files: readonly ContainerdConfig[],
   ask: () => Promise<ContainerdConfig | undefined>,
 ): Promise<CriProblem | undefined> {
-  const wanted = files.toReversed().flatMap(criTablesOf).find(({ cri }) => cri.snapshotter === SNAPSHOTTER);
+  const registration = registrationOf(files);
+  if (registration === undefined) return undefined;
+  const { name } = registration;
+  const wanted = files.toReversed().flatMap(criTablesOf).find(({ cri }) => cri.snapshotter === name);
   if (wanted === undefined) return undefined;
   const effective = await ask();
   const [used] = effective === undefined ? [wanted] : criTablesOf(effective);
   if (used === undefined) return undefined; // a containerd without this plugin
-  if (used.cri.snapshotter !== SNAPSHOTTER) {
+  if (used.cri.snapshotter !== name) {
     return {
       state: `containerd ignores ${wanted.place}: Kubernetes is on ${used.cri.snapshotter}, and no image is lazy`,
-      remedy: `[${used.name}] with snapshotter = "${SNAPSHOTTER}" and disable_snapshot_annotations = false in ` +
+      remedy: `[${used.name}] with snapshotter = "${name}" and disable_snapshot_annotations = false in ` +
         (files[0]?.path ?? wanted.place),
     };
   }
   if (used.cri.disable_snapshot_annotations !== false) {
     return {
-      state:
-        `${wanted.place} keeps from ${SNAPSHOTTER} what it prepares: no image is lazy, and containerd 2.1 and later ` +
+      state: `${wanted.place} keeps from ${name} what it prepares: no image is lazy, and containerd 2.1 and later ` +
         "pull none",
       remedy: "disable_snapshot_annotations = false",
     };
   }
-  const registration = registrationOf(files);
-  if (registration === undefined || registration.exports["root"] !== undefined) return undefined;
+  if (registration.exports["root"] !== undefined) return undefined;
   return {
-    state:
-      `${registration.path} does not say where ${SNAPSHOTTER} keeps snapshots: a kubelet cannot tell how full the ` +
+    state: `${registration.path} does not say where ${name} keeps snapshots: a kubelet cannot tell how full the ` +
       "file system is, and does not remove images when it is",
-    remedy: `root = "${EXPORTED_ROOT}" in [proxy_plugins.${SNAPSHOTTER}.exports]`,
+    remedy: `root = "${EXPORTED_ROOT}" in [proxy_plugins.${name}.exports]`,
   };
 }
 

@@ -5,8 +5,15 @@
  */
 import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { type ContainerdConfig, parseContainerdConfig, SNAPSHOTTER } from "./containerd_config.ts";
-import { textFile } from "../file_state.ts";
+import {
+  CONTAINERD_CONFIG,
+  type ContainerdConfig,
+  parseContainerdConfig,
+  readImports,
+  registrationOf,
+  SNAPSHOTTER,
+} from "./containerd_config.ts";
+import { readFileState, textFile } from "../file_state.ts";
 import type { Host } from "../host.ts";
 import { type FlaggedUnit, readUnitFlags } from "../unit_flags.ts";
 import { CONTAINERD_DROP_IN_PATH, CONTAINERD_SERVICE } from "../unit_files.ts";
@@ -20,12 +27,15 @@ export const CONTAINERD_SOCKET = "/run/containerd/containerd.sock";
 /** Seconds for an answer of containerd. */
 const TIMEOUT_S = 3;
 
-const PATTERNS = { configFile: /(?:^|[\s"'=])(?:--config|-c)(?:=|\s+)"?([\w./-]+)/ } as const;
+const PATTERNS = {
+  program: /^\s*ExecStart\s*=\s*[-@:+!|]*"?(\/[^\s"]*\/containerd)(?=["\s]|$)/,
+  configFile: /(?:^|[\s"'=])(?:--config|-c)(?:=|\s+)"?([\w./-]+)/,
+} as const;
 
 /** State of containerd on a machine. */
 export interface ContainerdState {
   readonly unit: FlaggedUnit<keyof typeof PATTERNS>;
-  /** Path of its program; undefined if there is none in the usual places. */
+  /** Path of its program, that of its unit first; undefined if there is none in the usual places. */
   readonly program: string | undefined;
   /** Whether it is installed, be it without a unit. */
   readonly isThere: boolean;
@@ -39,13 +49,42 @@ export async function lookAtContainerd(host: Host): Promise<ContainerdState> {
     environmentFiles: [],
     patterns: PATTERNS,
   });
-  const program = await findProgram(host);
+  const program = await findProgram(host, unit.flags.program?.value);
   return { unit, program, isThere: unit.isThere || program !== undefined };
 }
 
-async function findProgram(host: Host): Promise<string | undefined> {
+/** What containerd is configured by. */
+export interface ContainerdFiles {
+  /** Whether it is installed. */
+  readonly isThere: boolean;
+  /** The main file, and its imports. */
+  readonly files: readonly ContainerdConfig[];
+  /** Asks it what it makes of them; undefined if it does not tell. */
+  effective(signal: AbortSignal): Promise<ContainerdConfig | undefined>;
+}
+
+/** Reads the files that containerd is configured by. @throws {NydusGdError} "config" for one that it could not read */
+export async function readContainerdFiles(host: Host): Promise<ContainerdFiles> {
+  const state = await lookAtContainerd(host);
+  const path = state.unit.flags.configFile?.value ?? CONTAINERD_CONFIG;
+  const main = parseContainerdConfig(await readFileState(host.at(path), { follow: true }), path);
+  const files = [main, ...await readImports(host, main)];
+  return { isThere: state.isThere, files, effective: (signal) => effectiveConfig(host, state, path, signal) };
+}
+
+/** Name of our snapshotter in this machine's containerd; the usual one where that cannot be read, or there is none. */
+export async function snapshotterName(host: Host): Promise<string> {
+  try {
+    return registrationOf((await readContainerdFiles(host)).files)?.name ?? SNAPSHOTTER;
+  } catch (error) {
+    log.debug("containerd's configuration is not readable", { reason: messageOf(error) });
+    return SNAPSHOTTER;
+  }
+}
+
+async function findProgram(host: Host, started: string | undefined): Promise<string | undefined> {
   const missing = [Deno.errors.NotFound, Deno.errors.NotADirectory];
-  for (const path of BINARIES) {
+  for (const path of [...started === undefined ? [] : [started], ...BINARIES]) {
     if (await ignore(missing, Deno.stat(host.at(path))) !== undefined) return path;
   }
   return undefined;
@@ -87,10 +126,11 @@ const DUMP = "containerd config dump";
 const SNAPSHOTTER_TYPE = "io.containerd.snapshotter.v1";
 
 /**
- * State of our snapshotter in the running containerd, as `ctr plugins ls` shows it: "ok", "skip", "error"; "none" if it
- * has no such plugin, undefined if it cannot be asked.
+ * State of the snapshotter `name` in the running containerd, as `ctr plugins ls` shows it: "ok", "skip", "error"; "none"
+ * if it has no such plugin, undefined if it cannot be asked.
  */
 export async function snapshotterState(
+  name: string,
   { socket = CONTAINERD_SOCKET, signal }: { readonly socket?: string; readonly signal?: AbortSignal } = {},
 ): Promise<string | undefined> {
   const limits = ["--timeout", `${TIMEOUT_S}s`, "--connect-timeout", `${TIMEOUT_S}s`];
@@ -104,5 +144,5 @@ export async function snapshotterState(
     return undefined;
   }
   const rows = text(output.stdout).split("\n").map((line) => line.trim().split(/\s+/));
-  return rows.find((row) => row[0] === SNAPSHOTTER_TYPE && row[1] === SNAPSHOTTER)?.at(-1) ?? "none";
+  return rows.find((row) => row[0] === SNAPSHOTTER_TYPE && row[1] === name)?.at(-1) ?? "none";
 }

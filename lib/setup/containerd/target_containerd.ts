@@ -4,7 +4,7 @@
  * @module
  */
 import { containerdConfig, daemonJson, ownFile } from "../plan_files.ts";
-import { CONTAINERD_CONFIG } from "./containerd_config.ts";
+import { CONTAINERD_CONFIG, registrationOf, SNAPSHOTTER } from "./containerd_config.ts";
 import { criProblem } from "./containerd_cri.ts";
 import { effectiveConfig, lookAtContainerd } from "./containerd_state.ts";
 import { parseDaemonJson, usesContainerdStore, wantedSnapshotterMembers } from "../docker/daemon_json.ts";
@@ -12,7 +12,7 @@ import { daemonJsonPath } from "../docker/docker_flags.ts";
 import { pluginSupport } from "../docker/docker_version.ts";
 import { readFileState, textFile } from "../file_state.ts";
 import { requireUsableContainerd } from "../requirements.ts";
-import { DRIVER, type TargetPlan, type TargetSource } from "../target_plan.ts";
+import type { TargetPlan, TargetSource } from "../target_plan.ts";
 import { CONTAINERD_DROP_IN_PATH, CONTAINERD_SERVICE, containerdDropIn } from "../unit_files.ts";
 
 /** @throws {NydusGdError} "config", "unsupported" for conflicts; "busy" for an edited drop-in */
@@ -23,6 +23,7 @@ export async function planContainerd(source: TargetSource): Promise<TargetPlan> 
   requireUsableContainerd(host, containerd, isForDocker ? docker : undefined);
   const path = containerd.unit.flags.configFile?.value ?? CONTAINERD_CONFIG;
   const { change, files } = await containerdConfig(source, path);
+  const driver = registrationOf(files)?.name ?? SNAPSHOTTER;
   const json = daemonJsonPath(docker.unit);
   const notes: string[] = [];
   if (!containerd.unit.isThere) {
@@ -39,13 +40,14 @@ export async function planContainerd(source: TargetSource): Promise<TargetPlan> 
   const cri = await criProblem(files, () => effectiveConfig(host, containerd, path));
   if (cri !== undefined) notes.push(`Kubernetes: ${cri.state}. What it needs: ${cri.remedy}.`);
   return {
+    driver,
     changes: [
       ...containerd.unit.isThere || !host.isLive
         ? [await ownFile(source, CONTAINERD_DROP_IN_PATH, textFile(containerdDropIn()))]
         : [],
       change,
       ...isForDocker
-        ? [await daemonJson(source, json, (text) => wantedSnapshotterMembers(text, json, docker.unit, DRIVER))]
+        ? [await daemonJson(source, json, (text) => wantedSnapshotterMembers(text, json, docker.unit, driver))]
         : [],
     ],
     containerdReads: [path],

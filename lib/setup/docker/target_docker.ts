@@ -19,6 +19,7 @@ export async function planDocker(source: TargetSource): Promise<TargetPlan> {
   await requireUsableDocker(host, docker);
   const path = daemonJsonPath(docker.unit);
   return {
+    driver: DRIVER,
     changes: [
       ...docker.unit.isThere || !host.isLive
         ? [await ownFile(source, DROP_IN_PATH, textFile(dockerDropIn({ needsVariable: needsVariable(docker) })))]
