@@ -72,6 +72,7 @@ Deno.test({
   withMachine(async (machine, registry) => {
     const [ordinary, lazy] = [`${registry.host}/app:1`, `${registry.host}/app:1-lazy`];
     const before = await configuration(machine);
+    const [driver = ""] = await docker(machine); // overlay2, or, where containerd has the images by default, overlayfs
     const isBack = (...names: string[]) =>
       until("Docker has its containers", async () => (await docker(machine)).join() === names.join(), 100);
     const reads = async (...files: number[]) => {
@@ -96,7 +97,7 @@ Deno.test({
     await t.step("setup finds out what Docker needs, and doctor finds nothing wrong", async () => {
       const { code, stdout, stderr } = await machine.run("nydus-gd", "setup", "--yes");
       assert.equal(code, 0, stdout + stderr);
-      assert.match(stdout, /1 image and all containers of overlay2 stay in \/var\/lib\/docker/);
+      assert.match(stdout, new RegExp(`all containers of ${driver} stay`, "i"));
       assert.match(stdout, /ok {4}snapshots +\/var\/lib\/nydus-gd\/snapshotter on \w+: an overlay was mounted/);
       assert.match(stdout, /^0 failed, 0 warnings/m);
       assert.deepEqual(await docker(machine), ["nydus-gd"]);
@@ -124,7 +125,8 @@ Deno.test({
           await reads(1, 2, 3, 4);
           assert.equal(await machine.must("docker", "exec", "lazy", "cat", "/data/new"), "written");
         }
-        assert.equal((await machine.run("nydus-gd", "doctor")).code, 0);
+        const { code, stdout } = await machine.run("nydus-gd", "doctor");
+        assert.equal(code, 0, stdout);
       },
     );
     await t.step("undo is refused while they run, and then gives the machine back as it was", async () => {
@@ -140,7 +142,7 @@ Deno.test({
       assert.match(stdout, /Cache, state and snapshots stay in \/var\/lib\/nydus-gd/);
       assert.doesNotMatch(stderr, /warning|killed/);
       assert.equal(await configuration(machine), before);
-      await isBack("overlay2", "before");
+      await isBack(driver, "before");
       assert.doesNotMatch(await machine.must("cat", "/proc/mounts"), /nydus-gd\/(images|erofs)/);
       assert.equal(await machine.ourProcesses(), "");
     });
