@@ -3,11 +3,11 @@
  * lists, then everything else. Of an image that no container uses yet, only the beginning of that is fetched.
  *
  * What was learned from earlier starts (learned_reads.ts) is fetched concurrently with on-demand reads while the cache
- * has capacity for that, until this start turns out to differ. The image's own list names what its author expects a
- * starting container to read; it is fetched in any pause of the readers. The rest follows in tree order once readers
- * have been quiet for a while, with breaks where processors are scarce. Prefetch ends when the cache's disk is nearly
- * full. Failures are skipped. The tree is read along the way, so the image must stay open until
- * {@link ImagePrefetch.stop} has resolved.
+ * has capacity for that, until this start turns out to differ. Before the first start, files that the image lists take
+ * its place. The image's own list names what its author expects a starting container to read; it is fetched in any pause
+ * of the readers. The rest follows in tree order once readers have been quiet for a while, with breaks where processors
+ * are scarce. Prefetch ends when the cache's disk is nearly full. Failures are skipped. The tree is read along the way,
+ * so the image must stay open until {@link ImagePrefetch.stop} has resolved.
  *
  * @module
  */

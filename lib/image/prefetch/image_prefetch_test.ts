@@ -6,10 +6,11 @@ import { until } from "../../../tests/support/until.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { S } from "../../../ffi/sys_stat.ts";
-import type { Extent } from "../../rafs/bootstrap.ts";
+import type { Bootstrap, Extent } from "../../rafs/bootstrap.ts";
 import { walkTree } from "../../rafs/walk.ts";
 import { ImagePrefetch, type ImagePrefetchOptions } from "./image_prefetch.ts";
 import { rangesOf } from "./prefetch_ranges.ts";
+import type { BlobRange } from "./read_coverage.ts";
 
 const fixture = fixtureOf("v6-none-sha256-4k");
 /** Has a prefetch list. */
@@ -204,4 +205,57 @@ Deno.test("learned reads are fetched as read-ahead while readers follow them, th
   });
   await run.ended;
   assert.deepEqual(urgencies, ["read-ahead", "read-ahead", "prefetch", "prefetch"]);
+});
+
+/** The image, as if it listed these inodes. */
+function listing(tree: Bootstrap, prefetch: readonly number[]): Bootstrap {
+  return new Proxy(tree, {
+    get(_, name) {
+      if (name === "prefetch") return prefetch;
+      const value = Reflect.get(tree, name, tree);
+      return typeof value === "function" ? value.bind(tree) : value;
+    },
+  });
+}
+
+/** Prefetches an image that no container was started of before; returns the ranges that were fetched as read-ahead. */
+async function readAheadOf({ stores }: MountableFixture, tree: Bootstrap) {
+  const ranges: { readonly blobIndex: number; readonly offset: number; readonly end: number }[] = [];
+  const blobs = stores.map((store, blobIndex) => ({
+    id: store.id,
+    ensure(offset: number, length: number, urgency: string) {
+      if (urgency === "read-ahead") ranges.push({ blobIndex, offset, end: offset + length });
+      return store.ensure(offset, length);
+    },
+  }));
+  const recorder = { isFollowing: true, learned: (listed = (): BlobRange[] => []) => Promise.resolve(listed()) };
+  await ImagePrefetch.start({ name: "x", tree, blobs, recorder }, ALL).ended;
+  return ranges;
+}
+
+Deno.test("before the first start, readers are expected to read the files that the image lists", async () => {
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  const { tree } = mountable.image;
+  const files: { readonly ino: number; readonly size: number }[] = [];
+  for (const { ino, attr: { mode, size } } of walkTree(tree, tree.rootIno)) {
+    if ((mode & S.IFMT) === S.IFREG && size > 0 && files.length < 3) files.push({ ino, size });
+  }
+  const ranges = await readAheadOf(mountable, listing(tree, files.map(({ ino }) => ino).toReversed()));
+  const extents = files.flatMap(({ ino, size }) => tree.extents(ino, 0, size));
+  assert.ok(extents.length >= 3);
+  for (const { blobIndex, blobOffset, length } of extents) {
+    const isWithin = (range: typeof ranges[number]) =>
+      range.blobIndex === blobIndex && range.offset <= blobOffset && blobOffset + length <= range.end;
+    assert.ok(ranges.some(isWithin), `${blobIndex}/${blobOffset}`);
+  }
+  assert.deepEqual(ranges, ranges.toSorted((a, b) => a.blobIndex - b.blobIndex || a.offset - b.offset));
+});
+
+Deno.test("nobody is expected to read all of a folder that the image lists", async () => {
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  const { tree } = mountable.image;
+  assert.deepEqual(await readAheadOf(mountable, listing(tree, [tree.rootIno])), []);
+  assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
 });

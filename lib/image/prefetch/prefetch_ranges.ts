@@ -10,6 +10,7 @@ import type { PrefetchRange } from "../../blob/prefetch.ts";
 import type { Bootstrap, Extent } from "../../rafs/bootstrap.ts";
 import { TreeBudget } from "../../rafs/tree_budget.ts";
 import { fileExtents, walkTree } from "../../rafs/walk.ts";
+import type { BlobRange } from "./read_coverage.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
 
 const log = logger("image", "prefetch");
@@ -26,10 +27,17 @@ export interface PrefetchImage {
   readonly recorder?: Pick<ReadRecorder, "learned" | "isFollowing"> | undefined;
 }
 
-/** Returns the ranges of earlier starts that the image has; empty if they cannot be read. */
-export async function learnedRanges({ name, recorder, blobs }: PrefetchImage): Promise<PrefetchRange[]> {
+/** Maximum bytes of listed files that are taken for what a start reads. */
+const LISTED_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Returns what a start is expected to read, as far as the image has it: the ranges of earlier starts or, before the
+ * first one, of the files that the image lists. Empty if they cannot be read.
+ */
+export async function learnedRanges(image: PrefetchImage): Promise<PrefetchRange[]> {
+  const { name, recorder, blobs } = image;
   try {
-    const reads = await recorder?.learned() ?? [];
+    const reads = await recorder?.learned(() => listedReads(image)) ?? [];
     return reads.flatMap(({ blobIndex, offset, length }) => {
       const store = blobs[blobIndex];
       return store === undefined ? [] : [{ store, offset, length }];
@@ -40,6 +48,21 @@ export async function learnedRanges({ name, recorder, blobs }: PrefetchImage): P
   }
 }
 
+/** The data of listed files in the order of the blobs. Empty if the image lists a folder, which may hold anything. */
+function listedReads({ tree }: PrefetchImage): BlobRange[] {
+  const extents: Extent[] = [];
+  let bytes = 0;
+  for (const ino of tree.prefetch) {
+    const [named] = walkTree(tree, ino);
+    if (named === undefined || (named.attr.mode & S.IFMT) !== S.IFREG) return [];
+    for (const extent of extentsBelow(tree, [ino])) {
+      extents.push(extent);
+      if ((bytes += extent.length) > LISTED_BYTES) return [];
+    }
+  }
+  return [...merged(extents.sort((a, b) => a.blobIndex - b.blobIndex || a.blobOffset - b.blobOffset))];
+}
+
 /**
  * Yields the ranges of regular files' data, with adjacent extents merged.
  *
@@ -47,24 +70,28 @@ export async function learnedRanges({ name, recorder, blobs }: PrefetchImage): P
  * @throws {RafsError} if the tree is damaged
  */
 export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number[]): Generator<PrefetchRange> {
-  let open: { readonly blobIndex: number; readonly offset: number; length: number } | undefined;
-  const rangeOf = ({ blobIndex, offset, length }: NonNullable<typeof open>): PrefetchRange => {
+  for (const { blobIndex, offset, length } of merged(extentsBelow(tree, roots))) {
     const store = blobs[blobIndex];
     if (store === undefined) {
       throw new NydusGdError("invalid-image", `Cannot prefetch blob ${blobIndex}: image has no such blob`);
     }
-    return { store, offset, length };
-  };
-  for (const { blobIndex, blobOffset, length } of extentsBelow(tree, roots)) {
+    yield { store, offset, length };
+  }
+}
+
+/** Yields extents as ranges of blobs, adjacent ones as one range. */
+function* merged(extents: Iterable<Extent>): Generator<BlobRange> {
+  let open: { readonly blobIndex: number; readonly offset: number; length: number } | undefined;
+  for (const { blobIndex, blobOffset, length } of extents) {
     const gap = open?.blobIndex === blobIndex ? blobOffset - (open.offset + open.length) : -1;
     if (open !== undefined && gap >= 0 && gap < CHUNK_ALIGNMENT) {
       open.length += gap + length;
       continue;
     }
-    if (open !== undefined) yield rangeOf(open);
+    if (open !== undefined) yield open;
     open = { blobIndex, offset: blobOffset, length };
   }
-  if (open !== undefined) yield rangeOf(open);
+  if (open !== undefined) yield open;
 }
 
 /** Yields the extents of each regular file, once whatever its number of names. */

@@ -55,9 +55,14 @@ export class ReadRecorder implements AsyncDisposable {
     this.#digest.catch(() => {}); // awaiting it reports the error
   }
 
-  /** Returns what earlier starts waited for. */
-  async learned(): Promise<BlobRange[]> {
-    const reads = await this.parts.learned.of(await this.#digest);
+  /**
+   * Returns what earlier starts waited for.
+   *
+   * @param listed what the first start is expected to wait for
+   */
+  async learned(listed: () => BlobRange[] = () => []): Promise<BlobRange[]> {
+    const known = await this.parts.learned.of(await this.#digest);
+    const reads = known.length > 0 ? known : listed();
     this.#expected = new ReadCoverage(reads);
     this.#hits = this.#strays = 0;
     return reads;

@@ -105,3 +105,16 @@ Deno.test("a start with many unexpected reads no longer counts as following the 
     for (let i = 0; i < 25; i++) recorder.note(place(2, 10 * i));
     assert.equal(recorder.isFollowing, false);
   }));
+
+Deno.test("the first start is expected to follow the given reads, later ones what was learned", () =>
+  withRecorder(async ({ recorder, learned, digest, quiet }) => {
+    const listed = [place(0, 0, 1000)];
+    assert.deepEqual(await recorder.learned(() => listed), listed);
+    recorder.begin();
+    for (let i = 0; i < 40; i++) recorder.note(place(0, i * 10));
+    assert.equal(recorder.isFollowing, true);
+    quiet();
+    const reads = await known(learned, digest, 1);
+    assert.deepEqual(reads, [place(0, 0, 400)]);
+    assert.deepEqual(await recorder.learned(() => listed), reads);
+  }));
