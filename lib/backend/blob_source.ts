@@ -51,8 +51,8 @@ export interface BlobSource {
    */
   read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array>;
   /**
-   * Yields all bytes of a blob of `size` bytes, which the caller verifies. Undefined if reads are as good: they cost no
-   * requests that a server counts, and there is no cache on the way that only whole blobs fill.
+   * Yields all bytes of a blob of `size` bytes, which the caller verifies. Undefined if reads are as good: there is no
+   * server that counts requests or ignores ranges, and no cache on the way that only whole blobs fill.
    *
    * @throws {NydusGdError} as for {@link read}
    */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { distinctBytes, ON_DEMAND, OpenedBackend, refuses } from "../../tests/support/backend/backend_world.ts";
 import type { Fault } from "../../tests/support/backend/faults.ts";
 import { FileServer } from "../../tests/support/backend/file_server.ts";
+import { concatenate } from "../base/bytes.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 
 const ID = "3f".repeat(32);
@@ -39,6 +40,23 @@ Deno.test("a Unix socket serves one blob at its root, whatever the id, over kept
   assert.deepEqual(new Set(server.requests.map(({ url }) => url)), new Set(["/"]));
   assert.equal(server.connections, 1);
   assert.equal(opened.backend.description, `http-proxy ${path}`);
+});
+
+Deno.test("a blob is streamed in one request, and after a lost connection from where it was lost", async () => {
+  await using server = await FileServer.start();
+  server.files.set(`/${ID}`, BYTES);
+  using opened = OpenedBackend.open("http-proxy", { addr: `http://${server.host}` });
+  const blob = opened.backend.blob(ID);
+  const streamed = async () => {
+    const pieces = await Array.fromAsync(blob.stream?.(BYTES.length, AbortSignal.timeout(30_000)) ?? []);
+    assert.deepEqual(concatenate(pieces), BYTES);
+    return server.requests.splice(0).map(({ headers }) => headers.range);
+  };
+  assert.deepEqual(await streamed(), [undefined]);
+  server.faults.push({ kind: "truncate", keep: 100_000 });
+  assert.deepEqual(await streamed(), [undefined, `bytes=100000-${BYTES.length - 1}`]);
+  server.faults.push({ kind: "truncate", keep: 100_000 }, { kind: "whole" });
+  assert.equal((await streamed()).length, 2);
 });
 
 Deno.test("two Unix sockets are two servers", async () => {

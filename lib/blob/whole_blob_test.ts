@@ -6,6 +6,9 @@
 import assert from "node:assert/strict";
 import { acquire, assertCached, ensureRows, isReady, QUIET } from "../../tests/support/blob/blob_setup.ts";
 import { FakeRegistry } from "../../tests/support/backend/fake_registry.ts";
+import { OpenedBackend } from "../../tests/support/backend/backend_world.ts";
+import type { Fault } from "../../tests/support/backend/faults.ts";
+import { FileServer } from "../../tests/support/backend/file_server.ts";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { ScriptedSource } from "../../tests/support/blob/scripted_source.ts";
 import { makeSyntheticBlob, type SyntheticBlob } from "../../tests/support/blob/synthetic_blob.ts";
@@ -152,6 +155,21 @@ Deno.test("a transfer that breaks off fails its readers, and the next read begin
   const error = await thrownBy(() => ensureRows(blob, synthetic, [11]));
   assert.match(String(error), /Cannot read blob/);
   registry.lasting = { kind: "whole" };
+  await ensureRows(blob, synthetic, [11]);
+  await assertCached(blob, synthetic, 11);
+});
+
+Deno.test("a file server that ignores ranges is read in the same way", async () => {
+  await using _quiet = await quietLogs();
+  await using server = await FileServer.start();
+  const synthetic = await makeSyntheticBlob({ sizes: SIZES, compressor: "none" });
+  const { descriptor, records } = synthetic;
+  server.files.set("/blob", synthetic.bytes);
+  server.faults.push(...Array<Fault>(20).fill({ kind: "whole" }));
+  using opened = OpenedBackend.open("http-proxy", { addr: `http://${server.host}` });
+  using dir = TempDir.make();
+  await using cache = BlobCache.open(dir.path, QUIET);
+  const blob = cache.acquire({ descriptor, source: opened.backend.blob("blob"), records: () => records });
   await ensureRows(blob, synthetic, [11]);
   await assertCached(blob, synthetic, 11);
 });

@@ -14,6 +14,7 @@ import type { RoutingOptions } from "./proxy.ts";
 import { rangeHeader, readRange, totalSize } from "./range.ts";
 import { withRetries } from "./retry.ts";
 import { TransferError } from "./transfer_error.ts";
+import { wholeStream } from "./whole_stream.ts";
 
 /** Header values by lower-case name. */
 export type Headers = Readonly<Record<string, string>>;
@@ -54,6 +55,12 @@ export class HttpBlob implements BlobSource {
       options,
       (attempt) => this.#get(headers, attempt, (response) => readRange(response, offset, length, options)),
     );
+  }
+
+  stream(size: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    return wholeStream(size, signal, async ({ signal, headers, take }) => {
+      await this.#retrying({ priority: "on-demand", signal }, (attempt) => this.#get(headers(), attempt, take));
+    });
   }
 
   async size(signal?: AbortSignal): Promise<number> {

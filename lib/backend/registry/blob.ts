@@ -9,19 +9,20 @@
  * cut to the range if that is cheap.
  *
  * A blob that is wanted whole is one request without a range, since not all servers know ranges, and pull-through caches
- * keep what was requested whole. What a lost connection leaves is requested as a range.
+ * keep what was requested whole.
  *
  * @module
  */
 import { blobDigest } from "../blob_id.ts";
 import type { BlobSource, ReadOptions } from "../blob_source.ts";
-import { rangeHeader, readRange, readRest, totalSize } from "../http/range.ts";
+import { rangeHeader, readRange, totalSize } from "../http/range.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import type { RoutingOptions } from "../http/proxy.ts";
 import { HostMemory } from "./host_memory.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
 import type { RegistryHost, Repository } from "./repository.ts";
 import { TransferError } from "../http/transfer_error.ts";
+import { wholeStream } from "../http/whole_stream.ts";
 
 /** HTTP status of an answer to a range that begins after the end. */
 const NO_SUCH_RANGE = 416;
@@ -63,43 +64,20 @@ export class RegistryBlob implements BlobSource {
     return await this.repository.retrying(options, ask, { capability: "pull", range });
   }
 
-  async *stream(size: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-    const ended = new AbortController();
-    const writer = writable.getWriter();
-    const written = this.#pass(size, AbortSignal.any([signal, ended.signal]), (piece) => writer.write(piece))
-      .then(() => writer.close(), (error) => writer.abort(error));
-    try {
-      yield* readable;
-    } finally {
-      ended.abort();
-      await Promise.allSettled([written]);
-    }
-  }
-
-  /** Passes all bytes to `write`. Goes on after failures for as long as there is progress between them. */
-  async #pass(size: number, signal: AbortSignal, write: (piece: Uint8Array) => Promise<void>): Promise<void> {
-    let at = 0;
+  stream(size: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const request = { method: "GET", path: this.#path, what: this.#what } as const;
-    const ask = (host: RegistryHost, routing: RoutingOptions) =>
-      this.#fromLocation(host, (startAt) => {
-        const headers = at === 0 ? {} : { range: rangeHeader(at, size - at) };
-        return host.once({ ...request, headers, startAt }, routing, async (response) => {
-          for await (const piece of readRest(response, at, size)) {
-            await write(piece);
-            at += piece.length;
-          }
-          this.#remember(host, response);
-        });
-      });
-    while (at < size) {
-      const before = at;
-      try {
-        await this.repository.retrying({ priority: "on-demand", signal }, ask, { capability: "pull" });
-      } catch (error) {
-        if (at === before || !(error instanceof TransferError) || error.prospect === "permanent") throw error;
-      }
-    }
+    return wholeStream(size, signal, async ({ signal, headers, take }) => {
+      const ask = (host: RegistryHost, routing: RoutingOptions) =>
+        this.#fromLocation(
+          host,
+          (startAt) =>
+            host.once({ ...request, headers: headers(), startAt }, routing, async (response) => {
+              await take(response);
+              this.#remember(host, response);
+            }),
+        );
+      await this.repository.retrying({ priority: "on-demand", signal }, ask, { capability: "pull" });
+    });
   }
 
   /**
