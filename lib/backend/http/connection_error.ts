@@ -27,6 +27,9 @@ export class TunnelError extends Error {
   }
 }
 
+/** What a connection was used for when it failed. */
+export type ConnectionPhase = "handshake" | "exchange";
+
 /** Certificate errors, which a retry does not fix. */
 const CERTIFICATE_ERRORS =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH)/;
@@ -44,9 +47,9 @@ export function isDisconnect(error: SocketError): boolean {
 /**
  * Returns the error for a failed connection to `peer`.
  *
- * @param handshaking whether a TLS handshake was in progress
+ * @param during "handshake": of TLS
  */
-export function connectionError(error: SocketError, peer: Peer, handshaking: boolean): TransferError {
+export function connectionError(error: SocketError, peer: Peer, during: ConnectionPhase): TransferError {
   const details = { cause: error, prospect: "transient" } as const;
   if (error instanceof TunnelError) {
     return new TransferError("unavailable", error.message, { ...details, hint: error.remedy });
@@ -60,7 +63,7 @@ export function connectionError(error: SocketError, peer: Peer, handshaking: boo
       hint: `put its CA into /etc/docker/certs.d/${peer.name}/ca.crt or ca_cert_files, or correct the clock here`,
     });
   }
-  if (handshaking && (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "EPROTO" || isDisconnect(error))) {
+  if (during === "handshake" && (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "EPROTO" || isDisconnect(error))) {
     return new TransferError("unavailable", `${peer.name} does not speak TLS`, { ...details, notTls: true });
   }
   const hint = peer.remedy ?? hintOf(code, peer);

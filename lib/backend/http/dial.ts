@@ -119,7 +119,7 @@ function dialTunnel(
       await next(askForTunnel(socket, hostname, port, proxy));
     } catch (error) {
       if (error instanceof TunnelError || !(error instanceof Error)) throw error;
-      throw new TunnelError(connectionError(error, peer, false).state, proxy.remedy);
+      throw new TunnelError(connectionError(error, peer, "exchange").state, proxy.remedy);
     }
     return await next(startTls(hostname, tls, { socket }));
   };

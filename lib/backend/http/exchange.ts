@@ -14,7 +14,7 @@ import type { Socket } from "node:net";
 import { setImmediate } from "node:timers";
 import { interruption } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
-import { connectionError, disconnect, isDisconnect } from "./connection_error.ts";
+import { connectionError, type ConnectionPhase, disconnect, isDisconnect } from "./connection_error.ts";
 import type { ConnectionPool } from "./connections.ts";
 import type { Dialing } from "./dial.ts";
 import type { FetchOptions } from "./fetch_options.ts";
@@ -150,7 +150,7 @@ export class Exchange {
       if (this.#ended) destroy(socket);
       else this.#use(socket, bytes);
     } catch (error) {
-      this.#failed(error, speaksTls(this.request.url, route));
+      this.#failed(error, speaksTls(this.request.url, route) ? "handshake" : "exchange");
     }
   }
 
@@ -229,7 +229,7 @@ export class Exchange {
     try {
       this.#parser.push(bytes);
     } catch (error) {
-      this.#failed(error, false);
+      this.#failed(error, "exchange");
     }
   };
 
@@ -244,11 +244,11 @@ export class Exchange {
 
   readonly #onEnd = () => {
     this.#parser.finish();
-    if (!this.#hasHead) this.#failed(disconnect(), false);
+    if (!this.#hasHead) this.#failed(disconnect(), "exchange");
     else this.#body.end(false);
   };
 
-  readonly #onError = (error: Error) => this.#failed(error, false);
+  readonly #onError = (error: Error) => this.#failed(error, "exchange");
 
   readonly #onAbort = () => {
     const { signal } = this.way;
@@ -314,12 +314,11 @@ export class Exchange {
     this.#fail(new TransferError("unavailable", state, { prospect: "transient" }));
   }
 
-  /** @param handshaking whether a TLS handshake was in progress */
-  #failed(error: unknown, handshaking: boolean): void {
+  #failed(error: unknown, during: ConnectionPhase): void {
     if (!(error instanceof Error)) throw error;
     const isUnused = !this.#hasBegun && this.#written < STALE_BYTES;
     this.wasStale = this.#isReused && isUnused && isDisconnect(error);
-    this.#fail(connectionError(error, peerOf(this.request.url, this.way.route), handshaking));
+    this.#fail(connectionError(error, peerOf(this.request.url, this.way.route), during));
   }
 
   #fail(error: NydusGdError): void {

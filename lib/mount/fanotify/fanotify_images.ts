@@ -59,6 +59,9 @@ export interface FanotifyOptions {
   readonly cacheMount: Fd | undefined;
 }
 
+/** Whether a group was held from the end of an earlier process on: reads that nobody is asked about may show zeros. */
+type Interim = "guarded" | "unguarded";
+
 /** A group, and the file for its events. */
 interface EventGroup {
   readonly group: Fd;
@@ -123,23 +126,23 @@ export class FanotifyImages implements AsyncDisposable {
     const held = kept ?? newGroup();
     const resumed = await FanotifyImages.#open(options, watch, held);
     const gone = await resumed.#goneOf(before); // before any of their files is opened here
-    const isGuarded = kept !== undefined;
+    const interim = kept === undefined ? "unguarded" : "guarded";
     const marked = watchedInodes(held.group);
     const damaged: string[] = [];
     const opened = await Promise.all(
-      before.map((placed) => gone.has(placed) ? undefined : resumed.#reopen(placed, isGuarded, damaged)),
+      before.map((placed) => gone.has(placed) ? undefined : resumed.#reopen(placed, interim, damaged)),
     );
     const named = opened.flatMap((devices) => watchedOf(devices ?? []).map(inodeOf));
     const isReplaced = replacements(marked, [...named, ...await resumed.#inodesOf(gone)]);
     const mounts = await Promise.all(before.map(async (placed, index) => {
       const devices = opened[index];
-      return devices && await resumed.#takeOver(placed, devices, isReplaced, isGuarded);
+      return devices && await resumed.#takeOver(placed, devices, isReplaced, interim);
     }));
-    if (!isGuarded) {
+    if (interim === "unguarded") {
       await tellUnwatched(before.filter((one, index) => !gone.has(one) && (mounts[index]?.isSuspect ?? true)));
     }
     await resumed.#server.serve();
-    log.info("fanotify group taken over", { images: before.length, guarded: isGuarded });
+    log.info("fanotify group taken over", { images: before.length, guarded: interim === "guarded" });
     return { images: resumed, mounts, damaged };
   }
 
@@ -218,13 +221,13 @@ export class FanotifyImages implements AsyncDisposable {
    *
    * @param damaged gets its mount point if the kernel reads a damaged file
    */
-  async #reopen(placed: PlacedImage, isGuarded: boolean, damaged: string[]): Promise<ErofsDevice[] | undefined> {
+  async #reopen(placed: PlacedImage, interim: Interim, damaged: string[]): Promise<ErofsDevice[] | undefined> {
     try {
       const { devices: tables, isDamaged } = await recomputeDevices(placed.image, this.options.stateDir);
       if (isDamaged && isErofsAt(placed.target)) damaged.push(placed.target);
       return await this.#openDevices(placed, tables, () => false); // a file that is complete by now may still have a mark
     } catch (error) {
-      return lose(placed, isGuarded, messageOf(error));
+      return lose(placed, interim, messageOf(error));
     }
   }
 
@@ -233,27 +236,27 @@ export class FanotifyImages implements AsyncDisposable {
     placed: PlacedImage,
     devices: readonly ErofsDevice[],
     isReplaced: (files: readonly NamedFile[]) => boolean,
-    isGuarded: boolean,
+    interim: Interim,
   ): Promise<ImageMount | undefined> {
     let reason = "other files have the names of those that the kernel reads";
     try {
-      if (!isReplaced(sharedFiles(devices))) return this.#restore(placed, devices, isGuarded);
+      if (!isReplaced(sharedFiles(devices))) return this.#restore(placed, devices, interim);
     } catch (error) {
       reason = messageOf(error);
     }
     await this.#close(devices);
-    return lose(placed, isGuarded, reason);
+    return lose(placed, interim, reason);
   }
 
   /** Takes over an image of an earlier process; undefined, and logged, if that fails. */
-  #restore(placed: PlacedImage, devices: readonly ErofsDevice[], isGuarded: boolean): ImageMount | undefined {
+  #restore(placed: PlacedImage, devices: readonly ErofsDevice[], interim: Interim): ImageMount | undefined {
     try {
       const settled = this.#watchAll(devices);
       // what is complete now was complete before: a process that watched wrote the chunks
       const isIncomplete = watchedOf(devices).some(({ file }) => this.#server.isWatched(file));
-      return { ...this.#mountOf(placed, devices, settled), isSuspect: !isGuarded && isIncomplete };
+      return { ...this.#mountOf(placed, devices, settled), isSuspect: interim === "unguarded" && isIncomplete };
     } catch (error) {
-      return lose(placed, isGuarded, messageOf(error));
+      return lose(placed, interim, messageOf(error));
     }
   }
 
@@ -355,8 +358,11 @@ async function takeKept(record: string): Promise<EventGroup | undefined> {
 }
 
 /** Logs that an image of an earlier process cannot be taken over. */
-function lose({ image }: PlacedImage, isGuarded: boolean, error: string): undefined {
-  log.error(`image is lost, its readers ${isGuarded ? "get errors" : "may get zeros"}`, { image: image.name, error });
+function lose({ image }: PlacedImage, interim: Interim, error: string): undefined {
+  log.error(`image is lost, its readers ${interim === "guarded" ? "get errors" : "may get zeros"}`, {
+    image: image.name,
+    error,
+  });
 }
 
 /** The files of an image that were not made for it alone: nobody but this program replaces those. */
