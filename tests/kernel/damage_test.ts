@@ -7,6 +7,7 @@
  */
 import assert from "node:assert/strict";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
+import { atMost } from "../../lib/base/abort.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { findBootstrap } from "../../lib/image/source/find_bootstrap.ts";
@@ -53,22 +54,13 @@ async function mountAndWalk(copy: FixtureCopy, number: number, kit: TestMounts, 
     const mount = await kit.mounts.add(image, number);
     const tree = await walker.walk(mount.path, WALK_TIMEOUT_MS);
     await mount[Symbol.asyncDispose]();
-    return { tree, released: await isDoneWithin(RELEASE_TIMEOUT_MS, mount.released), fsDriver: mount.fsDriver };
+    const released = await atMost(RELEASE_TIMEOUT_MS, mount.released.then(() => true)) ?? false;
+    return { tree, released, fsDriver: mount.fsDriver };
   } catch (error) {
     if (!(error instanceof NydusGdError)) throw error;
     return { refused: error.message };
   } finally {
     await Deno.remove(folder, { recursive: true });
-  }
-}
-
-async function isDoneWithin(timeoutMs: number, done: Promise<void>): Promise<boolean> {
-  const late = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => late.resolve(false), timeoutMs);
-  try {
-    return await Promise.race([done.then(() => true), late.promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

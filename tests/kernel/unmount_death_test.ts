@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { processStat, readProcessFile } from "../../ffi/procfs.ts";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
-import { delay } from "../../lib/base/abort.ts";
+import { atMost } from "../../lib/base/abort.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import { EROFS_TYPE } from "../../lib/mount/erofs/erofs_mount.ts";
 import { abortConnection, findMount } from "../../lib/mount/fuse/fuse_mount.ts";
@@ -104,10 +104,7 @@ fuseTest("the end of a container whose image others have unmounted does not stop
   await whileAwaiting(async ({ serve: { driver }, registry, image }) => {
     umount2(image, MNT.DETACH);
     const answered = driver.call("GraphDriver.Put", { ID: "box" }).then(() => true);
-    const late = new AbortController();
-    const isAnswered = await Promise.race([answered, delay(GIVEN_UP_MS / 2, late.signal).then(() => false)]);
-    late.abort();
-    assert.ok(isAnswered, "the server has unmounted the container's layer");
+    assert.ok(await atMost(GIVEN_UP_MS / 2, answered), "the server has unmounted the container's layer");
     registry.lasting = undefined;
     registry.dropConnections();
   });
