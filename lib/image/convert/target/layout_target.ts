@@ -2,8 +2,8 @@
  * An OCI layout as the target of a conversion: created if missing; other images in it are kept.
  *
  * Files appear under their names only when complete. `index.json` is replaced last. Several conversions may write to
- * one layout: each holds a shared lock on the folder for temporary files. The last one removes that folder, including
- * what killed processes left in it.
+ * one layout: each holds a shared lock on the folder for temporary files. The last one removes that folder. What killed
+ * processes left in it is removed before that by the next one that finds itself alone.
  *
  * @module
  */
@@ -14,9 +14,10 @@ import { AT } from "../../../../ffi/fcntl.ts";
 import { LOCK, tryFlock } from "../../../../ffi/sys_file.ts";
 import { unlinkat } from "../../../../ffi/unistd.ts";
 import { LocalFsBackend } from "../../../backend/localfs.ts";
+import { writeFailure } from "../../../base/disk_full.ts";
 import { ignore, NydusGdError } from "../../../base/errors.ts";
 import type { FileLock } from "../../../base/file_lock.ts";
-import { isStillAt, lockFolder } from "../../../base/folder_lock.ts";
+import { isStillAt, lockFolder, removeUnlocked } from "../../../base/folder_lock.ts";
 import type { Descriptor } from "../../../oci/descriptor.ts";
 import { parseManifestDocument } from "../../../oci/manifest.ts";
 import { MEDIA_TYPE } from "../../../oci/media_types.ts";
@@ -86,9 +87,11 @@ export class LayoutTarget implements ImageTarget {
   }
 
   async #lockSpool(): Promise<FileLock> {
+    await removeUnlocked(this.#spoolDir); // left by killed processes
     for (;;) {
       await Deno.mkdir(this.#spoolDir, { recursive: true });
-      const lock = lockFolder(this.#spoolDir, LOCK.SH);
+      const lock = lockIfThere(this.#spoolDir);
+      if (lock === undefined) continue;
       if (isStillAt(this.#spoolDir, lock)) return lock;
       lock[Symbol.dispose]();
     }
@@ -185,7 +188,11 @@ export class LayoutTarget implements ImageTarget {
 
   async #replace(path: string, bytes: Uint8Array): Promise<void> {
     const aside = await this.#aside(`${crypto.randomUUID()}.part`);
-    await Deno.writeFile(aside, bytes, { mode: FILE_MODE });
+    try {
+      await Deno.writeFile(aside, bytes, { mode: FILE_MODE });
+    } catch (error) {
+      throw writeFailure(error, `write ${this.description}`, aside);
+    }
     await Deno.rename(aside, path);
   }
 
@@ -213,6 +220,16 @@ export class LayoutTarget implements ImageTarget {
 
   get #blobDir(): string {
     return join(this.dir, "blobs/sha256");
+  }
+}
+
+/** Waits for a shared lock of a folder; undefined if another process has just removed it. */
+function lockIfThere(path: string): FileLock | undefined {
+  try {
+    return lockFolder(path, LOCK.SH);
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
   }
 }
 

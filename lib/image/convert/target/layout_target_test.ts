@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { digestOf } from "../../build/image_builder.ts";
 import { MEDIA_TYPE } from "../../../oci/media_types.ts";
+import { rootTest } from "../../../../tests/support/root_test.ts";
 import { TempDir } from "../../../../tests/support/temp_dir.ts";
+import { Tmpfs } from "../../../../tests/support/tmpfs.ts";
 import { LayoutTarget } from "./layout_target.ts";
 
 function manifest(name: string) {
@@ -54,4 +56,32 @@ Deno.test("a partly created layout is completed, and an existing oci-layout file
   const before = inode();
   await (await LayoutTarget.open(`oci:${layout}`)).publish([], manifest("second"), signal);
   assert.equal(inode(), before);
+});
+
+Deno.test("what a killed conversion left in a layout is removed when the next one begins, unless others are at work", async () => {
+  using temp = TempDir.make();
+  const [layout, spool] = [temp.join("layout"), temp.join("layout/.partial")];
+  await Deno.mkdir(spool, { recursive: true });
+  await Deno.writeTextFile(`${spool}/left.part`, "blob");
+  const names = () => Array.from(Deno.readDirSync(spool), ({ name }) => name);
+  const first = await LayoutTarget.open(`oci:${layout}:first`);
+  assert.deepEqual(names(), []);
+  await Deno.writeTextFile(`${spool}/used.part`, "blob");
+  const second = await LayoutTarget.open(`oci:${layout}:second`);
+  assert.deepEqual(names(), ["used.part"]);
+  await second.discard();
+  await first.discard();
+});
+
+rootTest("a disk without room for a document is reported with its folder and a hint", async () => {
+  using disk = new Tmpfs("size=64k");
+  const target = await LayoutTarget.open(`oci:${disk.join("layout")}`);
+  const bytes = new Uint8Array(1 << 20);
+  const blob = { mediaType: MEDIA_TYPE.ociLayerGzip, digest: digestOf(bytes), bytes };
+  await assert.rejects(target.putBytes(blob), {
+    message: /^Cannot write oci:.*layout:latest: the disk of .*\.part is full$/,
+    hint: "free some space there, or use another location",
+  });
+  await target.discard();
+  assert.deepEqual(Array.from(Deno.readDirSync(disk.path)), []);
 });
