@@ -22,6 +22,7 @@ import { FuseSession } from "../../../mount/fuse/session.ts";
 import { formatPlatform, hostPlatform, matchesPlatform, type Platform } from "../../../oci/platform.ts";
 import { MappedBootstrap } from "../../mapped_bootstrap.ts";
 import { OpenImage } from "../../open_image.ts";
+import { writeBootstrap } from "../../source/bootstrap_file.ts";
 import { convertLayer, type LayerConversion } from "../reuse/convert_layer.ts";
 import type { ConvertedLayer } from "../reuse/converted_layer.ts";
 import type { Entries } from "../layer/build_layer.ts";
@@ -92,7 +93,7 @@ export async function convertStart(
   await using parts = new AsyncDisposableStack();
   const cache = parts.use(BlobCache.open(join(dir, "cache"), { readAheadBytes: 0 }));
   const path = join(dir, "image.boot");
-  await Deno.writeFile(path, image.bootstrap);
+  await writeBootstrap(path, image.bootstrap, conversion.memory);
   const opened = parts.use(
     OpenImage.open({ name: "image", bootstrap: MappedBootstrap.open(path), backend: image.blobs, cache }),
   );
