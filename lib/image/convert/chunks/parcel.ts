@@ -6,7 +6,9 @@
  * ```
  * @module
  */
+import { isErrno } from "../../../../ffi/errno.ts";
 import { O, open } from "../../../../ffi/fcntl.ts";
+import type { Fd } from "../../../../ffi/fd.ts";
 import { pread } from "../../../../ffi/unistd.ts";
 import { NydusGdError } from "../../../base/errors.ts";
 import { digest } from "../../../blob/codec/codec.ts";
@@ -64,7 +66,7 @@ export interface StoredUnits {
 /**
  * Reads chunks that are in files and returns the concatenated digests of all chunks.
  *
- * @throws {NydusGdError} "io" if the length of a file has changed; {SyscallError}
+ * @throws {NydusGdError} "io" if a file is gone or its length has changed; {SyscallError}
  */
 export function digestParcel({ bytes, sizes, files }: Parcel, digester: Digester): Uint8Array<ArrayBuffer> {
   const digests = new Uint8Array(sizes.length * DIGEST_SIZE);
@@ -88,8 +90,7 @@ export function digestParcel({ bytes, sizes, files }: Parcel, digester: Digester
 const BEYOND = new Uint8Array(1);
 
 function readChunk({ path, offset, isLast }: FileChunk, plain: Uint8Array): void {
-  using way = ShortPath.to(path);
-  using file = open(way.path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+  using file = openFile(path);
   let done = 0;
   while (done < plain.length) {
     const length = pread(file, done === 0 ? plain : plain.subarray(done), offset + done);
@@ -99,9 +100,22 @@ function readChunk({ path, offset, isLast }: FileChunk, plain: Uint8Array): void
   if (isLast && pread(file, BEYOND, offset + done) > 0) throw changed(path);
 }
 
-function changed(path: Uint8Array): NydusGdError {
+function openFile(path: Uint8Array<ArrayBuffer>): Fd {
+  try {
+    using way = ShortPath.to(path);
+    return open(way.path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+  } catch (error) {
+    throw isErrno(error, ...GONE) ? changed(path, error) : error;
+  }
+}
+
+/** Errors of a path that was removed or replaced after it was listed. */
+export const GONE = ["ENOENT", "ENOTDIR", "ELOOP"] as const;
+
+/** The error for a file or folder that others changed meanwhile. */
+export function changed(path: Uint8Array, cause?: unknown): NydusGdError {
   const shown = new TextDecoder().decode(path);
-  return new NydusGdError("io", `Cannot convert ${shown}: it changed while it was read`);
+  return new NydusGdError("io", `Cannot convert ${shown}: it changed while it was read`, { cause });
 }
 
 /** Buffers reused between calls, for the stored bytes of a parcel and the plain bytes of a unit. */

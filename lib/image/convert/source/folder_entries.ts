@@ -24,6 +24,7 @@ import type { OnBytes } from "../../source/counted.ts";
 import type { Entries } from "../layer/build_layer.ts";
 import type { LayerBuilder } from "../layer/layer_builder.ts";
 import { showPath } from "../layer/layer_tree.ts";
+import { changed, GONE } from "../chunks/parcel.ts";
 import { ShortPath } from "../chunks/short_path.ts";
 
 /** Entries between forced garbage collections: the runtime waits longer. */
@@ -64,12 +65,21 @@ class FolderWalk {
       const type = NODE_TYPES[next.stat.mode & S.IFMT];
       if (type === undefined || this.#isLink(type, next)) continue; // sockets have no type here
       this.#requireShort(next.path);
-      using way = ShortPath.to(next.path);
-      this.#begin(type, next, way.path);
+      try {
+        for (const found of this.#begin(type, next)) pending.push(found);
+      } catch (error) {
+        throw isErrno(error, ...GONE) ? changed(next.path, error) : error;
+      }
       if (type === "file" && next.stat.size > 0) await this.#data(next);
       this.builder.endEntry();
-      if (type === "directory") { for (const found of this.#list(next.path, way.path)) pending.push(found); }
     }
+  }
+
+  /** Adds what is at the path, without the data of a file. Returns the contents of a folder as {@link FolderWalk.#list}. */
+  #begin(type: NodeType, found: Found): Found[] {
+    using way = ShortPath.to(found.path);
+    this.#entry(type, found, way.path);
+    return type === "directory" ? this.#list(found.path, way.path) : [];
   }
 
   /** Name as in an archive: empty for the folder itself. */
@@ -98,7 +108,7 @@ class FolderWalk {
     });
   }
 
-  #begin(type: NodeType, { path, stat }: Found, way: Uint8Array): void {
+  #entry(type: NodeType, { path, stat }: Found, way: Uint8Array): void {
     this.builder.entry({
       type,
       name: this.#nameOf(path),

@@ -44,3 +44,31 @@ Deno.test("a path longer than PATH_MAX from the root of the tree is refused by n
     /^NydusGdError: Cannot convert "x{100}\/.*…": its path has 4140 bytes, at most 4095$/,
   );
 });
+
+Deno.test("a file or folder that is removed or replaced by a link during the conversion is named as changed", async () => {
+  const changes: Record<string, (path: string) => void> = {
+    "a is removed before its data is read": (dir) => Deno.removeSync(`${dir}/a`),
+    "b is removed before it is seen": (dir) => Deno.removeSync(`${dir}/b`),
+    "c is removed before it is listed": (dir) => Deno.removeSync(`${dir}/c`),
+    "a becomes a link before its data is read": (dir) => {
+      Deno.removeSync(`${dir}/a`);
+      Deno.symlinkSync("b", `${dir}/a`);
+    },
+  };
+  for (const [name, change] of Object.entries(changes)) {
+    using temp = TempDir.make();
+    for (const file of ["a", "b"]) Deno.writeTextFileSync(temp.join(file), file);
+    Deno.mkdirSync(temp.join("c"));
+    const entries = fromFolder(temp.path, once(() => change(temp.path)), signal);
+    const sentence = new RegExp(`^Cannot convert .*/${name.charAt(0)}: it changed while it was read$`);
+    await assert.rejects(() => buildWith({}, entries), { message: sentence }, name);
+  }
+});
+
+function once(work: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) work();
+    isDone = true;
+  };
+}
