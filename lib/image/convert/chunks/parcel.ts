@@ -114,7 +114,7 @@ export const GONE = ["ENOENT", "ENOTDIR", "ELOOP"] as const;
 
 /** The error for a file or folder that others changed meanwhile. */
 export function changed(path: Uint8Array, cause?: unknown): NydusGdError {
-  const shown = new TextDecoder().decode(path);
+  const shown = new TextDecoder().decode(path).replace(/\/\.(?=\/|$)/, ""); // a walk begins at "."
   return new NydusGdError("io", `Cannot convert ${shown}: it changed while it was read`, { cause });
 }
 

@@ -60,8 +60,8 @@ Deno.test("a file or folder that is removed or replaced by a link during the con
     for (const file of ["a", "b"]) Deno.writeTextFileSync(temp.join(file), file);
     Deno.mkdirSync(temp.join("c"));
     const entries = fromFolder(temp.path, once(() => change(temp.path)), signal);
-    const sentence = new RegExp(`^Cannot convert .*/${name.charAt(0)}: it changed while it was read$`);
-    await assert.rejects(() => buildWith({}, entries), { message: sentence }, name);
+    const message = `Cannot convert ${temp.join(name.charAt(0))}: it changed while it was read`;
+    await assert.rejects(() => buildWith({}, entries), { message }, name);
   }
 });
 
