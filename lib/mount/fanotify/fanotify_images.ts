@@ -20,7 +20,7 @@
  * @module
  */
 import { AT } from "../../../ffi/fcntl.ts";
-import { fanotifyInit, ignoreMount, watchedInodes } from "../../../ffi/fanotify.ts";
+import { ignoreMount, watchedInodes } from "../../../ffi/fanotify.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
@@ -37,7 +37,7 @@ import type { ImageMount } from "../image_mount.ts";
 import { fanotifyKeeperPath, Keeper } from "../keeper/keeper.ts";
 import { openingDeadline } from "../reads/open_blobs.ts";
 import type { UnmountWatch } from "../unmount/unmount_watch.ts";
-import { EventFile } from "./event_file.ts";
+import { type EventGroup, keptOf, newGroup, takeKept } from "./event_group.ts";
 import { EventServer } from "./event_server.ts";
 import { type DeviceFiles, type ErofsDevice, openDevices } from "./open_devices.ts";
 import { type NamedFile, replacements } from "./replaced_files.ts";
@@ -45,9 +45,6 @@ import { hasUnseenUsers, inodesOf } from "./unseen_users.ts";
 import { type CopyFolder, SharedDevice, type WatchedDevice } from "./watched_device.ts";
 
 const log = logger("mount", "fanotify");
-
-/** Names of the descriptors that the keeper holds: the group, and the event file. */
-const KEPT = { group: "fanotify", events: "fanotify-events" } as const;
 
 /** Options of {@link FanotifyImages}. */
 export interface FanotifyOptions {
@@ -61,12 +58,6 @@ export interface FanotifyOptions {
 
 /** Whether a group was held from the end of an earlier process on: reads that nobody is asked about may show zeros. */
 type Interim = "guarded" | "unguarded";
-
-/** A group, and the file for its events. */
-interface EventGroup {
-  readonly group: Fd;
-  readonly events: EventFile;
-}
 
 /** The group and what serves its events. */
 interface WatchedGroup extends EventGroup {
@@ -170,8 +161,7 @@ export class FanotifyImages implements AsyncDisposable {
     const copies = { path, ownMount: cleanup.use(openTree(AT.FDCWD, path, OPEN_TREE.CLONE)) };
     ignoreMount(group, copies.ownMount);
     const server = cleanup.adopt(new EventServer(group, events, deadlineMs), (server) => server.end());
-    const kept = new Map([[KEPT.group, group], [KEPT.events, events.fd]]);
-    const keeper = await Keeper.start(fanotifyKeeperPath(stateDir), kept);
+    const keeper = await Keeper.start(fanotifyKeeperPath(stateDir), keptOf({ group, events }));
     cleanup.move();
     return new FanotifyImages(options, watch, { group, events, copies, server, keeper, cacheMount });
   }
@@ -330,31 +320,6 @@ export class FanotifyImages implements AsyncDisposable {
     copies.ownMount[Symbol.dispose]();
     await removeFiles(this.options.stateDir);
   }
-}
-
-/** @throws {SyscallError} EINVAL on kernels without pre-content events */
-function newGroup(): EventGroup {
-  using cleanup = new DisposableStack();
-  const made = { group: cleanup.use(fanotifyInit()), events: EventFile.create() };
-  cleanup.move();
-  return made;
-}
-
-/**
- * Descriptors of a predecessor from its keeper; undefined if none holds them. After a failure this process holds none
- * either: a group whose events nobody answers would have programs wait forever.
- *
- * @throws {NydusGdError} "unsupported" if another version laid out the events
- */
-async function takeKept(record: string): Promise<EventGroup | undefined> {
-  using cleanup = new DisposableStack();
-  const kept = await Keeper.take(record);
-  for (const fd of kept?.values() ?? []) cleanup.use(fd);
-  const group = kept?.get(KEPT.group), events = kept?.get(KEPT.events);
-  if (group === undefined || events === undefined) return undefined;
-  const taken = { group, events: EventFile.reopen(events) };
-  cleanup.move();
-  return taken;
 }
 
 /** Logs that an image of an earlier process cannot be taken over. */
