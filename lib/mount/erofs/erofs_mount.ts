@@ -10,9 +10,9 @@
 import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { FsContext, moveMount } from "../../../ffi/mount_api.ts";
-import { mountAt } from "../../../ffi/mountinfo.ts";
 import { ioctl } from "../../../ffi/sys_ioctl.ts";
 import { pageSize } from "../../../ffi/sys_mman.ts";
+import { FS_MAGIC, statfs } from "../../../ffi/sys_statfs.ts";
 import { write } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { BLOCK } from "../../rafs/v6/layout.ts";
@@ -125,9 +125,17 @@ export function notCached(pageBytes: number): string {
 const FS_IOC_GETFSSYSFSPATH = 0x8081_1501n;
 const SYSFS_PATH_SIZE = 129;
 
-/** Whether EROFS is mounted on `target`. */
+/**
+ * Whether EROFS is mounted on `target`, a folder on a file system that can be written to. Does not read the mount table,
+ * which has a line for each container, and asks nobody who serves data: the kernel answers from its super block.
+ */
 export function isErofsAt(target: string): boolean {
-  return mountAt(target)?.fsType === EROFS_TYPE;
+  try {
+    return statfs(target).type === FS_MAGIC.erofs;
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENOTDIR")) return false;
+    throw error;
+  }
 }
 
 /**
