@@ -17,7 +17,7 @@ import { type DataPathChoice, isRefusal } from "./data_path.ts";
 import { FanotifyImages, type FanotifyOptions } from "./fanotify/fanotify_images.ts";
 import { FscacheImages, type FscacheOptions } from "./fscache/fscache_images.ts";
 import { type ErofsFuseOptions, erofsMountOf, mountErofsFuse, onRecomputedDevices } from "./erofs/erofs_fuse.ts";
-import { isErofsAt } from "./erofs/erofs_mount.ts";
+import { showsErofsAt } from "./erofs/erofs_mount.ts";
 import { FuseSession, type FuseSessionOptions } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
 import { UnmountWatch } from "./unmount/unmount_watch.ts";
@@ -70,7 +70,7 @@ export async function takeOverSingle(
   options: SingleMountOptions,
 ): Promise<ImageMount | undefined> {
   const { mountpoint: target, stateDir } = options;
-  if (!isErofsAt(target)) {
+  if (!showsErofsAt(target)) {
     const single = { image, number: ONLY_IMAGE };
     const taken = await FuseSession.takeOver({ ...options, single }, () => Promise.resolve([single]));
     return taken && mountOf(taken.session);

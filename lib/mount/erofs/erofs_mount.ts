@@ -10,6 +10,7 @@
 import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { FsContext, moveMount } from "../../../ffi/mount_api.ts";
+import { mountAt } from "../../../ffi/mountinfo.ts";
 import { ioctl } from "../../../ffi/sys_ioctl.ts";
 import { pageSize } from "../../../ffi/sys_mman.ts";
 import { FS_MAGIC, statfs } from "../../../ffi/sys_statfs.ts";
@@ -126,8 +127,8 @@ const FS_IOC_GETFSSYSFSPATH = 0x8081_1501n;
 const SYSFS_PATH_SIZE = 129;
 
 /**
- * Whether EROFS is mounted on `target`, a folder on a file system that can be written to. Does not read the mount table,
- * which has a line for each container, and asks nobody who serves data: the kernel answers from its super block.
+ * Whether EROFS is mounted on `target`, on which nothing else is: a FUSE file system would be asked, and wait for its
+ * server ({@link showsErofsAt}). Does not read the mount table, which has a line for each container.
  */
 export function isErofsAt(target: string): boolean {
   try {
@@ -136,6 +137,11 @@ export function isErofsAt(target: string): boolean {
     if (isErrno(error, "ENOENT", "ENOTDIR")) return false;
     throw error;
   }
+}
+
+/** Whether EROFS is what `target` shows, whatever else may be mounted there. Asks no file system. */
+export function showsErofsAt(target: string): boolean {
+  return mountAt(target)?.fsType === EROFS_TYPE;
 }
 
 /**
