@@ -225,9 +225,12 @@ fuseTest("an image is not mounted ahead if its layer is removed or no backend ha
     whenPlaced: ({ id }, signal) => id === "a" ? unlessAborted(never, signal) : Promise.resolve(),
     candidates: ({ id }) => Promise.resolve(id === "b" ? [silentCandidate(asked.resolve)] : []),
   });
-  for (const id of ["a", "b", "c"]) kit.store.prepare(kit.layer(id));
+  kit.store.prepare(kit.layer("a"));
+  await kit.store.forget("a");
+  kit.store.prepare(kit.layer("b"));
   await asked.promise;
-  for (const id of ["a", "b"]) await kit.store.forget(id);
+  await kit.store.forget("b");
+  kit.store.prepare(kit.layer("c"));
   await assert.rejects(kit.read("c"), /no backend is known/);
   assert.deepEqual((await kit.store.report()).images, []);
   assert.deepEqual(await kit.seen(), []);
