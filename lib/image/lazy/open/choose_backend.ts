@@ -17,6 +17,7 @@ import { readJsonFile, writeJsonFile } from "../../../base/json_file.ts";
 import { logger } from "../../../base/log.ts";
 import { SingleFlight } from "../../../base/single_flight.ts";
 import { isRegistryHost, isRepository } from "../../../oci/reference.ts";
+import { streamBlob } from "../../source/blob_stream.ts";
 
 const log = logger("image");
 
@@ -259,6 +260,11 @@ class ChosenBlob implements BlobSource {
 
   size(signal?: AbortSignal): Promise<number> {
     return this.#ask((source) => source.size(signal), signal);
+  }
+
+  /** From the backend that is chosen now: one that fails is replaced at the next read. */
+  stream(size: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    return streamBlob(this.#current().source, size, signal);
   }
 
   async #ask<T>(question: (source: BlobSource) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {

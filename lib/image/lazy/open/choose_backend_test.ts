@@ -1,9 +1,18 @@
 import assert from "node:assert/strict";
+import { distinctBytes } from "../../../../tests/support/backend/backend_world.ts";
+import { FakeRegistry } from "../../../../tests/support/backend/fake_registry.ts";
 import { silentCandidate } from "../../../../tests/support/backend/silent_backend.ts";
+import { quietLogs } from "../../../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../../../tests/support/temp_dir.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../../../backend/http/fetch_options.ts";
+import { HttpClient } from "../../../backend/http/http_client.ts";
+import { openRegistry } from "../../../backend/open_backend.ts";
+import { ANONYMOUS } from "../../../backend/registry/keychain.ts";
+import { BlobSources } from "../../../blob/fetch/sources.ts";
 import type { Backend, BlobSource } from "../../../backend/blob_source.ts";
 import { hasCode, NydusGdError } from "../../../base/errors.ts";
 import { readJsonFile } from "../../../base/json_file.ts";
+import { Limiter } from "../../../base/limiter.ts";
 import { type BackendCandidate, chooseBackend } from "./choose_backend.ts";
 
 const PATIENT_MS = 60_000;
@@ -202,4 +211,30 @@ Deno.test("an image without blobs needs no home", async () => {
   }, NEVER);
   assert.throws(() => backend.blob("a"), /has no blobs/);
   await assert.rejects(choose([], dir.join("choice.json")), /no backend is known/);
+});
+
+Deno.test("a blob is transferred as a whole if the server of its home ignores ranges", async () => {
+  await using _quiet = await quietLogs();
+  await using registry = await FakeRegistry.start();
+  registry.lasting = { kind: "whole" };
+  using dir = TempDir.make();
+  using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+  const bytes = distinctBytes(6 << 20);
+  const id = registry.addBlob(bytes);
+  const location = { host: registry.host, repo: "app", scheme: "http" } as const;
+  const home = { description: "home", open: () => openRegistry(location, { http, keychain: ANONYMOUS }) };
+  const backend = await chooseBackend({
+    candidates: () => Promise.resolve([home]),
+    blobIds: [id],
+    choicePath: dir.join("choice.json"),
+    deadlineMs: PATIENT_MS,
+  }, NEVER);
+  const sources = new BlobSources({
+    folder: dir,
+    room: (_, write) => write(),
+    transfers: new Limiter(1),
+  });
+  sources.add(backend.blob(id));
+  assert.deepEqual(await sources.read(5 << 20, 9, ON_DEMAND), bytes.slice(5 << 20, (5 << 20) + 9));
+  await sources.endTransfers();
 });
