@@ -7,6 +7,7 @@
 import type { BlobSource, ReadOptions } from "../../backend/blob_source.ts";
 import { TransferError } from "../../backend/http/transfer_error.ts";
 import { messageOf } from "../../base/errors.ts";
+import { Limiter } from "../../base/limiter.ts";
 import { logger } from "../../base/log.ts";
 import { RunningTasks } from "../../base/running_tasks.ts";
 import { type StreamedSource, WholeBlob, type WholeBlobOptions } from "./whole_blob.ts";
@@ -23,13 +24,27 @@ export interface RangeOptions extends ReadOptions {
 }
 
 /** A source of a blob. Disposing ends what it transfers. */
-export class RangedSource implements AsyncDisposable {
+export class RangedSource implements BlobSource, AsyncDisposable {
   #whole: WholeBlob | undefined;
   readonly #background = new RunningTasks();
   /** Fetches all chunks of the blob; undefined before it is open. */
   #keepChunks: (() => Promise<void>) | undefined;
 
   constructor(readonly source: BlobSource, private readonly options: WholeBlobOptions) {}
+
+  /** For readers that keep nothing in a cache: what has to be transferred as a whole is in `folder` until disposal. */
+  static beside(source: BlobSource, folder: string): RangedSource {
+    return new RangedSource(source, {
+      folder: { path: folder },
+      room: (_, write) => write(),
+      transfers: new Limiter(1),
+      onBytes: () => {},
+    });
+  }
+
+  get description(): string {
+    return this.source.description;
+  }
 
   /** Whether the blob is transferred as a whole. */
   get isWhole(): boolean {
@@ -60,6 +75,10 @@ export class RangedSource implements AsyncDisposable {
     }
     options.onWait?.();
     return await whole.read(offset, length, options);
+  }
+
+  size(signal?: AbortSignal): Promise<number> {
+    return this.source.size(signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

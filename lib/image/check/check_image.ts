@@ -17,6 +17,7 @@ import { hasCode, type NydusGdError } from "../../base/errors.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
 import { digest, prepareDigests } from "../../blob/codec/codec.ts";
 import { Decoder } from "../../blob/decode/decoder.ts";
+import { RangedSource } from "../../blob/fetch/ranged_source.ts";
 import type { BlobDescriptor, Bootstrap } from "../../rafs/bootstrap.ts";
 import { Budget } from "../../rafs/check/budget.ts";
 import { ChunkCheck } from "../../rafs/check/chunk_check.ts";
@@ -50,7 +51,7 @@ export interface CheckOptions {
   readonly chunks: boolean;
   /** The source of the image, whose tree should be the same. */
   readonly against: SourceTree | undefined;
-  /** Folder for an unpacked bootstrap, and for data fetched for the comparison. */
+  /** Folder for an unpacked bootstrap, for data fetched for the comparison, and for blobs whose servers ignore ranges. */
   readonly folder: string;
   readonly signal: AbortSignal;
   /** Called with the blob bytes verified so far, and their total. */
@@ -154,7 +155,7 @@ class ImageCheck {
     blobs: readonly BlobDescriptor[],
     chunks: ChunkCheck,
   ): Promise<void> {
-    const { backend, chunks: verifies, signal, onProgress } = this.options;
+    const { backend, chunks: verifies, folder, signal, onProgress } = this.options;
     const findings = this.#findings;
     if (tree.blobs.length === 0) return;
     const refusal = refusalOf(tree);
@@ -175,12 +176,15 @@ class ImageCheck {
       : null;
     for (const blob of blobs) {
       throwIfAborted(signal);
+      const metaId = separateMetaId(blob, container);
+      await using source = RangedSource.beside(backend.blob(blob.id), folder);
+      await using metaSource = metaId === undefined ? null : RangedSource.beside(backend.blob(metaId), folder);
       this.#blobs.push(
         await checkBlob({
           tree,
           blob,
-          source: backend.blob(blob.id),
-          metaSource: backend.blob(separateMetaId(blob, container) ?? blob.id),
+          source,
+          metaSource: metaSource ?? source,
           chunks,
           findings,
           decoder: decoder ?? undefined,

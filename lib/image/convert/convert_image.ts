@@ -117,11 +117,12 @@ export async function convertImage(
   if (options.withOci) requireOriginals(images);
   if (options.start !== undefined) requireRunning();
   mapLargePieces(LARGE_PIECE);
-  using memory = new PagedMemory(dirname(await target.spoolPath()));
+  const folder = dirname(await target.spoolPath());
+  using memory = new PagedMemory(folder);
   using pool = new CompressPool();
   await using uploads = new BlobUploads(signal);
   const known = await knownLayers(target, signal);
-  await using earlier = new EarlierLayers({ target, cache, memory, known, signal });
+  await using earlier = new EarlierLayers({ target, cache, memory, folder, known, signal });
   const chunks = dictionary?.chunks;
   const { ociRef = false } = options;
   const shared = { rafs, pool, dictionary: chunks, target, uploads, memory, cache, earlier, ociRef };

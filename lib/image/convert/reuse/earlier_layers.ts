@@ -7,6 +7,7 @@
  * @module
  */
 import { hasCode, messageOf } from "../../../base/errors.ts";
+import { RangedSource } from "../../../blob/fetch/ranged_source.ts";
 import { Limiter } from "../../../base/limiter.ts";
 import { logger } from "../../../base/log.ts";
 import { sha256Digest } from "../../../oci/digest.ts";
@@ -28,6 +29,8 @@ export interface EarlierLayersOptions {
   readonly cache: LayerCache;
   /** Memory for bootstraps. */
   readonly memory: ImageMemory;
+  /** For temporary files. */
+  readonly folder: string;
   /** Records of earlier images at the target, by layer key. */
   readonly known: ReadonlyMap<string, KnownLayer>;
   readonly signal: AbortSignal;
@@ -77,7 +80,7 @@ export class EarlierLayers implements AsyncDisposable {
   }
 
   async #look(key: string): Promise<ConvertedLayer | undefined> {
-    const { target, cache, known, memory } = this.options;
+    const { target, cache, known, memory, folder } = this.options;
     const signal = this.#signal;
     for (const layer of [await cache.find(key), known.get(key)]) {
       if (layer === undefined) continue;
@@ -86,7 +89,7 @@ export class EarlierLayers implements AsyncDisposable {
       const blob = { digest, size: blobBytes };
       try {
         if (!await target.has(blob, signal) && !await this.#mount(blob, places)) continue;
-        const source = target.blobs.blob(blobId);
+        await using source = RangedSource.beside(target.blobs.blob(blobId), folder);
         const read = (offset: number, length: number) => source.read(offset, length, { priority: "on-demand", signal });
         const bootstrap = await extractBootstrap(read, blobBytes, bootstrapCodecs(memory));
         if (bootstrap === undefined) continue;
