@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { commandLine, run } from "../support/process/command.ts";
+import { commandLine, run, Server } from "../support/process/command.ts";
 import { noise } from "../support/image/convert_kit.ts";
 import { DockerRegistry, dockerRegistryMissing } from "../support/backend/docker_registry.ts";
 import { writeLayout } from "../support/image/layout_builder.ts";
@@ -87,6 +87,30 @@ registryTest("a killed conversion continues with the first blob that is missing"
     assert.deepEqual([...Deno.readDirSync(`${work}/partial`)], [], "the killed conversion left files");
     assert.equal((await run(["check", "--blobs", target])).code, 0);
   }
+});
+
+Deno.test({
+  name: "a conversion outlasts a restart of its registry, and tells that it waits",
+  ignore: dockerRegistryMissing !== undefined,
+  fn: async () => {
+    using temp = TempDir.make();
+    const storage = temp.join("storage");
+    await writeLayout(temp.join("source"), { layers: LAYERS });
+    const first = await DockerRegistry.start({ storage });
+    const { host, port } = first;
+    await using recorder = new PushRecorder(host);
+    const held = recorder.holdAfter(1);
+    const target = `${recorder.host}/app:1`;
+    const args = ["convert", `oci:${temp.join("source")}:1`, target, "--work-dir", temp.join("work")];
+    const waiting = Server.start(args, /a server is away/, { env: { NYDUS_GD_FETCH_RETRIES: "0" } });
+    await held;
+    await first[Symbol.asyncDispose]();
+    recorder.release();
+    await using conversion = await waiting;
+    await using _registry = await DockerRegistry.start({ storage, port });
+    assert.equal((await conversion.process.status).code, 0);
+    assert.equal((await run(["check", "--blobs", target])).code, 0);
+  },
 });
 
 registryTest("the registry mounts blobs of another repository, converted and original ones", async (registry, temp) => {

@@ -22,6 +22,11 @@ export interface FetchOptions {
   readonly retries: number;
   /** All pauses between the attempts at one request together, however long a server asks to wait. */
   readonly pausesTimeoutMs: number;
+  /**
+   * How long a server that has answered before is waited for in addition, counted from the first failure; 0: not at all.
+   * For what nobody else repeats, such as a conversion.
+   */
+  readonly patienceMs: number;
 }
 
 /** Defaults where neither the settings nor nydusd's configuration set a limit. */
@@ -32,6 +37,7 @@ export const DEFAULT_FETCH_OPTIONS: FetchOptions = {
   totalTimeoutMs: 0,
   retries: 3,
   pausesTimeoutMs: 60_000,
+  patienceMs: 0,
 };
 
 /** How many attempts at a read fit into its deadline if the server stays silent. */

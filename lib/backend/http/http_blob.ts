@@ -115,7 +115,7 @@ export class HttpBlob implements BlobSource {
   async #retrying<T>(options: ReadOptions, attempt: (options: RoutingOptions) => Promise<T>): Promise<T> {
     try {
       return await withRetries(
-        this.server.access.http.options,
+        this.server.access.http.retryLimits([this.url]),
         options.signal,
         (isLast) => attempt({ ...options, bypassProxy: isLast && options.priority === "on-demand" }),
       );

@@ -24,6 +24,7 @@ import type { FetchOptions } from "./fetch_options.ts";
 import type { HttpResponse } from "./http_response.ts";
 import type { ProxyRoute, ProxyRule, RoutingOptions } from "./proxy.ts";
 import type { HttpRequest } from "./request_bytes.ts";
+import type { RetryLimits } from "./retry.ts";
 import { statusError } from "./status.ts";
 import { DEFAULT_TLS, type TlsOptions } from "./tls.ts";
 
@@ -50,6 +51,8 @@ export interface ExchangeOptions extends RoutingOptions {
 /** Owns the connections of the process, or of a test. Disposing closes the idle ones. */
 export class HttpClient implements Disposable {
   readonly #limiters = new Map<string, Limiter>();
+  /** Hosts that have answered, whatever they said. */
+  readonly #answered = new Set<string>();
   readonly #connections: ConnectionPools;
 
   constructor(readonly options: FetchOptions) {
@@ -84,6 +87,14 @@ export class HttpClient implements Disposable {
     }
   }
 
+  /**
+   * Returns the limits of repetitions at servers: those that have never answered are not waited for, since their address
+   * may be wrong.
+   */
+  retryLimits(urls: readonly URL[]): RetryLimits {
+    return urls.some(({ host }) => this.#answered.has(host)) ? this.options : { ...this.options, patienceMs: 0 };
+  }
+
   [Symbol.dispose](): void {
     this.#connections[Symbol.dispose]();
   }
@@ -101,6 +112,7 @@ export class HttpClient implements Disposable {
       const exchange = new Exchange(request, way);
       try {
         const response = await exchange.response;
+        this.#answered.add(request.url.host);
         if (route?.refusesServerErrors && response.status >= 500) throw await statusError(response);
         return await consume(response);
       } catch (error) {

@@ -13,7 +13,10 @@ const log = logger("backend");
 
 /** Average delay before the first retry; doubled for each further one. */
 const FIRST_PAUSE_MS = 100;
-/** Average delay between attempts of {@link whileTransient}, each of which may have retries of its own. */
+/**
+ * Average delay between attempts of {@link whileTransient}, each of which may have retries of its own, and between those
+ * of a patient {@link withRetries}.
+ */
 const PATIENT_PAUSE_MS = 1_000;
 /** Maximum delay, whatever a server asks for, since a reader is waiting. */
 const MAX_PAUSE_MS = 10_000;
@@ -42,29 +45,46 @@ export function parseRetryAfter(header: string | undefined, now = Date.now()): n
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
+/** When {@link withRetries} gives up. */
+export type RetryLimits = Pick<FetchOptions, "retries" | "pausesTimeoutMs" | "patienceMs">;
+
 /**
  * Runs `attempt` until it succeeds, fails permanently, has been retried `retries` times, or the time for pauses is over.
- * The argument tells it whether this is the last retry, which may take another route.
+ * A server that does not answer, or only that it is unable to, is asked about once a second after these retries for as
+ * long as there is patience. The argument tells whether this is the last retry or a later one, which may take another
+ * route.
  */
 export async function withRetries<T>(
-  { retries, pausesTimeoutMs }: Pick<FetchOptions, "retries" | "pausesTimeoutMs">,
+  { retries, pausesTimeoutMs, patienceMs }: RetryLimits,
   signal: AbortSignal | undefined,
   attempt: (isLastRepetition: boolean) => Promise<T>,
 ): Promise<T> {
   let leftMs = pausesTimeoutMs || Infinity;
+  let failedMs: number | undefined;
   for (let repetition = 1;; repetition++) {
     try {
       return await attempt(repetition > 1 && repetition > retries);
     } catch (error) {
       throwIfAborted(signal);
       if (!(error instanceof TransferError) || error.prospect === "permanent") throw error;
-      if (repetition > retries || leftMs <= 0) throw error;
-      const pauseMs = Math.min(leftMs, pauseBefore(repetition, error.retryAfterMs));
+      failedMs ??= performance.now();
+      const hasRetries = repetition <= retries;
+      const patienceLeftMs = isAway(error) ? failedMs + patienceMs - performance.now() : 0;
+      if (leftMs <= 0 || !hasRetries && patienceLeftMs <= 0) throw error;
+      if (!hasRetries) logAway(error, patienceLeftMs);
+      const { retryAfterMs } = error;
+      const wantedMs = hasRetries ? pauseBefore(repetition, retryAfterMs) : spreadPause(PATIENT_PAUSE_MS, retryAfterMs);
+      const pauseMs = Math.min(leftMs, wantedMs);
       leftMs -= pauseMs;
       logWait(error);
       await delay(pauseMs, signal);
     }
   }
+}
+
+/** Whether a server may be back soon: it did not answer as it should, or is unable to. */
+function isAway({ status }: TransferError): boolean {
+  return status === undefined || status === 429 || status >= 500;
 }
 
 /**
@@ -94,8 +114,20 @@ const loggedUntilMs = new LRUCache<string, number>({ max: STATES_REMEMBERED });
 
 /** Logs that a server asks to wait, once for a while. */
 function logWait({ state, retryAfterMs = 0 }: TransferError): void {
-  const now = performance.now();
-  if (retryAfterMs < LOGGED_WAIT_MS || now < (loggedUntilMs.get(state) ?? -Infinity)) return;
-  loggedUntilMs.set(state, now + Math.max(retryAfterMs, LOG_EVERY_MS));
+  if (retryAfterMs < LOGGED_WAIT_MS || !isNews(state, retryAfterMs)) return;
   log.warn("a server asks to wait", { error: state, seconds: Math.ceil(retryAfterMs / 1000) });
+}
+
+/** Logs that a server is waited for, once for a while. */
+function logAway({ state }: TransferError, patienceMs: number): void {
+  if (!isNews(state, patienceMs)) return;
+  log.warn("a server is away, it is asked again", { error: state, seconds: Math.ceil(patienceMs / 1000) });
+}
+
+/** Whether a state has not been logged for a while. It counts as logged then, for this long at least. */
+function isNews(state: string, forMs: number): boolean {
+  const now = performance.now();
+  if (now < (loggedUntilMs.get(state) ?? -Infinity)) return false;
+  loggedUntilMs.set(state, now + Math.max(forMs, LOG_EVERY_MS));
+  return true;
 }

@@ -17,7 +17,7 @@ Deno.test("a wait that a server asks for is logged once, and pauses end with the
   await using _quiet = await quietLogs(warnings);
   for (const [retries, pausesTimeoutMs, attempts] of [[9, 30, 2], [0, 30, 1]] as const) {
     let seen = 0;
-    const refused = withRetries({ retries, pausesTimeoutMs }, undefined, () => {
+    const refused = withRetries({ retries, pausesTimeoutMs, patienceMs: 0 }, undefined, () => {
       seen++;
       const details = { prospect: "transient", retryAfterMs: 3_600_000 } as const;
       return Promise.reject(new TransferError("unavailable", "HTTP 429 from registry.test", details));
@@ -36,7 +36,8 @@ Deno.test("of waits that servers ask for, those that were logged last are rememb
   const waitFor = async (server: number) => {
     const details = { prospect: "transient", retryAfterMs: 2_000 } as const;
     const refusal = new TransferError("unavailable", `HTTP 429 from registry-${server}.test`, details);
-    await rejects(withRetries({ retries: 1, pausesTimeoutMs: 1 }, undefined, () => Promise.reject(refusal)), refusal);
+    const limits = { retries: 1, pausesTimeoutMs: 1, patienceMs: 0 };
+    await rejects(withRetries(limits, undefined, () => Promise.reject(refusal)), refusal);
   };
   const servers = Array.from({ length: 1001 }, (_, server) => server);
   await Promise.all(servers.map(waitFor));
@@ -45,6 +46,24 @@ Deno.test("of waits that servers ask for, those that were logged last are rememb
   assert.equal(warnings.length, 1001);
   await waitFor(0);
   assert.equal(warnings.length, 1002);
+});
+
+Deno.test("with patience, a server that is away is asked again, and one that refuses is not", async () => {
+  const warnings: LogRecord[] = [];
+  await using _quiet = await quietLogs(warnings);
+  const limits = { retries: 0, pausesTimeoutMs: 10, patienceMs: 3_600_000 };
+  const attemptsAt = async (status: number | undefined) => {
+    let seen = 0;
+    const details = { prospect: "transient", ...(status === undefined ? {} : { status }) } as const;
+    const refusal = new TransferError("unavailable", `status ${status}`, details);
+    await rejects(withRetries(limits, undefined, () => Promise.reject((seen++, refusal))), refusal);
+    return seen;
+  };
+  assert.deepEqual([await attemptsAt(undefined), await attemptsAt(503), await attemptsAt(404)], [2, 2, 1]);
+  assert.deepEqual(warnings.map(({ properties }) => properties), [
+    { error: "status undefined", seconds: 3600 },
+    { error: "status 503", seconds: 3600 },
+  ]);
 });
 
 Deno.test("what waits for a server that fails learns its failure, at once if it is permanent", async () => {

@@ -72,7 +72,7 @@ export class MirroredTransport implements Repository {
       range.memory.doubt(range.offset, range.length, this.health.now());
     }
     return withRetries(
-      this.upstream.transport.options.http.options,
+      this.upstream.transport.options.http.retryLimits(this.#hosts.map(({ transport }) => transport.endpoint.url("/"))),
       options.signal,
       (isLast) => {
         const routing = { ...options, bypassProxy: isLast && options.priority === "on-demand" };

@@ -5,13 +5,16 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
+import type { LogRecord } from "@logtape/logtape";
+import { quietLogs } from "../../../tests/support/quiet_logs.ts";
+import { until } from "../../../tests/support/until.ts";
+import { DEFAULT_FETCH_OPTIONS, type FetchOptions } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
 import { TransferError } from "../http/transfer_error.ts";
 import { ANONYMOUS } from "./keychain.ts";
-import { mountBlob, pushBlob, pushManifest } from "./push.ts";
+import { blobSize, mountBlob, pushBlob, pushManifest } from "./push.ts";
 import { RegistryTransport } from "./transport.ts";
 
 /** Larger than what may be sent in vain over a connection that was closed while idle. */
@@ -21,7 +24,7 @@ const MANIFEST = { mediaType: "application/vnd.oci.image.manifest.v1+json", byte
 const signal = new AbortController().signal;
 
 /** Answers one kind of request instead of the registry. @param count how many there were before */
-type Misbehaviour = (response: ServerResponse, count: number) => "as usual" | void;
+type Misbehaviour = (response: ServerResponse, count: number, server: Server) => "as usual" | void;
 
 /** Part of a request by which {@link Misbehaviour} is chosen: "PUT blob", "POST mount". */
 type Kind = "HEAD blob" | "POST upload" | "POST mount" | "PUT blob" | "PUT manifest";
@@ -36,6 +39,7 @@ function kindOf({ method, url = "" }: IncomingMessage): Kind {
 async function requestsOf(
   push: (repository: RegistryTransport) => Promise<unknown>,
   misbehaviour: Partial<Record<Kind, Misbehaviour>>,
+  options: Partial<FetchOptions> = {},
 ): Promise<Kind[]> {
   const seen: Kind[] = [];
   let stored: number | undefined;
@@ -46,7 +50,7 @@ async function requestsOf(
     let bytes = 0;
     for await (const piece of request) bytes += (piece as Uint8Array).length;
     if (kind === "PUT blob") stored = bytes;
-    if ((misbehaviour[kind] ?? (() => "as usual"))(response, count) !== "as usual") return;
+    if ((misbehaviour[kind] ?? (() => "as usual"))(response, count, server) !== "as usual") return;
     const isAbsent = kind === "HEAD blob" && stored === undefined;
     response.writeHead(isAbsent ? 404 : kind === "HEAD blob" ? 200 : kind === "POST upload" ? 202 : 201, {
       location: "/v2/app/blobs/uploads/1?state=a",
@@ -55,7 +59,7 @@ async function requestsOf(
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {
-    using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+    using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, ...options });
     const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
     const repository = { host, repo: "app", keychain: ANONYMOUS, scheme: "http" } as const;
     await push(new RegistryTransport({ ...repository, http, exchange: {}, tokenExchange: {} }));
@@ -152,3 +156,52 @@ Deno.test("a page in place of the registry's answer does not count as a push", (
     }),
     /^NydusGdError: Cannot push manifest 1 .*: \S+ answers with a page, not as a registry$/,
   ));
+
+/** The first request stops the registry; it is back once a warning tells that it refuses connections. */
+function restart(warnings: readonly LogRecord[]): Misbehaviour {
+  return (_, count, server) => {
+    if (count > 0) return "as usual";
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    server.closeAllConnections();
+    const isMissed = () => warnings.some(({ properties }) => /refused$/.test(String(properties.error)));
+    void until("the registry is missed", isMissed).then(() => server.listen(port, "127.0.0.1"));
+  };
+}
+
+const PATIENT = { retries: 0, patienceMs: 3_600_000 };
+
+Deno.test("a push outlasts a registry that is restarted, and sends anew what did not arrive", async () => {
+  const warnings: LogRecord[] = [];
+  await using _quiet = await quietLogs(warnings);
+  const blob = await requestsOf(async (repository) => {
+    assert.equal(await blobSize(repository, DIGEST, signal), undefined);
+    await pushBlob(repository, DIGEST, BLOB, signal);
+  }, {
+    "HEAD blob": (response) => void response.writeHead(404).end(),
+    "PUT blob": restart(warnings),
+  }, PATIENT);
+  assert.deepEqual(blob, ["HEAD blob", "POST upload", "PUT blob", "HEAD blob", "POST upload", "PUT blob"]);
+  warnings.length = 0;
+  const manifest = await requestsOf(
+    async (repository) => {
+      await blobSize(repository, DIGEST, signal);
+      await pushManifest(repository, "1", MANIFEST, signal);
+    },
+    { "PUT manifest": restart(warnings) },
+    PATIENT,
+  );
+  assert.deepEqual(manifest, ["HEAD blob", "PUT manifest", "PUT manifest"]);
+});
+
+Deno.test("a registry that has never answered is not waited for", async () => {
+  const warnings: LogRecord[] = [];
+  await using _quiet = await quietLogs(warnings);
+  const pushed = requestsOf(
+    (repository) => pushManifest(repository, "1", MANIFEST, signal),
+    { "PUT manifest": (response) => void response.socket?.destroy() },
+    PATIENT,
+  );
+  await assert.rejects(pushed, /^NydusGdError: Cannot push manifest 1 .*: connection to \S+ lost$/);
+  assert.deepEqual(warnings, []);
+});

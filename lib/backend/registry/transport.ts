@@ -99,7 +99,7 @@ export class RegistryTransport implements Repository, RegistryHost {
     attempt: (host: RegistryHost, options: RoutingOptions) => Promise<T>,
   ): Promise<T> {
     return withRetries(
-      this.options.http.options,
+      this.options.http.retryLimits([this.endpoint.url("/")]),
       options.signal,
       (isLast) => attempt(this, { ...options, bypassProxy: isLast && options.priority === "on-demand" }),
     );

@@ -38,7 +38,7 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
     ? undefined
     : await unlessAborted(readPatterns(args.prefetchPatterns), signal); // a pipe may stay silent
   const workDir = args.workDir ?? defaultWorkDir();
-  using access = await ImageAccess.open(args.settings);
+  using access = await ImageAccess.open(args.settings, { isPatient: true });
   await using scratch = await ScratchFolder.make();
   const sources = access.sources(scratch.path, args.dockerHost);
   const images = await openSource(args.source, platform, sources, signal);

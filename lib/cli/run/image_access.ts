@@ -15,13 +15,20 @@ import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
 import { insecureRegistries } from "../../setup/docker/docker_registries.ts";
 import type { SourceAccess } from "../../image/source/source_access.ts";
 
+/** Options of {@link ImageAccess.open}. */
+export interface AccessOptions {
+  /** Whether a registry that has answered before is waited for until `fetch.deadline`. */
+  readonly isPatient?: boolean;
+}
+
 /** Access to images. Dispose after the last use. */
 export class ImageAccess implements Disposable {
   readonly deps: BackendDeps;
   readonly #http: HttpClient;
 
-  private constructor(readonly settings: Settings, insecure: InsecureRegistries) {
-    this.#http = new HttpClient(fetchOptionsOf(settings.fetch));
+  private constructor(readonly settings: Settings, insecure: InsecureRegistries, { isPatient }: AccessOptions) {
+    const { deadlineMs } = settings.fetch;
+    this.#http = new HttpClient({ ...fetchOptionsOf(settings.fetch), patienceMs: isPatient ? deadlineMs : 0 });
     this.deps = {
       http: this.#http,
       keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),
@@ -31,8 +38,8 @@ export class ImageAccess implements Disposable {
   }
 
   /** Reads the settings. @throws {NydusGdError} as {@link readSettings} */
-  static async open(file: ConfigPath): Promise<ImageAccess> {
-    return new ImageAccess(await readSettings(file), await insecureRegistries());
+  static async open(file: ConfigPath, options: AccessOptions = {}): Promise<ImageAccess> {
+    return new ImageAccess(await readSettings(file), await insecureRegistries(), options);
   }
 
   /**

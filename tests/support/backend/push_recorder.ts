@@ -26,7 +26,8 @@ export class PushRecorder implements AsyncDisposable {
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 
   constructor(private readonly upstream: string) {
-    const options = { hostname: "127.0.0.1", port: 0, onListen: () => {} };
+    const onError = () => new Response(null, { status: 502 }); // the registry is down
+    const options = { hostname: "127.0.0.1", port: 0, onListen: () => {}, onError };
     this.#server = Deno.serve(options, (request) => this.#forward(request));
   }
 
