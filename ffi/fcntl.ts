@@ -63,6 +63,8 @@ export const AT = {
   NO_AUTOMOUNT: 0x800,
   /** With the name "": refers to the descriptor itself. */
   EMPTY_PATH: 0x1000,
+  /** For statx(2): what is known, without asking the server of a file system. */
+  STATX_DONT_SYNC: 0x4000,
   RECURSIVE: 0x8000,
 } as const;
 

@@ -5,10 +5,15 @@
  * fields are between the options and `-`. Space, tab, newline and backslash are octal escapes. A removed mount point
  * has the suffix `//deleted`. Source: Documentation/filesystems/proc.rst 3.5, Linux 6.18.
  *
- * Unlike stat(2), reading it never touches a mounted file system, so it cannot hang on an unreachable server.
+ * Unlike stat(2), reading it never touches a mounted file system, so it cannot hang on an unreachable server. Its length
+ * is that of all mounts, one for each running container among them: what is asked for each container is asked by
+ * {@link mountIdAt}.
  *
  * @module
  */
+import { SyscallError } from "./errno.ts";
+import { AT } from "./fcntl.ts";
+import { type Stat, statat } from "./sys_stat.ts";
 
 /** One mount. */
 export interface MountEntry {
@@ -32,6 +37,11 @@ export interface MountEntry {
 export function unescapeMountField(field: string): string {
   if (!field.includes("\\")) return field;
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
+/** The kernel's escapes of a path. */
+function escapeMountField(path: string): string {
+  return path.replace(/[ \t\n\\]/g, (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`);
 }
 
 /** Parses a mountinfo text in order. Skips malformed lines. */
@@ -64,9 +74,22 @@ function parseLine(line: string): MountEntry | undefined {
   };
 }
 
+/** The mounts of a mountinfo text at or below `folder`, in order. Other lines are skipped unparsed. */
+export function parseMountsBelow(text: string, folder: string): MountEntry[] {
+  const escaped = escapeMountField(folder);
+  return text.split("\n").filter((line) => line.includes(escaped)).flatMap((line) => {
+    const entry = parseLine(line);
+    return entry !== undefined && isAtOrBelow(entry.mountPoint, folder) ? [entry] : [];
+  });
+}
+
+function mountinfoText(): string {
+  return Deno.readTextFileSync("/proc/self/mountinfo");
+}
+
 /** Reads the current mounts of this process. */
 export function readMountinfo(): MountEntry[] {
-  return parseMountinfo(Deno.readTextFileSync("/proc/self/mountinfo"));
+  return parseMountinfo(mountinfoText());
 }
 
 /** Whether `path` is `folder` or lies below it. Both are absolute, without trailing slash. */
@@ -76,15 +99,35 @@ export function isAtOrBelow(path: string, folder: string): boolean {
 
 /** Mounts at or below `folder`, in mount order. */
 export function mountsBelow(folder: string): MountEntry[] {
-  return readMountinfo().filter((mount) => isAtOrBelow(mount.mountPoint, folder));
+  return parseMountsBelow(mountinfoText(), folder);
 }
 
 /** Number of mounts stacked on `mountPoint`. */
 export function mountCount(mountPoint: string): number {
-  return readMountinfo().filter((mount) => mount.mountPoint === mountPoint).length;
+  return mountsBelow(mountPoint).filter((mount) => mount.mountPoint === mountPoint).length;
 }
 
 /** Topmost mount at `mountPoint`, an absolute path without symbolic links; undefined if nothing is mounted there. */
 export function mountAt(mountPoint: string): MountEntry | undefined {
-  return readMountinfo().findLast((mount) => mount.mountPoint === mountPoint);
+  return mountsBelow(mountPoint).findLast((mount) => mount.mountPoint === mountPoint);
+}
+
+/**
+ * Id of the {@link mountAt mount at} `mountPoint`; undefined if nothing is mounted there. Takes as long however many
+ * mounts there are (before Linux 5.8 it reads them all), and asks no server of a file system.
+ */
+export function mountIdAt(mountPoint: string): number | undefined {
+  const found = attributesOf(mountPoint);
+  if (found === "absent" || found?.isMountRoot === false) return undefined;
+  return found?.mountId ?? mountAt(mountPoint)?.mountId;
+}
+
+/** Undefined if only the mount table can tell. */
+function attributesOf(path: string): Stat | "absent" | undefined {
+  try {
+    return statat(AT.FDCWD, path, AT.SYMLINK_NOFOLLOW | AT.STATX_DONT_SYNC);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    return error.code === "ENOENT" || error.code === "ENOTDIR" ? "absent" : undefined;
+  }
 }

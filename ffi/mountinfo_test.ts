@@ -1,6 +1,6 @@
 import { deepEqual, equal } from "node:assert/strict";
 import fc from "fast-check";
-import { isAtOrBelow, parseMountinfo, readMountinfo, unescapeMountField } from "./mountinfo.ts";
+import { isAtOrBelow, parseMountinfo, parseMountsBelow, readMountinfo, unescapeMountField } from "./mountinfo.ts";
 
 const LINE = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 propagate_from:2 - ext3 /dev/root rw,errors=continue";
 
@@ -54,4 +54,17 @@ Deno.test("mounts below a folder are told apart from those with the same name pr
 Deno.test("the running system has mounts at / and /proc", () => {
   const points = readMountinfo().map((mount) => mount.mountPoint);
   equal(points.includes("/proc"), true);
+});
+
+Deno.test("of a whole table only what is below a folder is parsed, whatever its name", () => {
+  const kernel = (name: string) =>
+    name.replace(/[ \t\n\\]/g, (c) => "\\" + c.charCodeAt(0).toString(8).padStart(3, "0"));
+  const segment = fc.string({ minLength: 1, unit: fc.constantFrom("a", "b", " ", "\\", "\n", "\t", "ä", "-", "0") });
+  const path = fc.array(segment, { minLength: 1, maxLength: 3 }).map((parts) => `/${parts.join("/")}`);
+  fc.assert(fc.property(fc.array(path), path, (points, folder) => {
+    const text = points.map((point, id) => `${id} 1 0:5 / ${kernel(point)} rw - tmpfs ${kernel(folder)} rw\n`).join("");
+    const all = parseMountinfo(text);
+    deepEqual(all.map(({ mountPoint }) => mountPoint), points);
+    deepEqual(parseMountsBelow(text, folder), all.filter(({ mountPoint }) => isAtOrBelow(mountPoint, folder)));
+  }));
 });

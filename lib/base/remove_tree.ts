@@ -3,8 +3,11 @@
  *
  * @module
  */
-import { NydusGdError } from "./errors.ts";
+import { isErrno } from "../../ffi/errno.ts";
+import { AT } from "../../ffi/fcntl.ts";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
+import { statat } from "../../ffi/sys_stat.ts";
+import { NydusGdError } from "./errors.ts";
 
 /**
  * Deletes `folder` recursively; a missing folder is no error. Symbolic links are deleted, not followed.
@@ -12,6 +15,7 @@ import { mountsBelow } from "../../ffi/mountinfo.ts";
  * @throws {NydusGdError} "busy" if something is mounted at or below it: nothing is deleted then
  */
 export async function removeTree(folder: string): Promise<void> {
+  if (isMissing(folder)) return;
   const [mount] = mountsBelow(folder);
   if (mount !== undefined) {
     throw new NydusGdError("busy", `Cannot delete "${folder}": ${mount.fsType} is mounted at "${mount.mountPoint}"`, {
@@ -22,5 +26,15 @@ export async function removeTree(folder: string): Promise<void> {
     await Deno.remove(folder, { recursive: true });
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+/** Asks no server of a file system that may be mounted there, and does not read the mount table. */
+function isMissing(path: string): boolean {
+  try {
+    statat(AT.FDCWD, path, AT.SYMLINK_NOFOLLOW | AT.STATX_DONT_SYNC);
+    return false;
+  } catch (error) {
+    return isErrno(error, "ENOENT"); // whatever else there is, the deletion reports
   }
 }

@@ -13,7 +13,7 @@ import { foundationOf, type Layer } from "./record/layer.ts";
 import type { HomePaths } from "./record/layer_paths.ts";
 import type { LazyImages, LazyLayer } from "./lazy/lazy_images.ts";
 import { mountedLayerIds } from "./record/lazy_layers.ts";
-import { mountCount } from "../../ffi/mountinfo.ts";
+import { mountIdAt } from "../../ffi/mountinfo.ts";
 import { mountOverlay, unmountAll, unmountAllServed } from "./overlay/overlay_mount.ts";
 import { effectiveLabel } from "./overlay/overlay_options.ts";
 
@@ -60,7 +60,7 @@ export class LayerMounts {
    */
   async get(layer: Layer, mountLabel: string, signal: AbortSignal): Promise<string> {
     const { id, paths } = layer;
-    if (mountCount(paths.merged) > 0) {
+    if (mountIdAt(paths.merged) !== undefined) {
       this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
       return paths.merged;
     }

@@ -16,7 +16,7 @@ import { procFdPath } from "../../../ffi/fd.ts";
 import { FsContext, moveMount } from "../../../ffi/mount_api.ts";
 import { MNT, mount, MOUNT_DATA_MAX, umount2 } from "../../../ffi/sys_mount.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { mountCount } from "../../../ffi/mountinfo.ts";
+import { mountIdAt } from "../../../ffi/mountinfo.ts";
 import { unmount } from "../../mount/unmount/unmount.ts";
 import {
   byteLength,
@@ -102,7 +102,7 @@ function descriptorPath(path: string, held: DisposableStack): string {
   return procFdPath(held.use(open(path, O.PATH | O.DIRECTORY)));
 }
 
-/** More mounts than are ever stacked on one mount point; bounds a loop that others could prolong. */
+/** More mounts than are ever stacked on one mount point; bounds loops that others could prolong. */
 const MAX_STACKED = 64;
 
 /**
@@ -110,7 +110,9 @@ const MAX_STACKED = 64;
  * waits for reads that this process has to answer.
  */
 export async function unmountAllServed(target: string): Promise<void> {
-  for (let count = Math.min(mountCount(target), MAX_STACKED); count > 0; count--) await unmount(target, MNT.DETACH);
+  for (let count = 0; count < MAX_STACKED && mountIdAt(target) !== undefined; count++) {
+    await unmount(target, MNT.DETACH);
+  }
 }
 
 /**
@@ -118,7 +120,7 @@ export async function unmountAllServed(target: string): Promise<void> {
  * close them. Nothing mounted is no error.
  */
 export function unmountAll(target: string): void {
-  for (let count = Math.min(mountCount(target), MAX_STACKED); count > 0; count--) {
+  for (let count = 0; count < MAX_STACKED && mountIdAt(target) !== undefined; count++) {
     try {
       umount2(target, MNT.DETACH);
     } catch (error) {

@@ -19,7 +19,7 @@
  *
  * @module
  */
-import { mountCount } from "../../../ffi/mountinfo.ts";
+import { mountIdAt } from "../../../ffi/mountinfo.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { DockerRecords, RecordedLayers } from "../record/docker_records.ts";
@@ -86,7 +86,7 @@ function wasMadeAfter(path: string, time: Date): boolean {
 }
 
 async function holdsNothingOfAContainer(layer: Layer): Promise<boolean> {
-  if (mountCount(layer.paths.merged) > 0) return false;
+  if (mountIdAt(layer.paths.merged) !== undefined) return false;
   return layer.apply.kind !== "none" || (await attempt(layer.id, () => isEmpty(layer)) ?? false);
 }
 

@@ -9,7 +9,7 @@
  * @module
  */
 import { ERRNO, SyscallError } from "../../../ffi/errno.ts";
-import { mountAt, type MountEntry, mountsBelow } from "../../../ffi/mountinfo.ts";
+import { mountIdAt } from "../../../ffi/mountinfo.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { atMost } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
@@ -35,12 +35,12 @@ const RELEASE_MS = 1000;
  * @throws {NydusGdError} "busy", "io"
  */
 export async function unmount(target: string, flags: number): Promise<void> {
-  const mounted = mountAt(target);
-  if (mounted === undefined || !await unmountByProgram(mounted, flags)) await unmountByThread(target, flags);
+  const mountId = mountIdAt(target);
+  if (mountId === undefined || !await unmountByProgram(target, mountId, flags)) await unmountByThread(target, flags);
 }
 
 /** False if it has failed, for whatever reason. */
-async function unmountByProgram({ mountPoint, mountId }: MountEntry, flags: number): Promise<boolean> {
+async function unmountByProgram(mountPoint: string, mountId: number, flags: number): Promise<boolean> {
   const words = FLAGS.flatMap(([flag, word]) => (flags & flag) === 0 ? [] : [word]);
   const args = [...ALWAYS, ...words, "--", mountPoint];
   try {
@@ -48,7 +48,7 @@ async function unmountByProgram({ mountPoint, mountId }: MountEntry, flags: numb
     for (;;) {
       const status = await atMost(RELEASE_MS, program.status);
       if (status !== undefined) return status.success;
-      if (mountsBelow(mountPoint).some((mount) => mount.mountId === mountId)) continue;
+      if (mountIdAt(mountPoint) === mountId) continue;
       program.unref();
       return true;
     }
