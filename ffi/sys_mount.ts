@@ -54,6 +54,7 @@ const libc = loadLibc({
   // int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data)
   mount: { parameters: ["buffer", "buffer", "buffer", "usize", "buffer"], result: "i32" },
   umount2: { parameters: ["buffer", "i32"], result: "i32" }, // int umount2(const char *target, int flags)
+  umount2OffThread: { name: "umount2", parameters: ["buffer", "i32"], result: "i32", nonblocking: true }, // as umount2
 });
 
 const encoder = new TextEncoder();
@@ -100,4 +101,15 @@ function mountData(data: Name, target: Name): Uint8Array<ArrayBuffer> {
  */
 export function umount2(target: Name, flags: number): void {
   check(libc().umount2(nameArgument(target, "umount"), flags | UMOUNT_NOFOLLOW), "umount", target);
+}
+
+/**
+ * Like {@link umount2}, on another thread, because the last unmount of a file system that was written to takes as long
+ * as its disk does.
+ */
+export async function umount2OffThread(target: Name, flags: number): Promise<void> {
+  const path = cstring(target, "umount");
+  if (await libc().umount2OffThread(path, flags | UMOUNT_NOFOLLOW) === 0) return;
+  // errno does not cross threads; repeating the call here reports the error
+  check(libc().umount2(path, flags | UMOUNT_NOFOLLOW), "umount", target);
 }

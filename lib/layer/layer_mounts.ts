@@ -14,7 +14,7 @@ import type { HomePaths } from "./record/layer_paths.ts";
 import type { LazyImages, LazyLayer } from "./lazy/lazy_images.ts";
 import { mountedLayerIds } from "./record/lazy_layers.ts";
 import { mountIdAt } from "../../ffi/mountinfo.ts";
-import { mountOverlay, unmountAll, unmountAllServed } from "./overlay/overlay_mount.ts";
+import { mountOverlay, unmountAllOffThread, unmountAllServed } from "./overlay/overlay_mount.ts";
 import { effectiveLabel } from "./overlay/overlay_options.ts";
 
 const log = logger("layer");
@@ -113,7 +113,7 @@ export class LayerMounts {
   async unmount(id: string): Promise<void> {
     const { merged } = this.home.layer(id);
     if (this.#held.has(id)) await unmountAllServed(merged);
-    else unmountAll(merged);
+    else await unmountAllOffThread(merged);
     this.#counts.delete(id);
     this.#stranded.delete(id);
     this.#suspect.delete(id);

@@ -1,16 +1,22 @@
 import { equal, throws } from "node:assert/strict";
 import { isAtLeast } from "../../lib/doctor/kernel_checks.ts";
-import { mountOverlay, type OverlayMethod, unmountAll } from "../../lib/layer/overlay/overlay_mount.ts";
+import {
+  mountOverlay,
+  type OverlayMethod,
+  unmountAll,
+  unmountAllOffThread,
+  unmountAllServed,
+} from "../../lib/layer/overlay/overlay_mount.ts";
 import { mountCount } from "../../ffi/mountinfo.ts";
 import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { unmountBelow } from "../support/mount/unmount_below.ts";
 
-function test(name: string, run: (dir: string) => void): void {
-  rootTest(name, () => {
+function test(name: string, run: (dir: string) => void | Promise<void>): void {
+  rootTest(name, async () => {
     using temp = TempDir.make();
     try {
-      run(temp.path);
+      await run(temp.path);
     } finally {
       unmountBelow(temp.path);
     }
@@ -59,16 +65,18 @@ test("without an upper layer the overlay is read-only", (dir) => {
   throws(() => Deno.writeTextFileSync(`${dir}/merged/written`, ""), /EROFS|read-only/i);
 });
 
-test("all mounts stacked on one point are unmounted, and an unmounted point is no error", (dir) => {
-  const stack = stackIn(dir, 2);
-  mountOverlay({ lowers: stack.lowers }, `${dir}/merged`);
-  mountOverlay({ lowers: stack.lowers.toReversed() }, `${dir}/merged`);
-  equal(mountCount(`${dir}/merged`), 2);
-  unmountAll(`${dir}/merged`);
-  equal(mountCount(`${dir}/merged`), 0);
-  unmountAll(`${dir}/merged`);
-  unmountAll(`${dir}/no/such/place`);
-});
+for (const unmounting of [unmountAll, unmountAllOffThread, unmountAllServed]) {
+  test(`all mounts stacked on one point are unmounted by ${unmounting.name}, and an unmounted point is no error`, async (dir) => {
+    const stack = stackIn(dir, 2);
+    mountOverlay({ lowers: stack.lowers }, `${dir}/merged`);
+    mountOverlay({ lowers: stack.lowers.toReversed() }, `${dir}/merged`);
+    equal(mountCount(`${dir}/merged`), 2);
+    await unmounting(`${dir}/merged`);
+    equal(mountCount(`${dir}/merged`), 0);
+    await unmounting(`${dir}/merged`);
+    await unmounting(`${dir}/no/such/place`);
+  });
+}
 
 test("a refusal of the kernel is an error, not a silent fallback", (dir) => {
   const { upper } = stackIn(dir, 1);

@@ -14,7 +14,7 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { procFdPath } from "../../../ffi/fd.ts";
 import { FsContext, moveMount } from "../../../ffi/mount_api.ts";
-import { MNT, mount, MOUNT_DATA_MAX, umount2 } from "../../../ffi/sys_mount.ts";
+import { MNT, mount, MOUNT_DATA_MAX, umount2, umount2OffThread } from "../../../ffi/sys_mount.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { mountIdAt } from "../../../ffi/mountinfo.ts";
 import { unmount } from "../../mount/unmount/unmount.ts";
@@ -116,6 +116,21 @@ export async function unmountAllServed(target: string): Promise<void> {
 }
 
 /**
+ * Like {@link unmountAll}, off this thread: the kernel first writes what containers have changed to disk, together with
+ * all else that the disk's file system has not written yet.
+ */
+export async function unmountAllOffThread(target: string): Promise<void> {
+  for (let count = 0; count < MAX_STACKED && mountIdAt(target) !== undefined; count++) {
+    try {
+      await umount2OffThread(target, MNT.DETACH);
+    } catch (error) {
+      if (isUnmounted(error)) return;
+      throw error;
+    }
+  }
+}
+
+/**
  * Unmounts everything stacked on `target`, including mounts below it. Programs that use it keep their files until they
  * close them. Nothing mounted is no error.
  */
@@ -124,8 +139,13 @@ export function unmountAll(target: string): void {
     try {
       umount2(target, MNT.DETACH);
     } catch (error) {
-      if (isErrno(error, "EINVAL", "ENOENT")) return;
+      if (isUnmounted(error)) return;
       throw error;
     }
   }
+}
+
+/** Whether somebody else was faster. */
+function isUnmounted(error: unknown): boolean {
+  return isErrno(error, "EINVAL", "ENOENT");
 }
