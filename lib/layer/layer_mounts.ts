@@ -8,6 +8,7 @@
  */
 import { ignore } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
+import { type ImageBelow, imageBelow, isMountedStill } from "./lazy/image_below.ts";
 import type { ImageView, ImageViews } from "./lazy/image_views.ts";
 import { foundationOf, type Layer } from "./record/layer.ts";
 import type { HomePaths } from "./record/layer_paths.ts";
@@ -25,6 +26,8 @@ export class LayerMounts {
   readonly #counts = new Map<string, number>();
   /** Id of the lazy layer held, by holder. */
   readonly #held = new Map<string, string>();
+  /** What mounts by this process were stacked on, by holder, as far as it can be told. */
+  readonly #below = new Map<string, ImageBelow>();
   /** Adopted mounts over a lazy image that ended with its process: what was below them is gone. */
   readonly #stranded = new Set<string>();
   /** Adopted mounts over a lazy image that may have shown zeros in the meantime. */
@@ -94,8 +97,10 @@ export class LayerMounts {
   /** Acquires a lazy image for `holder`. */
   async #viewOf(lazy: LazyLayer, holder: string, signal: AbortSignal): Promise<ImageView> {
     this.#held.set(holder, lazy.id);
-    const { path } = await this.lazyImages.acquire(lazy, holder, signal);
-    return await this.views.place(path, this.home.viewPlace(holder));
+    const mounted = await this.lazyImages.acquire(lazy, holder, signal);
+    const below = imageBelow(mounted);
+    if (below !== undefined) this.#below.set(holder, below);
+    return await this.views.place(mounted.path, this.home.viewPlace(holder));
   }
 
   /** Drops a reference; the last one unmounts. A layer that is not mounted is no error. */
@@ -112,7 +117,7 @@ export class LayerMounts {
    */
   async unmount(id: string): Promise<void> {
     const { merged } = this.home.layer(id);
-    if (this.#held.has(id)) await unmountAllServed(merged);
+    if (this.#mayEndImage(id)) await unmountAllServed(merged);
     else await unmountAllOffThread(merged);
     this.#counts.delete(id);
     this.#stranded.delete(id);
@@ -125,6 +130,12 @@ export class LayerMounts {
       }
     }
     await this.#releaseImage(id);
+  }
+
+  /** Whether the layer may be the last user of its image. */
+  #mayEndImage(id: string): boolean {
+    const below = this.#below.get(id);
+    return this.#held.has(id) && !(below !== undefined && isMountedStill(below));
   }
 
   /** Counts a mount made by an earlier process once, and acquires its lazy image again. */
@@ -162,6 +173,7 @@ export class LayerMounts {
     const lazyId = this.#held.get(holder);
     if (lazyId === undefined) return;
     this.#held.delete(holder);
+    this.#below.delete(holder);
     await this.lazyImages.release(lazyId, holder);
   }
 }
