@@ -13,6 +13,7 @@ import { LRUCache } from "lru-cache";
 import { dirname, join } from "node:path";
 import * as v from "valibot";
 import { ignore } from "../../base/errors.ts";
+import { KeyedMutex } from "../../base/keyed_mutex.ts";
 import { type Command, DEFAULT_PATH } from "../programs/command_files.ts";
 import { containerRecords, readDockerJson, readDockerWord } from "./files.ts";
 
@@ -39,6 +40,8 @@ export class DockerContainers {
   readonly #layers = new LRUCache<string, string>({ max: CONTAINERS_REMEMBERED });
   /** The inverse: container by layer. */
   readonly #containers = new LRUCache<string, string>({ max: CONTAINERS_REMEMBERED });
+  /** By folder of Docker's mounts. */
+  readonly #learning = new KeyedMutex<string>();
 
   /**
    * Returns the containers that own these layers, by layer. Layers of builds and of containers being created have none.
@@ -70,10 +73,15 @@ export class DockerContainers {
   }
 
   async #ownerOf(imageDir: string, layerId: string): Promise<string | undefined> {
-    const known = this.#containers.get(`${containerRecords(imageDir)}/${layerId}`);
-    if (known !== undefined) return known;
-    for await (const { id } of this.#owners(imageDir, new Set([layerId]))) return id;
-    return undefined;
+    const mounts = containerRecords(imageDir);
+    const known = () => this.#containers.get(`${mounts}/${layerId}`);
+    // after a start all containers are asked about at once, and the first look tells of all
+    return known() ?? await this.#learning.run(mounts, async () => known() ?? (await this.#learn(mounts), known()));
+  }
+
+  /** Looks which layers the containers have that are not known. */
+  async #learn(mounts: string): Promise<void> {
+    for (const id of await recordedContainers(mounts)) await this.#layerOf(mounts, id);
   }
 
   /** Yields the containers that own one of these layers. */
@@ -83,8 +91,7 @@ export class DockerContainers {
   ): AsyncGenerator<{ readonly id: string; readonly layerId: string }> {
     if (layerIds.size === 0) return;
     const mounts = containerRecords(imageDir);
-    const entries = await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(mounts))) ?? [];
-    for (const { name: id } of entries) {
+    for (const id of await recordedContainers(mounts)) {
       const layerId = await this.#layerOf(mounts, id);
       if (layerId !== undefined && layerIds.has(layerId)) yield { id, layerId };
     }
@@ -100,6 +107,11 @@ export class DockerContainers {
     this.#containers.set(`${mounts}/${layerId}`, containerId);
     return layerId;
   }
+}
+
+async function recordedContainers(mounts: string): Promise<string[]> {
+  const entries = await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(mounts))) ?? [];
+  return entries.map(({ name }) => name);
 }
 
 function configPath(imageDir: string, containerId: string): string {

@@ -63,3 +63,31 @@ Deno.test("the command of a container that is known is read without a look at th
   await Deno.rename(`${imageDir}/layerdb/mounts`, `${imageDir}/layerdb/moved`);
   assert.deepEqual((await containers.commandOf(imageDir, "a"))?.argv, ["node"]);
 });
+
+Deno.test("Docker's records are read once, however many containers are asked about at once", async () => {
+  using temp = TempDir.make();
+  const imageDir = dockerImageDir(temp.join("nydus-gd"));
+  const layers = Array.from({ length: 20 }, (_, index) => `layer${index}`);
+  for (const [index, layer] of layers.entries()) {
+    await writeContainer(
+      temp.path,
+      `${index}`.padStart(64, "0"),
+      layer,
+      `{"Path": "${layer}", "Args": [], "Config": {}}`,
+    );
+  }
+  const containers = new DockerContainers();
+  const read = Deno.readTextFile;
+  const reads: string[] = [];
+  Deno.readTextFile = (path, options) => {
+    reads.push(String(path));
+    return read(path, options);
+  };
+  try {
+    const commands = await Promise.all(layers.map((layer) => containers.commandOf(imageDir, layer)));
+    assert.deepEqual(commands.map((command) => command?.argv), layers.map((layer) => [layer]));
+  } finally {
+    Deno.readTextFile = read;
+  }
+  assert.equal(reads.filter((path) => path.endsWith("/mount-id")).length, layers.length);
+});
