@@ -11,10 +11,15 @@ import { ZstdError, zstdResult } from "./libzstd.ts";
 
 const zstd = load("libzstd.so.1", "libzstd1", {
   ZSTD_createDStream: { parameters: [], result: "pointer" }, // ZSTD_DStream *ZSTD_createDStream(void)
+  // size_t ZSTD_DCtx_setParameter(ZSTD_DCtx *, ZSTD_dParameter, int value)
+  ZSTD_DCtx_setParameter: { parameters: ["pointer", "i32", "i32"], result: "usize" },
   ZSTD_freeDStream: { parameters: ["pointer"], result: "usize" }, // size_t ZSTD_freeDStream(ZSTD_DStream *)
   // size_t ZSTD_decompressStream(ZSTD_DStream *, ZSTD_outBuffer *output, ZSTD_inBuffer *input)
   ZSTD_decompressStream: { parameters: ["pointer", "buffer", "buffer"], result: "usize", nonblocking: true },
 });
+
+/** ZSTD_d_windowLogMax, and its value: containerd and Docker read windows of up to 512 MiB, too. */
+const WINDOW_LOG_MAX = 100, MAX_WINDOW_LOG = 29;
 
 /** Maximum plain bytes per piece. */
 const OUTPUT_BYTES = 256 << 10;
@@ -22,13 +27,15 @@ const OUTPUT_BYTES = 256 << 10;
 /**
  * Yields the plain bytes in pieces, each valid until the next is requested. Decompresses on another thread.
  *
- * @throws {ZstdError} when the data are malformed or truncated, or a frame's window exceeds libzstd's limit of 128 MiB
+ * @throws {ZstdError} when the data are malformed or truncated, or a frame's window exceeds 512 MiB. Memory for a window
+ * is used as far as the frame has data.
  */
 export async function* zstdStream(pieces: AsyncIterable<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
   const stream = zstd().ZSTD_createDStream();
   if (stream === null) throw new ZstdError("Cannot decompress zstd: no memory for a stream");
   using cleanup = new DisposableStack();
   cleanup.defer(() => zstd().ZSTD_freeDStream(stream));
+  zstdResult(zstd().ZSTD_DCtx_setParameter(stream, WINDOW_LOG_MAX, MAX_WINDOW_LOG), "decompress");
   const plain = new Uint8Array(OUTPUT_BYTES);
   const [output, input] = [new StreamBuffer(), new StreamBuffer()];
   /** libzstd's estimate of the bytes still needed for the current frame; 0 at the end of a frame. */

@@ -66,7 +66,6 @@ const LAYERS: Readonly<Record<string, () => Uint8Array>> = {
   "tiny members": () => members(512, 1),
   "a long header": () => withHeader(gzip()),
   "zeros at the end": () => concatenate([gzip(), new Uint8Array(1000)]),
-  "garbage at the end": () => concatenate([gzip(), Uint8Array.of(1, 2, 3)]),
 };
 
 interface Slices {

@@ -2,7 +2,7 @@
  * Reads a layer as a tar: decompressed, with its digests verified.
  *
  * gzip and zstd are detected by their first bytes, regardless of the media type; eStargz and zstd:chunked are ordinary
- * gzip and zstd here. Both digests are compared at the end of the stream; only then may the data be trusted.
+ * gzip and zstd here. bzip2 and xz, which only Docker reads, are refused by name. Both digests are compared at the end of the stream; only then may the data be trusted.
  *
  * @module
  */
@@ -11,6 +11,7 @@ import { Readable } from "node:stream";
 import { ZlibError } from "../../../ffi/libz.ts";
 import { ZstdError } from "../../../ffi/libzstd.ts";
 import { zstdStream } from "../../../ffi/libzstd_stream.ts";
+import { toByteString } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { nodeZlib } from "../../base/node_modules.ts";
 import { type Digest, digestAlgorithm } from "../../oci/digest.ts";
@@ -37,8 +38,8 @@ export type LayerDecoder = (stored: Stored, compression: LayerCompression) => As
  * Yields the tar in pieces, each valid until the next is requested.
  *
  * @param decode in place of the usual decoders
- * @throws {NydusGdError} "invalid-image" for damaged compression, "unsupported" for zstd with a window that is too large
- * or with a dictionary, "corrupt" for a digest mismatch; what `stored` throws
+ * @throws {NydusGdError} "invalid-image" for damaged compression, "unsupported" for another one than gzip and zstd, and
+ * for zstd with a window that is too large or with a dictionary, "corrupt" for a digest mismatch; what `stored` throws
  */
 export async function* tarOfLayer(
   stored: AsyncIterable<Uint8Array<ArrayBuffer>>,
@@ -103,6 +104,7 @@ async function* decompress(
 ): AsyncGenerator<Uint8Array> {
   const first = await stored.next();
   if (first.done) return;
+  refuseForeignCompression(first.value, work);
   const whole = startingWith(first.value, stored);
   const compression = layerCompression(first.value);
   try {
@@ -110,6 +112,27 @@ async function* decompress(
   } catch (error) {
     if (!isDamage(error)) throw error;
     throw unreadable(`${work}: its ${compression}`, error);
+  }
+}
+
+/** What Docker decompresses as well, but images must not have: the first bytes. */
+const FOREIGN_COMPRESSIONS = [["bzip2", /^BZh[1-9]1AY&SY/], ["xz", /^\xfd7zXZ\0/]] as const;
+
+/**
+ * Refuses data in a compression that is known, but not read.
+ *
+ * @param head its beginning
+ * @param work for messages: "convert layer sha256:…"
+ * @throws {NydusGdError} "unsupported"
+ */
+export function refuseForeignCompression(head: Uint8Array, work: string): void {
+  const text = toByteString(head.subarray(0, 10));
+  for (const [name, magic] of FOREIGN_COMPRESSIONS) {
+    if (!magic.test(text)) continue;
+    const hint = "compress it with gzip or zstd, or not at all";
+    throw new NydusGdError("unsupported", `Cannot ${work}: its compression is ${name}, expected gzip or zstd`, {
+      hint,
+    });
   }
 }
 
@@ -125,7 +148,7 @@ function unreadable(what: string, error: Error): NydusGdError {
   if (!(error instanceof ZstdError && error.isUnsupported)) {
     return new NydusGdError("invalid-image", `Cannot ${what} is damaged: ${state}`, options);
   }
-  const hint = "compress the layer again without a dictionary, and with a window of at most 128 MiB (zstd --long=27)";
+  const hint = "compress the layer again without a dictionary, and with a window of at most 512 MiB (zstd --long=29)";
   return new NydusGdError("unsupported", `Cannot ${what} is of an unsupported kind: ${state}`, {
     ...options,
     hint,

@@ -6,8 +6,8 @@
  * gzip   │ header │ block │ block ▼        │ … │ trailer │ header │ block …
  * tar              └ window ──────┘ │ piece │ piece │           a member begins without a window
  * ```
- * A piece never extends over the end of a block, so each belongs to one block of one member. What follows the last
- * member is ignored, as by gzip(1). Offsets are in bytes of the layer ("in") and of the tar ("out").
+ * A piece never extends over the end of a block, so each belongs to one block of one member. Zeros after the
+ * last member are padding, and ignored with all that follows them, as by zlib's reader in the runtime. Offsets are in bytes of the layer ("in") and of the tar ("out").
  *
  * Source: zlib.h 1.2.13, examples/zran.c.
  *
@@ -19,9 +19,6 @@ import { NydusGdError } from "../../../base/errors.ts";
 
 /** Bytes of a piece: how exactly positions in the layer are known. */
 const PIECE_BYTES = 32 << 10;
-
-/** First byte of a gzip header. */
-const GZIP_ID1 = 0x1f;
 
 /** The beginning of a deflate block. */
 export interface GzipBlock {
@@ -150,7 +147,7 @@ export class GzipWalk {
   }
 
   #beginMember(stream: Inflate, first: number): void {
-    this.#state = first === GZIP_ID1 ? "member" : "after";
+    this.#state = first === 0 ? "after" : "member";
     if (this.#state === "after") return;
     stream.reset();
     this.#beginsMember = true;

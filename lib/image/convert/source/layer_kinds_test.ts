@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { ConvertKit, noise } from "../../../../tests/support/image/convert_kit.ts";
 import { dir, file, tarOf } from "../../../../tests/support/archive/tar_builder.ts";
-import { concatenate } from "../../../base/bytes.ts";
+import { writeLayout } from "../../../../tests/support/image/layout_builder.ts";
+import { concatenate, fromByteString } from "../../../base/bytes.ts";
 import { hasCode } from "../../../base/errors.ts";
 
 const TOC = "stargz.index.json";
@@ -59,6 +60,35 @@ Deno.test("padding after the compressed data is not part of the layer", async ()
   assert.deepEqual(await kit.paths(), ["/", "/.no.prefetch.landmark", "/d", "/d/a", "/d/b"]);
 });
 
+Deno.test("what follows a gzip member, and is neither padding nor a member, is damage, as for Docker", async () => {
+  for (const rest of ["garbage", "\x1f", "\x1f\x8b\x08garbage"]) {
+    using kit = new ConvertKit();
+    const stored = concatenate([gzipSync(TAR), fromByteString(rest)]);
+    await writeLayout(kit.temp.join("source"), { layers: [{ tar: TAR, stored }] });
+    for (const options of [{}, { withOci: true, ociRef: true }]) {
+      await assert.rejects(
+        kit.convert(kit.named("source"), kit.named("target"), {}, options),
+        (error) => hasCode(error, "invalid-image") && /: its gzip is damaged: /.test(String(error)),
+        `${rest} ${JSON.stringify(options)}`,
+      );
+    }
+  }
+});
+
+Deno.test("a layer or an archive in a compression that images do not have is unsupported by its name", async () => {
+  for (
+    const [name, head] of [["bzip2", "BZh91AY&SY"], ["xz", "\xfd7zXZ\0\0\x04"]] as const
+  ) {
+    using kit = new ConvertKit();
+    const stored = fromByteString(head.padEnd(600, "\0"));
+    const state = `: its compression is ${name}, expected gzip or zstd`;
+    const isNamed = (error: unknown) => hasCode(error, "unsupported") && String(error).endsWith(state);
+    await assert.rejects(kit.convertLayers({ tar: TAR, stored }), isNamed);
+    await Deno.writeFile(kit.temp.join("files.tar"), stored);
+    await assert.rejects(kit.convert(`tar:${kit.temp.join("files.tar")}`, kit.named("target")), isNamed);
+  }
+});
+
 Deno.test("a layer truncated within its compressed data is damaged, wherever it is cut", async () => {
   using kit = new ConvertKit();
   for (const [compression, whole] of [["gzip", gzipSync(TAR)], ["zstd", zstdCompressSync(TAR)]] as const) {
@@ -73,7 +103,7 @@ Deno.test("a layer truncated within its compressed data is damaged, wherever it 
 });
 
 Deno.test("a zstd layer whose window is too large for us is unsupported, not damaged", async () => {
-  const frame = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 18 << 3, 0x21, 0, 0, 1, 2, 3, 4); // a window of 256 MiB
+  const frame = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 20 << 3, 0x21, 0, 0, 1, 2, 3, 4); // a window of 1 GiB
   using kit = new ConvertKit();
   await assert.rejects(
     kit.convertLayers({ tar: TAR, compression: "zstd", stored: frame }),
