@@ -25,7 +25,7 @@ function filesUntilFull(size: number): number {
   const path = new TextEncoder().encode("/folder/file");
   for (let files = 0; files < 1_000_000; files++) {
     if (chunks.isFull) return files;
-    chunks.add({ path, offset: 0, isLast: true }, size, true);
+    chunks.add({ path, offset: 0, listed: { size, ctimeSec: 0, ctimeNsec: 0 } }, size, true);
   }
   return Infinity;
 }

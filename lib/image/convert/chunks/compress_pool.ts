@@ -201,8 +201,9 @@ async function deflateIn(
 
 /** Buffers that are no longer needed here once the Worker has the parcel. */
 function buffersOf({ bytes, files }: Parcel): ArrayBuffer[] {
-  const columns = files === undefined ? [] : [files.paths, files.pathEnds, files.offsets, files.areLast];
-  return [bytes, ...columns].map(({ buffer }) => buffer);
+  if (files === undefined) return [bytes.buffer];
+  const { paths, pathEnds, offsets, fileSizes, ctimeSecs, ctimeNsecs } = files;
+  return [bytes, paths, pathEnds, offsets, fileSizes, ctimeSecs, ctimeNsecs].map(({ buffer }) => buffer);
 }
 
 function outOfStep(): never {

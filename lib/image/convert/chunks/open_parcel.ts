@@ -16,7 +16,9 @@ export class OpenParcel {
   readonly #paths = new GrowingBytes();
   readonly #pathEnds = GrowingColumn.u32();
   readonly #offsets = GrowingColumn.doubles();
-  readonly #areLast = GrowingColumn.u32();
+  readonly #fileSizes = GrowingColumn.doubles();
+  readonly #ctimeSecs = GrowingColumn.doubles();
+  readonly #ctimeNsecs = GrowingColumn.u32();
   #filled = 0;
 
   /** @param plain has room for all chunks */
@@ -39,7 +41,9 @@ export class OpenParcel {
     else this.#paths.append(content.path);
     this.#pathEnds.push(this.#paths.length);
     this.#offsets.push(isHere ? 0 : content.offset);
-    this.#areLast.push(isHere || !content.isLast ? 0 : 1);
+    this.#fileSizes.push(isHere ? 0 : content.listed.size);
+    this.#ctimeSecs.push(isHere ? 0 : Number(content.listed.ctimeSec));
+    this.#ctimeNsecs.push(isHere ? 0 : content.listed.ctimeNsec);
     this.places.push(place);
     this.#sizes.push(size);
     this.#areWhole.push(isWholeFile ? 1 : 0);
@@ -62,7 +66,9 @@ export class OpenParcel {
       paths: this.#paths.bytes,
       pathEnds: this.#pathEnds.values,
       offsets: this.#offsets.values,
-      areLast: this.#areLast.values,
+      fileSizes: this.#fileSizes.values,
+      ctimeSecs: this.#ctimeSecs.values,
+      ctimeNsecs: this.#ctimeNsecs.values,
     };
     return { bytes: this.plain, sizes: this.#sizes.values, files };
   }

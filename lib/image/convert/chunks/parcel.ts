@@ -9,6 +9,7 @@
 import { isErrno } from "../../../../ffi/errno.ts";
 import { O, open } from "../../../../ffi/fcntl.ts";
 import type { Fd } from "../../../../ffi/fd.ts";
+import { fstat, type Stat } from "../../../../ffi/sys_stat.ts";
 import { pread } from "../../../../ffi/unistd.ts";
 import { NydusGdError } from "../../../base/errors.ts";
 import { digest } from "../../../blob/codec/codec.ts";
@@ -23,9 +24,15 @@ export interface FileChunk {
   readonly path: Uint8Array<ArrayBuffer>;
   /** Bytes. */
   readonly offset: number;
-  /** Whether the file ends with it. */
-  readonly isLast: boolean;
+  /** The file when it was listed. */
+  readonly listed: FileVersion;
 }
+
+/**
+ * What tells whether a file changed: every write, even one that sets back its time, has the kernel set the ctime. Not
+ * the inode: a file by another name in its place has another ctime, too, and some file systems number inodes anew.
+ */
+export type FileVersion = Pick<Stat, "size" | "ctimeSec" | "ctimeNsec">;
 
 /** Locations of the chunks of a parcel, in columns: there may be ten thousand of them. */
 export interface FileChunks {
@@ -34,8 +41,10 @@ export interface FileChunks {
   /** End of each chunk's path. */
   readonly pathEnds: Uint32Array<ArrayBuffer>;
   readonly offsets: Float64Array<ArrayBuffer>;
-  /** 1 if the file ends with the chunk. */
-  readonly areLast: Uint32Array<ArrayBuffer>;
+  /** {@link FileVersion} of each chunk's file. */
+  readonly fileSizes: Float64Array<ArrayBuffer>;
+  readonly ctimeSecs: Float64Array<ArrayBuffer>;
+  readonly ctimeNsecs: Uint32Array<ArrayBuffer>;
 }
 
 /** Plain chunks, concatenated. */
@@ -66,7 +75,7 @@ export interface StoredUnits {
 /**
  * Reads chunks that are in files and returns the concatenated digests of all chunks.
  *
- * @throws {NydusGdError} "io" if a file is gone or its length has changed; {SyscallError}
+ * @throws {NydusGdError} "io" if a file is gone or has changed; {SyscallError}
  */
 export function digestParcel({ bytes, sizes, files }: Parcel, digester: Digester): Uint8Array<ArrayBuffer> {
   const digests = new Uint8Array(sizes.length * DIGEST_SIZE);
@@ -77,7 +86,7 @@ export function digestParcel({ bytes, sizes, files }: Parcel, digester: Digester
     const pathEnd = files?.pathEnds[k] ?? pathAt;
     if (files !== undefined && pathEnd > pathAt) {
       const path = files.paths.subarray(pathAt, pathEnd);
-      readChunk({ path, offset: files.offsets[k] as number, isLast: files.areLast[k] === 1 }, plain);
+      readChunk({ path, offset: files.offsets[k] as number, listed: versionOf(files, k) }, plain);
     }
     pathAt = pathEnd;
     digests.set(digest(digester, plain), k * DIGEST_SIZE);
@@ -86,10 +95,11 @@ export function digestParcel({ bytes, sizes, files }: Parcel, digester: Digester
   return digests;
 }
 
-/** Detects a byte beyond the expected end of a file. */
-const BEYOND = new Uint8Array(1);
+function versionOf({ fileSizes, ctimeSecs, ctimeNsecs }: FileChunks, k: number): FileVersion {
+  return { size: fileSizes[k] as number, ctimeSec: ctimeSecs[k] as number, ctimeNsec: ctimeNsecs[k] as number };
+}
 
-function readChunk({ path, offset, isLast }: FileChunk, plain: Uint8Array): void {
+function readChunk({ path, offset, listed }: FileChunk, plain: Uint8Array): void {
   using file = openFile(path);
   let done = 0;
   while (done < plain.length) {
@@ -97,7 +107,11 @@ function readChunk({ path, offset, isLast }: FileChunk, plain: Uint8Array): void
     if (length === 0) throw changed(path);
     done += length;
   }
-  if (isLast && pread(file, BEYOND, offset + done) > 0) throw changed(path);
+  if (!isVersion(fstat(file), listed)) throw changed(path); // other chunks may be read before, later, or now
+}
+
+function isVersion({ size, ctimeSec, ctimeNsec }: FileVersion, listed: FileVersion): boolean {
+  return size === listed.size && Number(ctimeSec) === listed.ctimeSec && ctimeNsec === listed.ctimeNsec;
 }
 
 function openFile(path: Uint8Array<ArrayBuffer>): Fd {

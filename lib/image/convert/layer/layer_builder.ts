@@ -37,6 +37,7 @@ import { GzipChunks } from "../chunks/gzip_chunks.ts";
 import { makeBootstrapWriter } from "../format/bootstrap_writer.ts";
 import type { ChunkDictionary } from "../chunks/chunk_dictionary.ts";
 import type { ParcelCompressor } from "../chunks/compress_pool.ts";
+import type { FileVersion } from "../chunks/parcel.ts";
 import { compressChunk } from "../format/compression.ts";
 import { inodeOfEntry } from "./entry_inode.ts";
 import { EntryPaths } from "./entry_paths.ts";
@@ -156,13 +157,12 @@ export class LayerBuilder implements TarVisitor {
    * are added in order.
    *
    * @param path absolute
+   * @param listed the file when its entry was made; a chunk of another version is refused
    * @returns its length in bytes
    */
-  chunkOf(path: Uint8Array<ArrayBuffer>, offset: number): number {
-    const fileSize = this.#spec?.size ?? 0;
-    const size = Math.min(this.#buffer.length, fileSize - offset);
-    const isLast = offset + size === fileSize;
-    this.#addPlace(this.#chunks.add({ path, offset, isLast }, size, isLast && offset === 0));
+  chunkOf(path: Uint8Array<ArrayBuffer>, listed: FileVersion, offset: number): number {
+    const size = Math.min(this.#buffer.length, listed.size - offset);
+    this.#addPlace(this.#chunks.add({ path, offset, listed }, size, size === listed.size));
     return size;
   }
 

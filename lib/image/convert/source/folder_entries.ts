@@ -136,9 +136,9 @@ class FolderWalk {
     return true;
   }
 
-  async #data({ path, stat: { size } }: Found): Promise<void> {
-    for (let offset = 0; offset < size;) {
-      const length = this.builder.chunkOf(path, offset);
+  async #data({ path, stat }: Found): Promise<void> {
+    for (let offset = 0; offset < stat.size;) {
+      const length = this.builder.chunkOf(path, stat, offset);
       offset += length;
       this.onBytes(length);
       if (this.builder.isFull) {

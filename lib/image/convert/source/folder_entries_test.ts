@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { buildWith, show } from "../../../../tests/support/rafs/built_rafs.ts";
 import { TempDir } from "../../../../tests/support/temp_dir.ts";
-import { O, open, openat } from "../../../../ffi/fcntl.ts";
+import { AT, O, open, openat } from "../../../../ffi/fcntl.ts";
 import type { Fd } from "../../../../ffi/fd.ts";
-import { mkdirat } from "../../../../ffi/sys_stat.ts";
+import { mkdirat, statat } from "../../../../ffi/sys_stat.ts";
 import { symlinkat, writeAll } from "../../../../ffi/unistd.ts";
 import { fromFolder } from "./folder_entries.ts";
 
@@ -64,6 +64,49 @@ Deno.test("a file or folder that is removed or replaced by a link during the con
     await assert.rejects(() => buildWith({}, entries), { message }, name);
   }
 });
+
+Deno.test("a file that changes while it is converted is named, although its length and its time stay the same", async () => {
+  const chunkSize = 1 << 20, size = 40 << 20; // more than is in flight at a time
+  const rewrite = (path: string) => {
+    const { atime, mtime } = Deno.statSync(path);
+    using file = Deno.openSync(path, { write: true });
+    file.writeSync(Uint8Array.of(1));
+    Deno.utimeSync(path, atime ?? 0, mtime ?? 0);
+  };
+  const replace = (path: string) => {
+    Deno.copyFileSync(path, `${path}-new`);
+    Deno.renameSync(`${path}-new`, path);
+  };
+  const cases = { rewrite, replace };
+  for (const [name, change] of Object.entries(cases)) {
+    for (const after of [chunkSize, size / 2, size]) {
+      using temp = TempDir.make();
+      const path = temp.join("file");
+      Deno.writeFileSync(path, new Uint8Array(1));
+      Deno.truncateSync(path, size);
+      let added = 0;
+      const onBytes = (bytes: number) => {
+        added += bytes;
+        if (added === after) untilNoticeable(path, change);
+      };
+      const message = `Cannot convert ${path}: it changed while it was read`;
+      await assert.rejects(
+        () => buildWith({ chunkSize }, fromFolder(temp.path, onBytes, signal)),
+        { message },
+        `${name} after ${after} bytes`,
+      );
+    }
+  }
+});
+
+/** Repeats a change until the kernel's clock, which times it, has gone on. */
+function untilNoticeable(path: string, change: (path: string) => void): void {
+  const ctime = () => {
+    const { ctimeSec, ctimeNsec } = statat(AT.FDCWD, path, 0);
+    return `${ctimeSec}.${ctimeNsec}`;
+  };
+  for (const before = ctime(); ctime() === before;) change(path);
+}
 
 function once(work: () => void): () => void {
   let isDone = false;
