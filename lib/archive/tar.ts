@@ -41,6 +41,8 @@ export const HEADER = {
   prefix: [345, 155],
   starPrefix: [345, 131],
   starTrailer: [508, 4],
+  gnuAtime: [345, 12],
+  gnuCtime: [357, 12],
   gnuSparse: [386, 96],
   gnuIsExtended: [482, 1],
   gnuRealSize: [483, 12],
@@ -48,6 +50,8 @@ export const HEADER = {
 
 /** "ustar", NUL, "00". */
 export const MAGIC_USTAR = "ustar\x0000";
+/** "ustar", two spaces, NUL. */
+export const MAGIC_GNU = "ustar  \0";
 
 /** Prefix of the PAX record of an extended attribute, followed by the attribute's name. */
 export const PAX_XATTR = "SCHILY.xattr.";

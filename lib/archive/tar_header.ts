@@ -6,7 +6,7 @@
 import { SLASH } from "../base/path_bytes.ts";
 import type { Seconds } from "../base/seconds.ts";
 import { toByteString } from "../base/bytes.ts";
-import { BLOCK_SIZE, HEADER, MAGIC_USTAR, TarError } from "./tar.ts";
+import { BLOCK_SIZE, HEADER, MAGIC_GNU, MAGIC_USTAR, TarError } from "./tar.ts";
 import { parseNumber, parseSeconds } from "./tar_numbers.ts";
 
 /** Raw header fields. Names are copies. */
@@ -103,9 +103,7 @@ function verifyChecksum(block: Uint8Array, at: number): void {
 
 function fullName(block: Uint8Array, magic: string): Uint8Array {
   const name = text(block, HEADER.name);
-  if (magic !== MAGIC_USTAR) return name;
-  const isStar = toByteString(bytesOf(block, HEADER.starTrailer)) === "tar\0";
-  const prefix = text(block, isStar ? HEADER.starPrefix : HEADER.prefix);
+  const prefix = prefixOf(block, magic);
   if (prefix.length === 0) return name;
   const out = new Uint8Array(prefix.length + 1 + name.length);
   out.set(prefix);
@@ -121,6 +119,26 @@ function bytesOf(block: Uint8Array, [offset, length]: readonly [number, number])
 const EMPTY = new Uint8Array(0);
 
 /** A copy of a text field up to its NUL. */
+function prefixOf(block: Uint8Array, magic: string): Uint8Array {
+  if (magic.startsWith(MAGIC_USTAR.slice(0, 6))) { // any version, as for Go
+    const isStar = toByteString(bytesOf(block, HEADER.starTrailer)) === "tar\0";
+    return text(block, isStar ? HEADER.starPrefix : HEADER.prefix);
+  }
+  if (magic !== MAGIC_GNU || hasTimes(block)) return EMPTY;
+  const prefix = text(block, HEADER.prefix);
+  return prefix.every((byte) => byte < 0x80) ? prefix : EMPTY;
+}
+
+/**
+ * Whether the fields that GNU has where others have the prefix are numbers. Go's writer before 1.8 put a prefix there if
+ * a number of the header was in base 256, and layers of that time are read accordingly.
+ */
+function hasTimes(block: Uint8Array): boolean {
+  return [HEADER.gnuAtime, HEADER.gnuCtime].every((field) =>
+    /^[\x80-\xff]|^[ \0]*[0-7]* *(?:\0|$)/.test(toByteString(bytesOf(block, field)))
+  );
+}
+
 function text(block: Uint8Array, [offset, length]: readonly [number, number]): Uint8Array {
   if (block[offset] === 0) return EMPTY;
   const end = block.indexOf(0, offset);

@@ -70,7 +70,7 @@ Deno.test("GNU long names and link targets apply to the next entry only", () => 
   deepEqual(second?.entry.name, fromByteString("next"));
 });
 
-Deno.test("GNU's atime and ctime in the prefix field are not part of the name", () => {
+Deno.test("GNU's atime and ctime in the prefix field are not part of the name, what is no time there is", () => {
   deepEqual(
     names(readAll(concatenate([rawHeader({ name: "f", magic: "ustar  \0", prefix: "13012345670" }), TAR_END]))),
     ["f"],
@@ -78,6 +78,13 @@ Deno.test("GNU's atime and ctime in the prefix field are not part of the name", 
   deepEqual(names(readAll(concatenate([rawHeader({ name: "f", magic: "ustar\x0000", prefix: "a/b" }), TAR_END]))), [
     "a/b/f",
   ]);
+  const oldGo = rawHeader({ name: "f", magic: "ustar  \0", prefix: "a/b", mtime: "\x80\0\0\0\0\0\0\x02\0\0\0\0" });
+  deepEqual(names(readAll(concatenate([oldGo, TAR_END]))), ["a/b/f"], "Go before 1.8");
+  const noText = rawHeader({ name: "f", magic: "ustar  \0", prefix: "a/\xfc" });
+  deepEqual(names(readAll(concatenate([noText, TAR_END]))), ["f"]);
+  for (const magic of ["ustar\0\0\0", "ustar\0  "]) {
+    deepEqual(names(readAll(concatenate([rawHeader({ name: "f", magic, prefix: "a/b" }), TAR_END]))), ["a/b/f"]);
+  }
   const star = rawHeader({
     name: "f",
     magic: "ustar\x0000",
