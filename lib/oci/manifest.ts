@@ -116,11 +116,22 @@ export function bootstrapLayer(manifest: Manifest): Descriptor | undefined {
   return last?.annotations?.[NYDUS_ANNOTATION.bootstrap] === "true" ? last : undefined;
 }
 
+/** Types of an image's configuration. Docker accepts the last three, since old registries and clients stated them. */
+const IMAGE_CONFIGS: ReadonlySet<string> = new Set([
+  MEDIA_TYPE.ociConfig,
+  MEDIA_TYPE.dockerConfig,
+  MEDIA_TYPE.nydusConfig,
+  "application/octet-stream",
+  "application/json",
+  "text/html",
+]);
+
 /**
- * Artifact type of a manifest that is not an image, such as a signature or a bill of materials; undefined for an image.
+ * Artifact type of a manifest that is not an image, such as a bill of materials or a Helm chart; undefined for an image.
+ * If no type is stated, it is that of the configuration.
  */
 export function artifactKind({ artifactType, config }: Manifest): string | undefined {
-  return artifactType ?? (config.mediaType === MEDIA_TYPE.ociEmpty ? config.mediaType : undefined);
+  return artifactType ?? (IMAGE_CONFIGS.has(config.mediaType) ? undefined : config.mediaType);
 }
 
 function parseJson(bytes: Uint8Array, what: string): object {

@@ -22,6 +22,10 @@ export interface TestLayer {
 /** An image for one platform. */
 export interface TestImage {
   readonly architecture?: string;
+  /** In its configuration; its index has "linux". */
+  readonly os?: string;
+  /** Media type of its configuration. */
+  readonly configType?: string;
   readonly layers: readonly TestLayer[];
   readonly config?: Record<string, unknown>;
   readonly history?: readonly Record<string, unknown>[];
@@ -124,7 +128,8 @@ async function writeIndex(dir: string, manifests: readonly object[]): Promise<vo
 }
 
 async function putImage(dir: string, image: TestImage): Promise<LayoutDescriptor> {
-  const { architecture = "amd64", layers, config = {}, history = [], annotations = {}, subject } = image;
+  const { architecture = "amd64", os = "linux", configType = CONFIG, layers, config = {}, history = [] } = image;
+  const { annotations = {}, subject } = image;
   const descriptors = [];
   for (const layer of layers) {
     const { compression = "gzip", stored = compress(layer.tar, compression), damaged } = layer;
@@ -132,10 +137,10 @@ async function putImage(dir: string, image: TestImage): Promise<LayoutDescriptor
     descriptors.push(await put(dir, stored, mediaType, damaged ?? stored));
   }
   const rootfs = { type: "layers", diff_ids: layers.map(({ tar, diffId }) => diffId ?? sha256(tar)) };
-  const configuration = JSON.stringify({ architecture, os: "linux", created: CREATED, config, rootfs, history });
+  const configuration = JSON.stringify({ architecture, os, created: CREATED, config, rootfs, history });
   const manifest = {
     ...{ schemaVersion: 2, mediaType: MANIFEST },
-    config: await put(dir, configuration, CONFIG),
+    config: await put(dir, configuration, configType),
     layers: descriptors,
     ...(subject === undefined ? {} : { subject }),
     annotations,

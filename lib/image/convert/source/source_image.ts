@@ -203,7 +203,13 @@ class ImageSearch {
       this.#artifacts.push(kind);
       return;
     }
-    const config = await this.content.small(manifest.config, MAX_IMAGE_CONFIG_BYTES, this.signal);
+    const bytes = await this.content.small(manifest.config, MAX_IMAGE_CONFIG_BYTES, this.signal);
+    const config = readConfig(bytes, manifest.layers.length, this.content.description);
+    const { os } = config.platform;
+    if (os !== "linux" && os !== "") { // an index need not state it; to Docker, none at all is the host's
+      this.#otherPlatforms.add(formatPlatform(config.platform));
+      return;
+    }
     const image = imageOf({ content: this.content, document, manifest, listing }, config);
     const name = formatPlatform(image.platform);
     if (this.#platforms.has(name)) return;
@@ -242,9 +248,8 @@ interface FoundManifest {
   readonly listing: Listing | undefined;
 }
 
-/** @param configBytes the image's configuration */
-function imageOf({ content, document, manifest, listing }: FoundManifest, configBytes: Uint8Array): SourceImage {
-  const { platform, config, diffIds } = readConfig(configBytes, manifest.layers.length, content.description);
+function imageOf({ content, document, manifest, listing }: FoundManifest, source: SourceConfig): SourceImage {
+  const { platform, config, diffIds } = source;
   const digest = digestOf(document.bytes);
   return {
     platform: { ...platform, ...wishesOf(listing) },
