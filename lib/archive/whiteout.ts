@@ -5,17 +5,20 @@
  * |---|---|
  * | `dir/.wh.name` | character device 0:0 `dir/name` |
  * | `dir/.wh..wh..opq` | `trusted.overlay.opaque` = "y" on `dir` |
- * | `.wh..wh.aufs`, `.wh..wh.plnk/…` and other `.wh..wh.*` | nothing: AUFS's own bookkeeping |
+ * | `.wh..wh.plnk/…` | nothing; files there are what AUFS's hard links in the same tar lead to |
+ * | `.wh..wh.aufs` and other `.wh..wh.*` | nothing: AUFS's own bookkeeping |
  *
  * Sources: OCI image-spec v1.1 `layer.md`; Documentation/filesystems/overlayfs.rst of Linux 6.18. The kernel ignores
  * the opaque mark on the root of a layer; code that stacks layers has to handle it.
  *
  * @module
  */
-import { fromByteString } from "../base/bytes.ts";
+import { type ByteString, fromByteString } from "../base/bytes.ts";
 
 /** Name of the entry that makes its folder opaque. */
 export const OPAQUE_MARKER = fromByteString(".wh..wh..opq");
+/** AUFS's folder in the root of a layer, with the files that have several names. */
+export const AUFS_LINKS = ".wh..wh.plnk";
 /** Extended attribute of an opaque folder in an overlay layer, with value {@link OVERLAY_OPAQUE_VALUE}. */
 export const OVERLAY_OPAQUE = "trusted.overlay.opaque";
 /**
@@ -48,6 +51,11 @@ export function parseWhiteout(component: Uint8Array): WhiteoutName {
   if (component[0] !== 0x2e || !startsWith(component, PREFIX)) return NONE;
   if (!startsWith(component, META_PREFIX)) return { kind: "whiteout", name: component.subarray(PREFIX.length) };
   return component.length === OPAQUE_MARKER.length && startsWith(component, OPAQUE_MARKER) ? OPAQUE : META;
+}
+
+/** Whether a path in a layer is {@link AUFS_LINKS} or below: to be dropped once all hard links are made. */
+export function isAufsLink(path: ByteString): boolean {
+  return path === AUFS_LINKS || path.startsWith(`${AUFS_LINKS}/`);
 }
 
 /** Name of the entry that hides `name`. */

@@ -116,6 +116,10 @@ const table: [string, TestEntry[], Record<string, string>][] = [
   ["an opaque marker first", [opaque("d"), dir("d"), file("d/f")], { d: "opaque dir", "d/f": "" }],
   ["an opaque marker last", [dir("d"), file("d/f"), opaque("d")], { d: "opaque dir", "d/f": "" }],
   ["AUFS's own files", [file(".wh..wh.aufs"), dir(".wh..wh.plnk"), file(".wh..wh.plnk/1"), file("g")], { g: "" }],
+  ["hard links to AUFS's own files", [
+    ...[dir(".wh..wh.plnk"), file(".wh..wh.plnk/1.2", "1")],
+    ...[hardlink("a", ".wh..wh.plnk/1.2"), hardlink("b", "./.wh..wh.plnk/1.2")],
+  ], { a: "1", b: "1" }],
   ["a name that only starts like a whiteout", [file(".whatever"), file(".wheel")], { ".whatever": "", ".wheel": "" }],
   ["a hard link over a file", [file("a", "1"), file("b", "2"), hardlink("b", "a")], { a: "1", b: "1" }],
   ["a hard link to itself, twice", [file("a", "1"), hardlink("b", "./a"), hardlink("b", "/a")], { a: "1", b: "1" }],

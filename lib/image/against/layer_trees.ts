@@ -68,4 +68,5 @@ async function addTar(tree: SourceTree, tar: AsyncIterable<Uint8Array>, options:
   const reader = options.isLayer ? layerReader(visitor) : new TarReader(visitor);
   for await (const piece of tar) reader.push(piece);
   reader.finish();
+  visitor.finish();
 }

@@ -42,9 +42,11 @@ function merged(...layers: readonly TestEntry[][]): SourceTree {
   const tree = new SourceTree();
   for (const entries of layers) {
     tree.beginLayer();
-    const reader = new TarReader(new TarTree(tree, { isLayer: true }));
+    const visitor = new TarTree(tree, { isLayer: true });
+    const reader = new TarReader(visitor);
     reader.push(tarOf(...entries));
     reader.finish();
+    visitor.finish();
   }
   return tree;
 }
@@ -162,6 +164,15 @@ Deno.test("attributes are those of the tar, without overlayfs's own, and AUFS's 
   assert.deepEqual([inode.uid, inode.gid, inode.mode, inode.mtimeNsec], [7, 8, 0o104755, 5]);
   assert.deepEqual([...inode.xattrs.keys()], ["user.a"]);
   assert.deepEqual([...root.children?.keys() ?? []], ["f"]);
+});
+
+Deno.test("hard links to AUFS's files have their content, in each layer that of its own", () => {
+  const layer = (name: string, content: string) => [
+    file(".wh..wh.plnk/1.2", content),
+    hardlink(name, ".wh..wh.plnk/1.2"),
+  ];
+  const { root } = merged(layer("a", "1"), layer("b", "2"));
+  assert.deepEqual(shape(root), { a: sha256("1"), b: sha256("2") });
 });
 
 Deno.test("in a tar of a whole file system whiteouts are ordinary files", async () => {

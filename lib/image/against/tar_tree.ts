@@ -8,7 +8,7 @@ import { makedev } from "../../../ffi/sys_stat.ts";
 import { TYPE_BITS } from "../../archive/node_type.ts";
 import type { TarEntry } from "../../archive/tar.ts";
 import type { TarVisitor } from "../../archive/tar_reader.ts";
-import { parseWhiteout } from "../../archive/whiteout.ts";
+import { AUFS_LINKS, isAufsLink, parseWhiteout } from "../../archive/whiteout.ts";
 import { isImageXattr } from "../../archive/xattr_names.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
@@ -30,6 +30,8 @@ export class TarTree implements TarVisitor {
   #path: ByteString[] = [];
   #digest: Hash | undefined;
   #digested = 0;
+  /** Whether there are files that only hard links of AUFS need. */
+  #hasLinkFiles = false;
 
   constructor(private readonly tree: SourceTree, private readonly options: TarTreeOptions) {}
 
@@ -71,9 +73,20 @@ export class TarTree implements TarVisitor {
     });
   }
 
+  /** To be called once, after the last entry. */
+  finish(): void {
+    if (!this.#hasLinkFiles) return;
+    this.tree.beginLayer();
+    this.tree.whiteout([AUFS_LINKS]);
+  }
+
   /** Applies a whiteout or opaque mark. Returns whether the entry is one. */
   #isMark(): boolean {
     const path = this.#path;
+    if (isAufsLink(path.join("/"))) {
+      this.#hasLinkFiles = true;
+      return false;
+    }
     const marks = path.map((name) => parseWhiteout(fromByteString(name)));
     const mark = marks.at(-1);
     if (marks.some(({ kind }, i) => kind === "meta" || (kind !== "none" && i < marks.length - 1))) return true;

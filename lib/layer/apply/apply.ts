@@ -59,7 +59,7 @@ export class LayerUnpacking implements Disposable {
   /** Ends the stream: everything is on disk when this returns. */
   finish(): AppliedLayer {
     this.#reader.finish();
-    this.#writer.setFolderTimes();
+    this.#writer.finish();
     syncfs(this.#tree.root);
     const digest = this.#digest?.digest("hex");
     return { ...this.#writer.result, diffId: digest === undefined ? undefined : `sha256:${digest}` };

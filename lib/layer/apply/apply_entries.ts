@@ -12,7 +12,7 @@ import { ftruncate, linkat, pwriteAll, symlinkat } from "../../../ffi/unistd.ts"
 import { cleanPath, entryName, splitPath } from "../../archive/entry_path.ts";
 import type { TarEntry } from "../../archive/tar.ts";
 import type { TarVisitor } from "../../archive/tar_reader.ts";
-import { parseWhiteout, type WhiteoutName } from "../../archive/whiteout.ts";
+import { AUFS_LINKS, isAufsLink, parseWhiteout, type WhiteoutName } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { mayBeBootstrap } from "../lazy/bootstrap_layer.ts";
@@ -45,6 +45,8 @@ export class EntryWriter implements TarVisitor, Disposable {
   readonly #metadata: EntryMetadata;
   #sizeBytes = 0;
   #mayBeBootstrap = true;
+  /** Whether there are files that only hard links of AUFS need. */
+  #hasLinkFiles = false;
 
   /** The file that receives data; undefined while the current entry has no data or is skipped. */
   #file: Fd | undefined;
@@ -96,7 +98,8 @@ export class EntryWriter implements TarVisitor, Disposable {
   }
 
   /** To be called once, after the last entry. */
-  setFolderTimes(): void {
+  finish(): void {
+    if (this.#hasLinkFiles) this.#remove(AUFS_LINKS);
     this.#metadata.setFolderTimes();
   }
 
@@ -111,7 +114,9 @@ export class EntryWriter implements TarVisitor, Disposable {
     checkDevice(entry);
     this.#shiftOwner(entry);
     const { parent, base } = splitPath(path);
-    const whiteout = path.includes(".wh.") ? this.#whiteoutOf(parent, base) : undefined;
+    const isLinkFile = isAufsLink(path);
+    this.#hasLinkFiles ||= isLinkFile;
+    const whiteout = path.includes(".wh.") && !isLinkFile ? this.#whiteoutOf(parent, base) : undefined;
     switch (whiteout?.kind) {
       case "meta":
         return;
