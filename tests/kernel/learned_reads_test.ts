@@ -46,14 +46,11 @@ const OFFSETS = ((): number[] => {
   return offsets;
 })();
 
-/** The range of a request for the size of a blob. */
-const FIRST_BYTE = "bytes=0-0";
-
 /** The files whose data was requested, in order of the requests. */
 function filesAsked(registry: FakeRegistry): number[] {
-  return registry.requests.flatMap(({ method, headers }) => {
-    const [range, first, last] = /^bytes=(\d+)-(\d+)$/.exec(String(headers.range ?? "")) ?? [];
-    if (method !== "GET" || first === undefined || range === FIRST_BYTE) return [];
+  return registry.dataRequests.flatMap(({ headers }) => {
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(String(headers.range ?? "")) ?? [];
+    if (first === undefined) return [];
     return OFFSETS.flatMap((offset, n) => offset >= Number(first) && offset <= Number(last) ? [n] : []);
   });
 }

@@ -160,6 +160,11 @@ export class FakeRegistry implements AsyncDisposable {
     return this.requests.filter((seen) => seen.method === method && seen.path.startsWith(pathPrefix)).length;
   }
 
+  /** Requests for data: not those for the first byte of a blob, whose answers tell its size. */
+  get dataRequests(): SeenRequest[] {
+    return this.requests.filter(({ method, headers }) => method === "GET" && headers.range !== "bytes=0-0");
+  }
+
   /** Closes every connection, as servers do with idle ones. */
   dropConnections(): void {
     for (const socket of this.#sockets) socket.destroy();
