@@ -118,7 +118,6 @@ function bytesOf(block: Uint8Array, [offset, length]: readonly [number, number])
 
 const EMPTY = new Uint8Array(0);
 
-/** A copy of a text field up to its NUL. */
 function prefixOf(block: Uint8Array, magic: string): Uint8Array {
   if (magic.startsWith(MAGIC_USTAR.slice(0, 6))) { // any version, as for Go
     const isStar = toByteString(bytesOf(block, HEADER.starTrailer)) === "tar\0";
@@ -139,6 +138,7 @@ function hasTimes(block: Uint8Array): boolean {
   );
 }
 
+/** A copy of a text field up to its NUL. */
 function text(block: Uint8Array, [offset, length]: readonly [number, number]): Uint8Array {
   if (block[offset] === 0) return EMPTY;
   const end = block.indexOf(0, offset);

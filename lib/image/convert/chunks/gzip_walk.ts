@@ -6,8 +6,9 @@
  * gzip   │ header │ block │ block ▼        │ … │ trailer │ header │ block …
  * tar              └ window ──────┘ │ piece │ piece │           a member begins without a window
  * ```
- * A piece never extends over the end of a block, so each belongs to one block of one member. Zeros after the
- * last member are padding, and ignored with all that follows them, as by zlib's reader in the runtime. Offsets are in bytes of the layer ("in") and of the tar ("out").
+ * A piece never extends over the end of a block, so each belongs to one block of one member. Zeros after the last member
+ * are padding, and ignored with all that follows them, as by zlib's reader in the runtime. Offsets are in bytes of the
+ * layer ("in") and of the tar ("out").
  *
  * Source: zlib.h 1.2.13, examples/zran.c.
  *
