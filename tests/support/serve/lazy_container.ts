@@ -8,6 +8,7 @@ import { existsSync } from "node:fs";
 import { ignoreMount } from "../../../ffi/fanotify.ts";
 import { AT, FALLOC, fallocate, O, openat } from "../../../ffi/fcntl.ts";
 import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
+import { readProcessLink } from "../../../ffi/procfs.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { bootstrapLayerTar } from "../../../lib/image/build/image_builder.ts";
 import { Keeper } from "../../../lib/mount/keeper/keeper.ts";
@@ -119,9 +120,11 @@ export class LazyContainer implements AsyncDisposable {
 
   /** Path of the descriptor that the keeper holds under `name`. */
   keptFile(name: string): string {
-    const dir = `/proc/${this.keeperPid}/fd`;
+    const pid = this.keeperPid;
+    const dir = `/proc/${pid}/fd`;
+    // one that starts is still closing what it was not given
     const found = [...Deno.readDirSync(dir)].find((entry) =>
-      Deno.readLinkSync(`${dir}/${entry.name}`).startsWith(name)
+      readProcessLink(pid, `fd/${entry.name}`)?.startsWith(name)
     );
     if (found === undefined) throw new Error(`the keeper does not hold ${name}`);
     return `${dir}/${found.name}`;
