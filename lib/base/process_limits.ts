@@ -19,7 +19,7 @@ const log = logger("limits");
 
 /** A limit that is too low. */
 export interface LowLimit {
-  /** "memory is limited to 67.1 MB, fewer than the 200 MB …" */
+  /** "memory is limited to 67.1 MB: with less than 201 MB the kernel may kill this program" */
   readonly message: string;
   /** What raises it. */
   readonly remedy: string;
@@ -56,10 +56,9 @@ export function compareLimits(groups: ControlGroupLimits, { files, fileBytes }: 
   const low: LowLimit[] = [];
   if (memoryBytes < NEEDED_MEMORY_BYTES) {
     const needed = bytesText(NEEDED_MEMORY_BYTES);
+    const state = `memory is limited to ${bytesText(memoryBytes)}`;
     low.push({
-      message: `memory is limited to ${
-        bytesText(memoryBytes)
-      }: with less than ${needed} the kernel may kill this program`,
+      message: `${state}: with less than ${needed} the kernel may kill this program`,
       remedy: "raise the limit of its control group (MemoryMax=, docker run --memory)",
     });
   }

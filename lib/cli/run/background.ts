@@ -2,8 +2,8 @@
  * Implements `nydus-gd mount --background`: the same mount in a separate process, detached from the terminal.
  *
  * The child's line of output signals that the mount is usable. If it exits without one, it has failed: its standard
- * error is shown here, and its exit status is returned, or the signal is named that ended it. Its log is in the state folder, which is removed with the
- * mount.
+ * error is shown here, and its exit status is returned, or the signal is named that ended it. Its log is in the state
+ * folder, which is removed with the mount.
  *
  * @module
  */
