@@ -12,8 +12,7 @@
  * @module
  */
 import { SyscallError } from "./errno.ts";
-import { AT } from "./fcntl.ts";
-import { type Stat, statat } from "./sys_stat.ts";
+import { type Stat, statKnown } from "./sys_stat.ts";
 
 /** One mount. */
 export interface MountEntry {
@@ -125,7 +124,7 @@ export function mountIdAt(mountPoint: string): number | undefined {
 /** Undefined if only the mount table can tell. */
 function attributesOf(path: string): Stat | "absent" | undefined {
   try {
-    return statat(AT.FDCWD, path, AT.SYMLINK_NOFOLLOW | AT.STATX_DONT_SYNC);
+    return statKnown(path);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     return error.code === "ENOENT" || error.code === "ENOTDIR" ? "absent" : undefined;

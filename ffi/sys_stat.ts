@@ -150,6 +150,16 @@ export function statat(dir: DirFd, name: Name, flags = 0): Stat {
   return decodeStatx(statxView, name);
 }
 
+/**
+ * Attributes of a path, of a symbolic link itself, as far as the kernel knows them: no server of a file system is asked,
+ * so that one that does not answer delays nobody.
+ *
+ * @throws {SyscallError} as {@link statat}
+ */
+export function statKnown(path: Name): Stat {
+  return statat(AT.FDCWD, path, AT.SYMLINK_NOFOLLOW | AT.STATX_DONT_SYNC);
+}
+
 /** Attributes of an open file. */
 export function fstat(fd: AnyFd): Stat {
   const raw = rawFd(fd);

@@ -4,9 +4,8 @@
  * @module
  */
 import { isErrno } from "../../ffi/errno.ts";
-import { AT } from "../../ffi/fcntl.ts";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
-import { statat } from "../../ffi/sys_stat.ts";
+import { statKnown } from "../../ffi/sys_stat.ts";
 import { NydusGdError } from "./errors.ts";
 
 /**
@@ -32,7 +31,7 @@ export async function removeTree(folder: string): Promise<void> {
 /** Asks no server of a file system that may be mounted there, and does not read the mount table. */
 function isMissing(path: string): boolean {
   try {
-    statat(AT.FDCWD, path, AT.SYMLINK_NOFOLLOW | AT.STATX_DONT_SYNC);
+    statKnown(path);
     return false;
   } catch (error) {
     return isErrno(error, "ENOENT"); // whatever else there is, the deletion reports

@@ -11,8 +11,7 @@
  * @module
  */
 import { SyscallError } from "../../../ffi/errno.ts";
-import { AT } from "../../../ffi/fcntl.ts";
-import { statat } from "../../../ffi/sys_stat.ts";
+import { statKnown } from "../../../ffi/sys_stat.ts";
 import type { LazyMount } from "./lazy_images.ts";
 
 /** The file system that an overlay is stacked on. */
@@ -39,7 +38,7 @@ export function isMountedStill({ path, device }: ImageBelow): boolean {
 /** Undefined if nothing is mounted there, and before Linux 5.8. */
 function deviceMountedAt(path: string): number | undefined {
   try {
-    const { dev, isMountRoot } = statat(AT.FDCWD, path, AT.SYMLINK_NOFOLLOW | AT.STATX_DONT_SYNC);
+    const { dev, isMountRoot } = statKnown(path);
     return isMountRoot === true ? dev : undefined;
   } catch (error) {
     if (error instanceof SyscallError) return undefined;
