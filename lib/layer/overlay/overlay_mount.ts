@@ -102,17 +102,20 @@ function descriptorPath(path: string, held: DisposableStack): string {
   return procFdPath(held.use(open(path, O.PATH | O.DIRECTORY)));
 }
 
-/** More mounts than are ever stacked on one mount point; bounds loops that others could prolong. */
+/** More mounts than are ever stacked on one mount point; bounds a loop that others could prolong. */
 const MAX_STACKED = 64;
+
+/** Yields as long as something is mounted on `target`: each time to be unmounted. */
+function* stackedOn(target: string): Generator<void> {
+  for (let count = 0; count < MAX_STACKED && mountIdAt(target) !== undefined; count++) yield;
+}
 
 /**
  * Like {@link unmountAll}, where lazy images may be below: this may be the last use of one, for whose end the kernel
  * waits for reads that this process has to answer.
  */
 export async function unmountAllServed(target: string): Promise<void> {
-  for (let count = 0; count < MAX_STACKED && mountIdAt(target) !== undefined; count++) {
-    await unmount(target, MNT.DETACH);
-  }
+  for (const _ of stackedOn(target)) await unmount(target, MNT.DETACH);
 }
 
 /**
@@ -120,13 +123,10 @@ export async function unmountAllServed(target: string): Promise<void> {
  * all else that the disk's file system has not written yet.
  */
 export async function unmountAllOffThread(target: string): Promise<void> {
-  for (let count = 0; count < MAX_STACKED && mountIdAt(target) !== undefined; count++) {
-    try {
-      await umount2OffThread(target, MNT.DETACH);
-    } catch (error) {
-      if (isUnmounted(error)) return;
-      throw error;
-    }
+  try {
+    for (const _ of stackedOn(target)) await umount2OffThread(target, MNT.DETACH);
+  } catch (error) {
+    if (!isUnmounted(error)) throw error;
   }
 }
 
@@ -135,13 +135,10 @@ export async function unmountAllOffThread(target: string): Promise<void> {
  * close them. Nothing mounted is no error.
  */
 export function unmountAll(target: string): void {
-  for (let count = 0; count < MAX_STACKED && mountIdAt(target) !== undefined; count++) {
-    try {
-      umount2(target, MNT.DETACH);
-    } catch (error) {
-      if (isUnmounted(error)) return;
-      throw error;
-    }
+  try {
+    for (const _ of stackedOn(target)) umount2(target, MNT.DETACH);
+  } catch (error) {
+    if (!isUnmounted(error)) throw error;
   }
 }
 
