@@ -21,14 +21,24 @@ export interface ControlGroupLimits {
 
 /** Returns the limits of the process `pid` as this process sees them. */
 export function controlGroupLimits(pid: number | "self" = "self"): ControlGroupLimits {
-  const folders = groupFolders(readProcessFile(pid, "cgroup") ?? "", readMountinfo());
+  const folders = foldersOf(pid);
   const memory = ["memory.max", "memory.high", "memory.limit_in_bytes"]
     .flatMap((name) => folders.map((folder) => readLimit(`${folder}/${name}`)));
+  return { ...lowest("memoryBytes", Math.min(...memory)), ...taskLimitsIn(folders) };
+}
+
+/** Returns this process's limits of tasks alone. */
+export function taskLimits(): Pick<ControlGroupLimits, "freeTasks" | "tasks"> {
+  return taskLimitsIn(foldersOf("self"));
+}
+
+function foldersOf(pid: number | "self"): string[] {
+  return groupFolders(readProcessFile(pid, "cgroup") ?? "", readMountinfo());
+}
+
+function taskLimitsIn(folders: readonly string[]): Pick<ControlGroupLimits, "freeTasks" | "tasks"> {
   const tasks = folders.map((folder) => tasksOf(folder)).sort((a, b) => a.free - b.free)[0];
-  return {
-    ...lowest("memoryBytes", Math.min(...memory)),
-    ...(tasks === undefined ? {} : { ...lowest("freeTasks", tasks.free), ...lowest("tasks", tasks.most) }),
-  };
+  return tasks === undefined ? {} : { ...lowest("freeTasks", tasks.free), ...lowest("tasks", tasks.most) };
 }
 
 /**

@@ -9,7 +9,7 @@
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import { NydusGdError } from "./errors.ts";
-import { controlGroupLimits } from "./control_groups.ts";
+import { taskLimits } from "./control_groups.ts";
 import { OPEN_FILES_HINT, TASKS_HINT } from "./error_report.ts";
 
 /** Descriptors of a thread's event loop: 6 with Deno 2.9. */
@@ -46,7 +46,7 @@ export function startWorker(url: URL, name: string): Worker {
 }
 
 function requireTasks(needed: number, name: string): void {
-  const { freeTasks = Infinity, tasks } = controlGroupLimits();
+  const { freeTasks = Infinity, tasks } = taskLimits();
   if (freeTasks >= needed) return;
   throw new NydusGdError("environment", `Cannot start thread ${name}: its control group allows ${tasks} tasks`, {
     hint: TASKS_HINT,
