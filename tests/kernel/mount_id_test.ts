@@ -3,20 +3,7 @@ import { O, open } from "../../ffi/fcntl.ts";
 import { mountAt, mountIdAt, mountsBelow } from "../../ffi/mountinfo.ts";
 import { mount, MS } from "../../ffi/sys_mount.ts";
 import { removeTree } from "../../lib/base/remove_tree.ts";
-import { rootTest } from "../support/root_test.ts";
-import { TempDir } from "../support/temp_dir.ts";
-import { unmountBelow } from "../support/mount/unmount_below.ts";
-
-function test(name: string, run: (dir: string) => void | Promise<void>): void {
-  rootTest(name, async () => {
-    using temp = TempDir.make();
-    try {
-      await run(temp.path);
-    } finally {
-      unmountBelow(temp.path);
-    }
-  });
-}
+import { mountingTest as test } from "../support/mount/unmount_below.ts";
 
 test("the id of a mount is that of the mount table, and of two mounts at one place that of the topmost", (dir) => {
   const place = `${dir}/a folder`;

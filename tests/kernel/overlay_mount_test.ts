@@ -8,20 +8,7 @@ import {
   unmountAllServed,
 } from "../../lib/layer/overlay/overlay_mount.ts";
 import { mountCount } from "../../ffi/mountinfo.ts";
-import { rootTest } from "../support/root_test.ts";
-import { TempDir } from "../support/temp_dir.ts";
-import { unmountBelow } from "../support/mount/unmount_below.ts";
-
-function test(name: string, run: (dir: string) => void | Promise<void>): void {
-  rootTest(name, async () => {
-    using temp = TempDir.make();
-    try {
-      await run(temp.path);
-    } finally {
-      unmountBelow(temp.path);
-    }
-  });
-}
+import { mountingTest as test } from "../support/mount/unmount_below.ts";
 
 /** A folder with `count` lower layers of one file each, and an upper one. */
 function stackIn(folder: string, count: number) {
